@@ -1,0 +1,212 @@
+"""Who said what of which image: reads the files that people keep captions in, and checks them."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from capjax.data.split_by_name import split_by_name
+from capjax.data.tokens import tokenize
+from capjax.errors import InputError
+
+SPLITS = ("train", "val", "test")  # what a file may say
+
+
+class Photo(NamedTuple):
+    """An image file and what people wrote about it."""
+
+    id: str
+    file: str  # as the captions' file names it, or in full once it has been found
+    captions: tuple[str, ...]  # at least one, each with at least one word
+    split: str  # one of SPLITS
+
+
+def read_karpathy(path: Path, restval: bool = True) -> list[Photo]:
+    """The images of a `dataset_*.json` of Karpathy's (flickr8k, flickr30k, coco).
+
+    restval: whether the images of split "restval" (coco) join "train"; else they are left out, and
+    that is printed. Captions are `raw`, or the tokens where there is no `raw`. Raises InputError,
+    naming the file and the entry, where anything in it is not as it should be.
+    """
+    found = read_json(path)
+    images = found.get("images") if isinstance(found, dict) else None
+    if not isinstance(images, list) or not images:
+        raise InputError(
+            f'{path} has no list "images" with entries; is it one of Karpathy\'s dataset_*.json?'
+        )
+    photos = []
+    left_out = 0
+    for number, image in enumerate(images):
+        where = f"{path}: image {number}"
+        file = image.get("filename") if isinstance(image, dict) else None
+        if not isinstance(file, str) or not file:
+            raise InputError(f'{where} has no "filename"; add the name of its file')
+        where += f" ({file})"
+        if isinstance(image.get("filepath"), str):
+            file = f"{image['filepath']}/{file}"
+        sentences = image.get("sentences")
+        if not isinstance(sentences, list):
+            raise InputError(f'{where} has no list "sentences"; add its captions')
+        split = image.get("split")
+        if split not in (*SPLITS, "restval"):
+            raise InputError(f'{where} has "split": {split!r}; make it train, val, test or restval')
+        if split == "restval" and not restval:
+            left_out += 1
+            continue
+        captions = [_sentence(sentence, where) for sentence in sentences]
+        name = next((image[key] for key in ("cocoid", "imgid") if key in image), file)
+        photos.append(
+            photo(str(name), file, captions, "train" if split == "restval" else split, where)
+        )
+    if left_out:
+        print(
+            f"{path}: the {left_out} images of split restval are left out, as restval is off",
+            file=sys.stderr,
+        )
+    return photos
+
+
+def _sentence(sentence: Any, where: str) -> Any:
+    if isinstance(sentence, dict) and "raw" in sentence:
+        return sentence["raw"]
+    tokens = sentence.get("tokens") if isinstance(sentence, dict) else None
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise InputError(f'{where} has a sentence without "raw" and "tokens"; add one of them')
+    return " ".join(tokens)
+
+
+def read_captions_json(path: Path) -> list[Photo]:
+    """The images of a user's {file: [captions]} or {file: {"captions": [...], "split": "val"}}.
+
+    Raises InputError, naming the file and the image, where anything is not as it should be.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f'{path} must hold one object, {{"photo.jpg": ["a caption", ...], ...}}')
+    rows: dict[str, tuple[list[Any], Any]] = {}
+    for file, value in found.items():
+        where = f"{path}: image {file}"
+        split = value.get("split") if isinstance(value, dict) else None
+        captions = value.get("captions") if isinstance(value, dict) else value
+        if not isinstance(captions, list):
+            raise InputError(f'{where} has no list of captions; write ["a caption", ...]')
+        rows[file] = (captions, split)
+    return _photos(rows, path)
+
+
+def read_captions_csv(path: Path) -> list[Photo]:
+    """The images of a user's table with the columns image, caption and, if wanted, split.
+
+    One row a caption, UTF-8, quoted as RFC 4180 says. Raises InputError, naming the file and the
+    line, where anything is not as it should be.
+    """
+    data = _bytes(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} is not UTF-8 (line {line}); save it as UTF-8") from error
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    rows: dict[str, tuple[list[Any], Any]] = {}
+    try:
+        for column in ("image", "caption"):
+            if column not in (table.fieldnames or ()):
+                header = ", ".join(table.fieldnames or ()) or "nothing"
+                raise InputError(
+                    f'{path} has no column "{column}" in its first line, which holds: {header}; '
+                    "begin with the line image,caption"
+                )
+        for row in table:
+            where = f"{path}, line {table.line_num}"
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{where}: not as many fields as the first line has; put captions that hold "
+                    'commas in "quotes"'
+                )
+            if not row["image"]:
+                raise InputError(f"{where}: no image is named; fill in the column image")
+            captions, split = rows.setdefault(row["image"], ([], row.get("split")))
+            if split != row.get("split"):
+                raise InputError(
+                    f"{where}: {row['image']} is in split {split!r} and in {row['split']!r}; "
+                    "give all its captions one split"
+                )
+            captions.append(row["caption"])
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {table.reader.line_num}: {error}; check the quotes there"
+        ) from error
+    return _photos(rows, path)
+
+
+def _photos(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo]:
+    """Photos of a user's file, split as it says or, where it says nothing, by file name."""
+    said = {file: split for file, (_, split) in rows.items() if split not in (None, "")}
+    if said and len(said) < len(rows):
+        first = next(file for file in rows if file not in said)
+        raise InputError(
+            f"{path}: image {first} has no split while others have; give a split to all or to none"
+        )
+    for file, split in said.items():
+        if split not in SPLITS:
+            raise InputError(f"{path}: image {file} has split {split!r}; make it train, val, test")
+    photos = [
+        photo(file, file, captions, split, f"{path}: image {file}")
+        for file, (captions, split) in rows.items()
+    ]
+    if said:
+        return photos
+    splits = split_by_name(rows, path)
+    return [shown._replace(split=splits[shown.file]) for shown in photos]
+
+
+def photo(name: str, file: str, captions: list[Any], split: str, where: str) -> Photo:
+    """One image, its captions checked; `where` begins the sentence of an InputError."""
+    if not file.strip():
+        raise InputError(f'{where}: "{file}" is not the name of a file; name the image')
+    if not captions:
+        raise InputError(f"{where} has no captions; write one or remove the image from the file")
+    for number, caption in enumerate(captions):
+        if not isinstance(caption, str):
+            raise InputError(f"{where}: caption {number} is {caption!r}, not text; write a caption")
+        if not tokenize(caption):
+            raise InputError(f"{where}: caption {number} has no words; write it or remove it")
+    try:
+        "".join((name, file, *captions)).encode()
+    except UnicodeEncodeError as error:
+        where = where.encode(errors="replace").decode()
+        raise InputError(f"{where} holds half a character (a lone surrogate); retype it") from error
+    return Photo(name, file, tuple(captions), split)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; InputError, with the line, where it is none or names a key twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise InputError(f'{path} lists "{twice}" twice; join the two entries')
+        return found
+
+    try:
+        return json.loads(_bytes(path).decode("utf-8-sig"), object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be a file of captions") from error
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error

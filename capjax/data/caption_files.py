@@ -1,0 +1,150 @@
+"""Photos with captions as a Dataset: Flickr8k, Flickr30k, COCO, or a folder of the user's own."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from capjax.data import coco
+from capjax.data.annotations import Photo, read_captions_csv, read_captions_json, read_karpathy
+from capjax.data.photo_files import PhotoFiles, check_images, check_splits, place
+from capjax.data.split import Dataset, Split
+from capjax.errors import InputError
+
+__all__ = ["NAMES", "check_images", "load"]
+
+NAMES = ("flickr8k", "flickr30k", "coco", "folder")
+
+# Where the images may lie beside the captions: our name, the official archives' names, loose.
+_FOLDERS = {
+    "flickr8k": ("images", "Flickr8k_Dataset/Flicker8k_Dataset", "Flicker8k_Dataset", "Images", ""),
+    "flickr30k": ("images", "flickr30k-images", "flickr30k_images", "Images", ""),
+    "coco": ("images", "", "train2014", "val2014"),
+    "folder": ("", "images"),
+}
+
+
+class _Source(NamedTuple):
+    """The files that captions are read from, and the folder that images are looked for around."""
+
+    files: tuple[Path, ...]
+    folder: Path
+    read: Callable[[], list[Photo]]
+
+
+def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool = True) -> Dataset:
+    """The images and captions of one of NAMES.
+
+    path: a folder that holds the captions' file (dataset_<name>.json of Karpathy's; captions.json
+    or captions.csv for "folder"; COCO's own annotations/) and the images, or that file itself.
+    Without a path COCO is downloaded into `cache`/downloads/coco; where dataset_coco.json lies
+    there, too, its splits are taken, else those of `coco.read_official`. restval: whether COCO's
+    split "restval" joins train. Raises InputError, in one sentence, where anything is missing or is
+    not as it should be; what image files hold is seen when they are read, or by `check_images`.
+    """
+    cache = Path(cache).expanduser().absolute()
+    if name not in NAMES:
+        raise InputError(f"no caption files are known as {name!r}; choose {', '.join(NAMES)}")
+    if path is None:
+        if name != "coco":
+            wanted = "captions.json or captions.csv" if name == "folder" else f"dataset_{name}.json"
+            raise InputError(
+                f"{name} is read from your disk: give the folder that holds {wanted} and the "
+                "images with --config.data.path"
+            )
+        path = _downloaded_coco(cache)
+    source = _find(name, Path(path).expanduser().absolute(), restval)
+    roots = [source.folder / folder for folder in _FOLDERS[name]]
+
+    def read(_: object) -> list[Photo]:
+        photos = source.read()
+        check_splits(photos, source.files[0])
+        return place(photos, roots, source.files[0], flat=name == "coco")
+
+    key = f"{name}-{_digest(source.files, str(source.folder), str(restval))}"
+    return _read_once(key, read, cache)
+
+
+def _find(name: str, path: Path, restval: bool) -> _Source:
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give the folder of {name} as --config.data.path")
+    wanted = ("captions.json", "captions.csv") if name == "folder" else (f"dataset_{name}.json",)
+    folder = path if path.is_dir() else path.parent
+    present = [folder / file for file in wanted if (folder / file).is_file()]
+    files = present if path.is_dir() else [path]
+    if len(files) > 1:
+        raise InputError(f"{folder} holds both {' and '.join(wanted)}; remove one of them")
+    if not files:
+        notes = tuple(folder / "annotations" / file for file in coco.CAPTIONS)
+        if name == "coco" and all(file.is_file() for file in notes):
+            return _Source(notes, folder, lambda: coco.read_official(folder))
+        raise InputError(f"{folder} holds no {' or '.join(wanted)}; put it there")
+    file = files[0]
+    if name != "folder":
+        return _Source((file,), folder, lambda: read_karpathy(file, restval))
+    if file.suffix.lower() not in (".json", ".csv"):
+        raise InputError(f"{file} is neither .json nor .csv; save the captions as one of them")
+    table = file.suffix.lower() == ".csv"
+    return _Source(
+        (file,), folder, lambda: read_captions_csv(file) if table else read_captions_json(file)
+    )
+
+
+def _downloaded_coco(cache: Path) -> Path:
+    """The folder that COCO has been downloaded into, and unpacked."""
+    from capjax.data.caption_builder import records
+
+    folder = cache / "downloads" / "coco"
+
+    def read(download: Callable[[str], str]) -> list[Photo]:
+        coco.fetch(folder, download)
+        return coco.read_official(folder)
+
+    if not all((folder / name).is_dir() for name in coco.ZIPS):
+        records("coco-download", read, cache, fresh=True)
+    return folder
+
+
+def _read_once(
+    key: str, read: Callable[[Callable[[str], str]], list[Photo]], cache: Path
+) -> Dataset:
+    from capjax.data.caption_builder import records  # tensorflow-datasets takes a while to import
+
+    with contextlib.suppress(OSError):  # images have moved since they were last looked for
+        return _dataset(key, records(key, read, cache))
+    try:
+        return _dataset(key, records(key, read, cache, fresh=True))
+    except OSError as error:
+        raise InputError(f"cannot read the image {error.filename}: {error.strerror}") from error
+
+
+def _digest(files: tuple[Path, ...], *words: str) -> str:
+    """A short name for what files hold, and for words."""
+    digest = hashlib.sha256("\0".join(words).encode(errors="surrogateescape"))
+    for file in files:
+        try:
+            digest.update(file.read_bytes())
+        except OSError as error:
+            raise InputError(f"cannot read {file}: {error.strerror}") from error
+    return digest.hexdigest()[:16]
+
+
+def _dataset(key: str, photos: dict[str, list[Photo]]) -> Dataset:
+    """Raises OSError where an image is no longer there."""
+    digest = hashlib.sha256(key.encode())
+    splits = {}
+    for split, shown in photos.items():
+        for one in shown:
+            # Size and time stand for the pixels: reading them all would take as long as training.
+            stat = os.stat(one.file)
+            digest.update(
+                f"{split}\0{one.id}\0{one.file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
+            )
+        splits[split] = Split(
+            ids=tuple(one.id for one in shown),
+            captions=tuple(one.captions for one in shown),
+            image=PhotoFiles(tuple(one.file for one in shown)),
+        )
+    return Dataset(splits, f"{key.partition('-')[0]}-{digest.hexdigest()[:16]}")

@@ -1,0 +1,216 @@
+"""Photos through a frozen encoder, once, into `.npy` files that training maps into memory."""
+
+import contextlib
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from capjax.data.resumable import GrowingArray, only_process
+from capjax.errors import InputError
+
+
+class Encoder(NamedTuple):
+    """Any function of images, with what is needed to feed it and to name what it made."""
+
+    name: str  # safe as a file name; another network or other weights, another name
+    size: int  # pixels a side of the images it takes
+    apply: Callable[[np.ndarray], Any]  # uint8 [N, size, size, 3] -> array [N, ...]
+    dtype: DTypeLike = np.float32  # how its output is stored
+
+
+def pixels(size: int) -> Encoder:
+    """The encoder that leaves images as they are, uint8 [N, size, size, 3]."""
+    return Encoder("pixels", size, lambda images: images, np.uint8)
+
+
+def feature_path(
+    cache: str | Path, fingerprint: str, split: str, encoder: str, preprocessing: str
+) -> Path:
+    """Where the features of a split lie: cache/fingerprint/encoder/preprocessing/split.npy.
+
+    fingerprint: the dataset's; preprocessing: in a word what was done to the images, e.g.
+    "squash-224". Raises InputError where a part is not a plain file name.
+    """
+    for part in (fingerprint, split, encoder, preprocessing):
+        if not re.fullmatch(r"\w[\w.+-]*", part):
+            raise InputError(
+                f"features cannot be filed under {part!r}: use letters, digits, and . _ + -"
+            )
+    return Path(cache, fingerprint, encoder, preprocessing, f"{split}.npy")
+
+
+def read_photo(path: str | Path, size: int = 224) -> np.ndarray:
+    """A photo file of any kind that Pillow reads, as uint8 [size, size, 3].
+
+    Turned upright by its EXIF orientation, laid on white where transparent, and squashed to a
+    square (bicubic, antialiased): its proportions are not kept, as they were not in the photos that
+    our captioners were trained on, and nothing is cropped away that a caption may speak of. A photo
+    of the right size comes back untouched. Raises InputError, naming the file, where it is missing,
+    empty, cut short, too large to be decoded safely, or no photo.
+    """
+    try:
+        if os.path.getsize(path) == 0:
+            raise InputError(f"the photo {path} is empty: fetch it again, or take it out")
+        with Image.open(path) as photo:
+            # JPEGs can be decoded at a fraction of their size; twice ours leaves the resize exact
+            # enough and spares most of the time of a large photo.
+            photo.draft(None, (2 * size, 2 * size))
+            upright = rgb(ImageOps.exif_transpose(photo))
+        if upright.size != (size, size):
+            upright = upright.resize((size, size), Image.Resampling.BICUBIC)
+        return np.array(upright)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"there is no photo {path}: put it there, or take it out") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"the photo {path} is too large: scale it down ({error})") from error
+    # Damaged files make Pillow's many decoders raise OSError, SyntaxError, ValueError, struct.error
+    # and more; whichever it is, the file is at fault.
+    except Exception as error:
+        raise InputError(
+            f"the photo {path} cannot be read: fetch it again, or take it out ({error})"
+        ) from error
+
+
+def rgb(photo: Image.Image) -> Image.Image:
+    """A Pillow image of any mode as RGB, transparent parts white."""
+    if photo.mode == "F":
+        raise ValueError("its pixels are floats of unknown range; save it with 8 bits a channel")
+    if photo.mode.startswith("I"):  # Pillow would clip 16 bits at 255, not scale them
+        deep = np.clip(np.asarray(photo).astype(np.int64), 0, 65535)
+        photo = Image.fromarray((deep // 257).astype(np.uint8))
+    if photo.has_transparency_data:
+        photo = photo.convert("RGBA")
+        white = Image.new("RGBA", photo.size, "white")
+        photo = Image.alpha_composite(white, photo)
+    return photo.convert("RGB")
+
+
+def extract(
+    image: Callable[[int], np.ndarray],
+    count: int,
+    encoder: Callable[[np.ndarray], Any],
+    path: str | Path,
+    *,
+    batch_size: int = 32,
+    dtype: DTypeLike = np.float32,
+    ids: Sequence[str] | None = None,
+    label: str = "features",
+    threads: int = 4,
+) -> np.memmap:
+    """The encoder's output for images 0..count-1, computed once and kept in the file `path`.
+
+    image: index -> uint8 [H, W, 3], all of one size, asked from several threads. encoder: any
+    function uint8 [batch_size, H, W, 3] -> [batch_size, ...]; it always gets whole batches, the
+    last one filled up by repeating its last image. ids: what the images are called in messages.
+    Returns a read-only array [count, ...] of `dtype`, mapped from the file. A killed extraction,
+    called again with the same arguments, goes on after its last whole batch; a second process waits
+    for the first. Raises InputError where an image or the encoder's output is not what it should
+    be, or where the file does not fit on the disk.
+    """
+    path, dtype = Path(path), np.dtype(dtype)
+    if count < 1:
+        raise InputError(f"there are no images to extract {label} from")
+    if path.exists():
+        return finished(path, count, dtype)
+    names = ids if ids is not None else [f"image {i}" for i in range(count)]
+    with only_process(path):
+        if path.exists():  # another process was at it meanwhile
+            return finished(path, count, dtype)
+        # Other batch sizes can mean other last bits, so a batch size is gone on with or given up.
+        features = GrowingArray(path, count, f"{dtype} in batches of {batch_size}")
+        reader = read_ahead(image, features.done, count, batch_size, names, threads)
+        with (
+            contextlib.closing(reader),
+            tqdm(total=count, initial=features.done, desc=label, unit="image") as bar,
+        ):
+            for images in reader:
+                rows = encode(encoder, images, batch_size, dtype, names[features.done :])
+                features.append(rows)
+                bar.update(len(rows))
+        features.finish()
+    return finished(path, count, dtype)
+
+
+def finished(path: Path, count: int, dtype: np.dtype) -> np.memmap:
+    """The file of a finished extraction; raises InputError where it is damaged or another's."""
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"the features {path} are damaged: delete the file ({error})") from error
+    if features.shape[:1] != (count,) or features.dtype != dtype:
+        raise InputError(
+            f"the features {path} are {features.dtype} {features.shape} where {dtype} of {count} "
+            "images were expected: delete the file, or choose another cache"
+        )
+    return features
+
+
+def read_ahead(
+    image: Callable[[int], np.ndarray],
+    start: int,
+    count: int,
+    batch_size: int,
+    names: Sequence[str],
+    threads: int,
+) -> Generator[np.ndarray, None, None]:
+    """Batches uint8 [<= batch_size, H, W, 3] in order, the next two read while one is encoded."""
+    with ThreadPoolExecutor(threads) as pool:
+        asked: deque[Future] = deque()
+        upcoming = iter(range(start, count))
+        shape = None
+        try:
+            for first in range(start, count, batch_size):
+                while len(asked) < 3 * batch_size and (i := next(upcoming, None)) is not None:
+                    asked.append(pool.submit(image, i))
+                batch = []
+                for i in range(first, min(first + batch_size, count)):
+                    array = asked.popleft().result()
+                    shape = array.shape if shape is None else shape
+                    if array.dtype != np.uint8 or array.ndim != 3 or array.shape != shape:
+                        raise InputError(
+                            f"{names[i]} is {array.dtype} {array.shape} where all images are to be "
+                            f"uint8 {shape}: bring them to one size first"
+                        )
+                    batch.append(array)
+                yield np.stack(batch)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def encode(
+    encoder: Callable[[np.ndarray], Any],
+    images: np.ndarray,
+    batch_size: int,
+    dtype: np.dtype,
+    names: Sequence[str],
+) -> np.ndarray:
+    """The checked output for one batch, [len(images), ...] of `dtype`."""
+    # Always the same shape: a jitted encoder compiles once.
+    filler = np.repeat(images[-1:], batch_size - len(images), axis=0)
+    output = np.asarray(encoder(np.concatenate([images, filler])))
+    if output.shape[:1] != (batch_size,):
+        raise InputError(
+            f"the encoder made {output.shape} of {batch_size} images; it should keep the first axis"
+        )
+    if dtype.kind != "f" and output.dtype != dtype:
+        raise InputError(f"the encoder made {output.dtype} where {dtype} is to be stored")
+    with np.errstate(over="ignore"):  # reported just below
+        rows = output[: len(images)].astype(dtype)
+    sound = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if not sound.all():
+        raise InputError(
+            f"the encoder's output for {names[int(np.argmin(sound))]} has numbers that are not "
+            f"finite as {dtype}: look at that image, or store a wider dtype"
+        )
+    return rows

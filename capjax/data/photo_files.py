@@ -1,0 +1,137 @@
+"""Where the photos of a dataset lie, and whether they can be read."""
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from capjax.data.annotations import Photo
+from capjax.data.split import Split
+from capjax.errors import InputError
+
+
+@dataclass(frozen=True)
+class PhotoFiles:
+    """The `image` of a Split whose images are files, read in place when asked for."""
+
+    files: tuple[str, ...]  # [M]
+
+    def __call__(self, i: int) -> np.ndarray:
+        """-> uint8 [224, 224, 3]"""
+        from capjax.data.features import read_photo
+
+        return read_photo(self.files[i])
+
+
+def check_splits(photos: list[Photo], source: Path) -> None:
+    """InputError unless ids are unique and train and val have images."""
+    ids: set[str] = set()
+    for shown in photos:
+        if shown.id in ids:
+            raise InputError(f"{source}: two images have the id {shown.id}; give each its own")
+        ids.add(shown.id)
+    present = {shown.split for shown in photos}
+    for split in ("train", "val"):
+        if split not in present:
+            raise InputError(f"{source} has no image in split {split}; put some there")
+
+
+def place(
+    photos: list[Photo], roots: Sequence[Path], source: Path, flat: bool = False
+) -> list[Photo]:
+    """The same photos with `file` in full, looked for in the folder of `roots` that has most.
+
+    flat: whether the files may also lie in the folder without the subfolders of their names.
+    Raises InputError where a name leads outside the folder, is listed twice, or is not there.
+    Images that lie there and have no captions are left out, and counted on the terminal.
+    """
+    for shown in photos:
+        name = os.path.normpath(shown.file)
+        if os.path.isabs(name) or name.split(os.sep)[0] == ".." or "\0" in name:
+            raise InputError(
+                f"{source}: image {shown.file} leads outside {roots[0]}; name files inside it"
+            )
+    listings: dict[str, set[str]] = {}
+
+    def there(file: str) -> bool:
+        folder, name = os.path.split(file)
+        if folder not in listings:
+            try:
+                listings[folder] = set(os.listdir(folder))
+            except OSError:
+                listings[folder] = set()
+        return name in listings[folder]
+
+    def find(root: Path, bare: bool) -> tuple[int, Path, list[str]]:
+        names = [os.path.basename(shown.file) if bare else shown.file for shown in photos]
+        files = [os.path.normpath(os.path.join(os.path.abspath(root), name)) for name in names]
+        return sum(map(there, files)), root, files
+
+    tries = [find(root, bare) for root in roots for bare in ((False, True) if flat else (False,))]
+    count, root, files = max(tries, key=lambda tried: tried[0])
+    seen: set[str] = set()
+    for shown, file in zip(photos, files, strict=True):
+        if file in seen:
+            raise InputError(f"{source} lists the image {shown.file} twice; join the two entries")
+        seen.add(file)
+    if count < len(files):
+        first = next(shown.file for shown, f in zip(photos, files, strict=True) if not there(f))
+        raise InputError(
+            f"{source} names {len(files) - count} images of {len(files)} that are not in {root}, "
+            f"the first is {first}; put them there or remove them from the file"
+        )
+    folders = {os.path.dirname(file) for file in files}
+    kinds = {Path(file).suffix.lower() for file in files}
+    spare = sum(
+        os.path.join(folder, name) not in seen and Path(name).suffix.lower() in kinds
+        for folder in folders
+        for name in listings[folder]
+    )
+    if spare:
+        print(
+            f"{spare} images in {root} have no captions in {source} and are not used",
+            file=sys.stderr,
+        )
+    return [shown._replace(file=file) for shown, file in zip(photos, files, strict=True)]
+
+
+def check_images(split: Split, progress: bool = True) -> None:
+    """Decodes every image file of a split, at reduced size and in threads, before time is spent.
+
+    Raises InputError that counts the files that cannot be read and names the first. Generated
+    images need no check.
+    """
+    if not isinstance(split.image, PhotoFiles):
+        return
+    files = split.image.files
+    with ThreadPoolExecutor() as pool:
+        found = tqdm(
+            pool.map(_unreadable, files),
+            "checking images",
+            len(files),
+            disable=None if progress else True,
+        )
+        bad = [(file, why) for file, why in zip(files, found, strict=True) if why]
+    if bad:
+        file, why = bad[0]
+        raise InputError(
+            f"{len(bad)} of {len(files)} images cannot be read, the first is {file} ({why}); "
+            "replace them or remove them from the captions"
+        )
+
+
+def _unreadable(file: str) -> str:
+    """Why an image file cannot be decoded; "" where it can."""
+    try:
+        with Image.open(file) as image:
+            image.draft("RGB", (32, 32))  # a JPEG is decoded at an eighth: a cut file still shows
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return str(error).removesuffix(f" {file!r}") or type(error).__name__
+    return ""

@@ -1,0 +1,21 @@
+"""The embedded dataset `scenes`: drawn pictures whose every caption can be judged true or false."""
+
+from capjax.data.scenes.builder import SIZES, load
+from capjax.data.scenes.drawing import draw
+from capjax.data.scenes.language import parse
+from capjax.data.scenes.layout import main_object, random_distractors, random_scene
+from capjax.data.scenes.people import describe
+from capjax.data.scenes.truth import holds, identifies
+
+__all__ = [
+    "SIZES",
+    "describe",
+    "draw",
+    "holds",
+    "identifies",
+    "load",
+    "main_object",
+    "parse",
+    "random_distractors",
+    "random_scene",
+]

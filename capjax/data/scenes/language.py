@@ -1,0 +1,174 @@
+"""What does a caption about a scene state? The words of the language, and their grammar."""
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from capjax.data.scenes.drawing import BACKGROUNDS, COLOURS, SHAPES
+
+NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}
+ANY_SHAPE = {"shape": "shapes", "object": "objects"}  # nouns that say nothing of the shape
+SIZE_WORDS = {  # the way people say it most often comes first
+    "small": ("small", "little"),
+    "medium": ("medium",),
+    "large": ("large", "big"),
+}
+TEXTURE_WORDS = {
+    "plain": ("plain", "solid"),
+    "striped": ("striped",),
+    "dotted": ("dotted", "spotted"),
+}
+RELATION_WORDS = {
+    "left": ("left of", "to the left of"),
+    "right": ("right of", "to the right of"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
+}
+PLACE_WORDS = {
+    "left": "on the left",
+    "right": "on the right",
+    "top": "at the top",
+    "bottom": "at the bottom",
+    "middle": "in the middle",
+}
+
+
+class Phrase(NamedTuple):
+    """A noun phrase: how many objects it names, and what it says of each."""
+
+    number: int
+    exact: bool  # exactly `number` objects answer the phrase, rather than at least so many
+    attributes: tuple[tuple[str, str], ...]  # of "shape", "colour", "size", "texture"
+    place: str | None  # a key of PLACE_WORDS
+
+
+class Statement(NamedTuple):
+    """All that a caption states."""
+
+    phrases: tuple[Phrase, ...]  # at least one
+    relations: tuple[str | None, ...]  # between each phrase and the next, keys of RELATION_WORDS
+    background: str | None
+
+
+def _meanings() -> Mapping[str, tuple[str, str]]:
+    """Adjective -> (attribute, value)."""
+    said = {colour: ("colour", colour) for colour in COLOURS}
+    for attribute, synonyms in (("size", SIZE_WORDS), ("texture", TEXTURE_WORDS)):
+        said |= {word: (attribute, value) for value, words in synonyms.items() for word in words}
+    return said
+
+
+_ADJECTIVES = _meanings()
+_SINGULAR = (*SHAPES, *ANY_SHAPE)
+_SHAPE_OF = {word: shape for shape in SHAPES for word in (shape, PLURALS[shape])}
+
+
+def _one_of(*words: str) -> str:
+    return "(?:" + "|".join(words) + ")"
+
+
+# Every piece ends where a word ends; the text is lower case with single spaces, one at its end.
+_BE = r"(?:(?:is|are) )?"
+_INTRO = re.compile(r"(?:there (?:is|are) |an? (?:picture|image) of )")
+_PHRASE = re.compile(
+    rf"(?:(?P<number>an?|some|{_one_of(*NUMBERS)}) )?"
+    rf"(?P<adjectives>(?:{_one_of(*_ADJECTIVES)} )*)"
+    rf"(?P<noun>{_one_of(*_SINGULAR, *PLURALS.values(), *ANY_SHAPE.values())}) "
+)
+_RELATION = re.compile(
+    _BE
+    + r"(?:(?:(?:to|on) the )?(?P<side>left|right) of"
+    + r"|(?P<above>above|over)|(?P<below>below|under|beneath)) "
+)
+_PLACE = re.compile(_BE + r"(?:on|at|in) the (?P<place>left|right|top|bottom|middle) (?!of )")
+_GROUND = _one_of(*BACKGROUNDS)
+_BACKGROUND = re.compile(
+    rf"(?:on (?:(?:a|the) )?(?P<on>{_GROUND}) (?:background )?"
+    rf"|(?:with|and|against) (?:(?:a|the) )?(?P<with>{_GROUND}) background )"
+)
+_AND = re.compile(r"(?:, and |, |and |with )")
+
+
+@functools.lru_cache(maxsize=1 << 16)  # a model's captions repeat, and meet many scenes
+def parse(text: str) -> Statement | None:
+    """What a caption states, or None where it is not a caption of this language.
+
+    The grammar, in which case and a final full stop do not matter:
+
+        caption    = [background [","]] [intro] named (link named)*, one background at most
+        named      = phrase [place] [background] | phrase background [place]
+        intro      = "there is" | "there are" | "a picture of" | "an image of"
+        phrase     = [number] adjective* noun
+        number     = "a" | "an" | "some" | "one" ... "five"; none is "a", or "some" of a plural
+        adjective  = a size, texture or colour, each once at most, in any order
+        noun       = a shape, "shape" or "object", in the plural after a number above one
+        place      = "on the left" | "at the top" | "in the middle" ...
+        link       = "and" | "with" | "," | ["is"] relation
+        relation   = ["to the"] "left of" | "above" | "over" | "below" | "under" ...
+        background = "on" ["a"] colour ["background"] | "with" ["a"] colour "background"
+    """
+    text = " ".join(text.lower().replace(",", " , ").split())
+    text = re.sub(r" ?[.!]$", "", text) + " "
+    phrases: list[Phrase] = []
+    relations: list[str | None] = []
+    background, at = _read_background(text, 0) if text.startswith("on ") else (None, 0)
+    if background is not None and text.startswith(", ", at):
+        at += len(", ")
+    if intro := _INTRO.match(text, at):
+        at = intro.end()
+    while True:
+        phrase, at = _read_phrase(text, at)
+        if phrase is None:
+            return None
+        place, at = _read_place(text, at)
+        ground, at = _read_background(text, at)
+        if ground is not None:
+            if background is not None:
+                return None
+            background = ground
+            if place is None:
+                place, at = _read_place(text, at)
+        phrases.append(phrase._replace(place=place))
+        if at == len(text):
+            return Statement(tuple(phrases), tuple(relations), background)
+        if link := _RELATION.match(text, at):
+            above_or_below = "above" if link["above"] else "below"
+            relations.append(link["side"] or above_or_below)
+        elif link := _AND.match(text, at):
+            relations.append(None)
+        else:
+            return None
+        at = link.end()
+
+
+def _read_phrase(text: str, at: int) -> tuple[Phrase | None, int]:
+    """The noun phrase that starts here, its place aside, or None, and where it ends."""
+    found = _PHRASE.match(text, at)
+    if found is None:
+        return None, at
+    said = [_ADJECTIVES[word] for word in found["adjectives"].split()]
+    if len({attribute for attribute, _ in said}) < len(said):
+        return None, at  # "a red red circle", "a small large circle"
+    noun = found["noun"]
+    plural = noun not in _SINGULAR
+    word = found["number"] or ("some" if plural else "a")
+    number = NUMBERS.get(word, 2 if word == "some" else 1)
+    if plural != (number > 1):
+        return None, at  # "two circle", "a circles"
+    if noun in _SHAPE_OF:
+        said.append(("shape", _SHAPE_OF[noun]))
+    return Phrase(number, word in NUMBERS, tuple(said), place=None), found.end()
+
+
+def _read_place(text: str, at: int) -> tuple[str | None, int]:
+    """The place stated here, or None, and where that ends."""
+    found = _PLACE.match(text, at)
+    return (found["place"], found.end()) if found else (None, at)
+
+
+def _read_background(text: str, at: int) -> tuple[str | None, int]:
+    """The background stated here, or None, and where that ends."""
+    found = _BACKGROUND.match(text, at)
+    return (found["on"] or found["with"], found.end()) if found else (None, at)

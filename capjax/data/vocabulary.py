@@ -1,0 +1,132 @@
+"""Words as ids: 0 is the end of a caption, 1 the unknown word, then words by their count."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from capjax.data.tokens import tokenize
+from capjax.errors import InputError
+
+__all__ = ["END", "UNKNOWN", "Vocabulary", "tokenize"]
+
+END = 0  # closes a caption and pads what follows; it has no spelling
+UNKNOWN = 1
+UNKNOWN_WORD = "<unk>"  # never a word of its own: written in a caption it is the unknown word
+_FIRST = 2  # the id of the most frequent word
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words a captioner can say. `len(vocabulary)` counts the end and the unknown word, too."""
+
+    words: tuple[str, ...]  # words[id]; words[0] is "" (the end), words[1] is "<unk>"
+    ids: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.words[:_FIRST] != ("", UNKNOWN_WORD):
+            raise InputError(f'a vocabulary starts with "" and "{UNKNOWN_WORD}" (ids 0 and 1)')
+        ids = {word: i for i, word in enumerate(self.words)}
+        if len(ids) < len(self.words):
+            twice = next(word for word, count in Counter(self.words).items() if count > 1)
+            raise InputError(f'the word "{twice}" is in the vocabulary twice; remove one of them')
+        object.__setattr__(self, "ids", ids)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @classmethod
+    def build(cls, captions: Iterable[str], min_count: int = 5) -> "Vocabulary":
+        """Counts the words of captions and keeps those that come at least `min_count` times.
+
+        Words are ordered by descending count, ties alphabetically, so that the same captions give
+        the same ids on any machine. Raises InputError where no word comes often enough.
+        """
+        if isinstance(captions, str):
+            raise InputError("Vocabulary.build takes a list of captions, not one caption")
+        if min_count < 1:
+            raise InputError(f"min_count is {min_count}; it must be 1 or more")
+        counts: Counter[str] = Counter()
+        number = 0
+        for caption in captions:
+            counts.update(tokenize(caption))
+            number += 1
+        counts.pop(UNKNOWN_WORD, None)
+        kept = sorted(
+            (word for word, count in counts.items() if count >= min_count),
+            key=lambda word: (-counts[word], word),
+        )
+        if not kept:
+            raise InputError(
+                f"no word comes min_count = {min_count} times in the {number} captions; "
+                "give more captions or a lower min_count"
+            )
+        return cls(("", UNKNOWN_WORD, *kept))
+
+    def encode(self, text: str, max_len: int) -> np.ndarray:
+        """The ids of a caption's words. -> int32 [max_len]
+
+        Words, then a 0 where there is room, padded with 0; a longer caption is cut at `max_len`
+        words and has no 0. A caption without words (empty, or only punctuation) is all 0.
+        """
+        return self.encode_all([text], max_len)[0]
+
+    def encode_all(self, captions: Sequence[str], max_len: int) -> np.ndarray:
+        """The ids of the words of N captions, each as `encode` gives them. -> int32 [N, max_len]"""
+        if max_len < 1:
+            raise InputError(f"max_len is {max_len}; it must be 1 or more")
+        rows = np.zeros((len(captions), max_len), np.int32)
+        find = self.ids.get
+        for row, caption in zip(rows, captions, strict=True):
+            words = tokenize(caption)[:max_len]
+            row[: len(words)] = [find(word, UNKNOWN) for word in words]
+        return rows
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The words before the first 0, joined by spaces; the unknown word reads "<unk>".
+
+        Raises InputError where an id is not in the vocabulary.
+        """
+        words = []
+        for i in np.asarray(ids).reshape(-1).tolist():
+            if i == END:
+                break
+            if not 0 <= i < len(self.words):
+                raise InputError(
+                    f"word id {i} is not in the vocabulary of {len(self)} words; "
+                    "these captions were spoken with another vocabulary"
+                )
+            words.append(self.words[i])
+        return " ".join(words)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the vocabulary as JSON; `load` reads it back."""
+        text = json.dumps({"words": self.words[_FIRST:]}, ensure_ascii=False, indent=0)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Reads what `save` wrote. Raises InputError where the file is missing or is not one."""
+        try:
+            found = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read the vocabulary {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise InputError(f"the vocabulary {path} is not JSON in UTF-8: {error}") from error
+        words = found.get("words") if isinstance(found, dict) else None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise InputError(
+                f'{path} is not a vocabulary; it must hold {{"words": [...]}} with a list of words'
+            )
+        for word in words:
+            if word.split() != [word] or word == UNKNOWN_WORD:
+                raise InputError(
+                    f'the vocabulary {path} holds "{word}", which cannot be a word; remove it'
+                )
+        try:
+            return cls(("", UNKNOWN_WORD, *words))
+        except InputError as error:
+            raise InputError(f"the vocabulary {path} is damaged: {error}") from error
