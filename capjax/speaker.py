@@ -1,10 +1,14 @@
 """The contract that all else speaks to: a captioner as pure functions over ids."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from capjax.teacher_forcing import word_log_probs
 
 Params = Any
 Context = dict[str, jax.Array]
@@ -33,6 +37,8 @@ class Speaker(NamedTuple):
     step: Callable[[Params, Any, Carry, jax.Array], tuple[Carry, jax.Array]]
     # (params, memory, carry, words int32[N]) -> (carry, hidden float[N, H])
     logits: Callable[[Params, jax.Array], jax.Array]  # (params, hidden [..., H]) -> [..., V]
+    recite: Callable | None = None  # optional, for speed: every step at once, of known words
+    # (params, memory, carry, words int32[N, T], lengths int32[N]) -> hidden float[N, T, H]
 
 
 def scored(captions: jax.Array) -> jax.Array:
@@ -50,3 +56,35 @@ def shift(captions: jax.Array) -> jax.Array:
     """The words fed in when captions are read back: the end, then all but the last word."""
     first = jnp.full_like(captions[..., :1], END)
     return jnp.concatenate([first, captions[..., :-1]], axis=-1)
+
+
+def log_probs(speaker: Speaker, params: Params, context: Context, captions: jax.Array) -> jax.Array:
+    """Log-probability of each word of captions and of their end, by teacher forcing.
+
+    Args:
+      captions: int32[N, T]; row i is read with row i of the context.
+    Returns:
+      float32[N, T] in nats; 0 after the end.
+    """
+    return score(speaker, params, context, shift(captions), captions)[0]
+
+
+def score(
+    speaker: Speaker, params: Params, context: Context, inputs: jax.Array, captions: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """`log_probs` where the words fed in need not be those scored (scheduled sampling).
+
+    Args:
+      inputs, captions: int32[N, T], the words fed in and the words scored.
+    Returns:
+      (log-probability of each scored word, mean log-probability over the vocabulary there), both
+      float32[N, T] in nats and 0 after the end; the second is what label smoothing adds.
+    """
+    memory, carry = speaker.start(params, context)
+    real = scored(captions)
+    if speaker.recite:
+        hidden = speaker.recite(params, memory, carry, inputs, real.sum(-1))
+    else:
+        step = partial(speaker.step, params, memory)
+        hidden = jnp.moveaxis(lax.scan(step, carry, inputs.T)[1], 0, 1)
+    return word_log_probs(speaker.logits, params, hidden, captions, real)

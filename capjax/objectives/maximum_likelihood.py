@@ -1,0 +1,119 @@
+"""Maximum likelihood: the training every other algorithm starts from."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from capjax.decoding.draw import draw
+from capjax.objectives.algorithm import Algorithm, row_keys
+from capjax.speaker import Context, Params, Speaker, score, scored, shift
+
+
+class State(NamedTuple):
+    """The state of maximum-likelihood training."""
+
+    params: Params
+    average: Params  # decaying average of params: what is decoded; params itself if decay is 0
+    optimizer: Any
+    step: jax.Array  # int32[]
+
+
+def maximum_likelihood(
+    speaker: Speaker,
+    optimizer: optax.GradientTransformation,
+    *,
+    label_smoothing: float = 0.0,
+    scheduled_sampling: Callable[[jax.Array], Any] | None = None,
+    average: float = 0.0,
+) -> Algorithm:
+    """Minimises the negative log-likelihood of people's captions, a mean over words (Vinyals 2015).
+
+    Args:
+      label_smoothing: share of each target spread evenly over the vocabulary (Szegedy et al., 2016).
+      scheduled_sampling: step -> probability that a word fed in is the speaker's own draw (Bengio
+        et al., 2015); None for never.
+      average: decay of the average of the parameters, 0 for none. It starts as a plain mean.
+    Returns:
+      Algorithm(init, update): init(key, params=None) starts from new parameters or from `params`;
+      a batch is {"image", ..., "caption" int32[B, T]}; metrics are `loss` (what is minimised) and
+      `nll` (nats a word), means over the batch, and the gradient's global norm.
+    """
+
+    def init(key: jax.Array, params: Params | None = None) -> State:
+        # Copies: an update gives up the state's buffers, and may not be given one of them twice.
+        params = speaker.init(key) if params is None else jax.tree.map(jnp.copy, params)
+        averaged = jax.tree.map(jnp.copy, params) if average else ()
+        return State(params, averaged, optimizer.init(params), jnp.int32(0))
+
+    def update(state: State, batch: Context, key: jax.Array) -> tuple[State, dict]:
+        captions = batch["caption"]
+        context = {name: x for name, x in batch.items() if name != "caption"}
+        dropout_key, words_key = jax.random.split(key)
+        inputs = shift(captions)
+        if scheduled_sampling is not None:
+            keys = row_keys(words_key, captions.shape[0])
+            rate = scheduled_sampling(state.step)
+            inputs = own_words(speaker, state.params, context, captions, keys, rate)
+        context["dropout"] = row_keys(dropout_key, captions.shape[0])
+        words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
+
+        def loss(params):
+            chosen, mean = score(speaker, params, context, inputs, captions)
+            nll = -chosen.sum() / words
+            return (1 - label_smoothing) * nll - label_smoothing * mean.sum() / words, nll
+
+        (value, nll), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        value, nll, gradient = lax.pmean((value, nll, gradient), "data")
+        change, opt = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, change)
+        averaged = state.average
+        if average:
+            # Early on the plain mean of what there is, so that the start is soon forgotten.
+            decay = jnp.minimum(average, state.step / (state.step + 10.0))
+            averaged = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), averaged, params)
+        metrics = {"loss": value, "nll": nll, "gradient_norm": optax.global_norm(gradient)}
+        return State(params, averaged, opt, state.step + 1), metrics
+
+    return Algorithm(init, update)
+
+
+def decoded(state: State) -> Params:
+    """The parameters to decode with: the average where one is kept."""
+    return state.average if jax.tree.leaves(state.average) else state.params
+
+
+def own_words(
+    speaker: Speaker,
+    params: Params,
+    context: Context,
+    captions: jax.Array,
+    keys: jax.Array,
+    rate: jax.Array | float,
+) -> jax.Array:
+    """Words to feed in: each a draw of the speaker's own with probability `rate`, else the caption's.
+
+    Args:
+      captions: int32[N, T].
+      keys: typed keys [N].
+    Returns:
+      int32[N, T], the words fed in, the start included.
+    """
+    memory, carry = speaker.start(params, context)
+
+    def one(state, t_and_true):
+        t, true = t_and_true
+        carry, word = state
+        carry, hidden = speaker.step(params, memory, carry, word)
+        key = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
+        logits = speaker.logits(params, hidden)
+        own = jax.vmap(lambda k, z: draw(k, z[None])[0])(key, logits)
+        swap = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, 1)))(key) < rate
+        return (carry, jnp.where(swap, own, true)), word
+
+    first = shift(captions)[:, 0]
+    steps = (jnp.arange(captions.shape[1]), captions.T)
+    return lax.stop_gradient(lax.scan(one, (carry, first), steps)[1].T)
