@@ -2,9 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
-from jax.sharding import AxisType
+from jax.sharding import AxisType, Mesh, NamedSharding
+
+
+def replicate(tree: Any) -> Any:
+    """Arrays on every local device, so that an update need not be sent them at each step."""
+    mesh = Mesh(jax.local_devices(), ("data",))
+    return jax.device_put(tree, NamedSharding(mesh, jax.P()))
 
 
 def over_devices(
@@ -36,6 +43,8 @@ def over_devices(
         )
 
         def run(state, data, batch, key):
+            if rows := {x.shape[0] for x in jax.tree.leaves(batch) if x.shape[0] % n}:
+                raise ValueError(f"a batch of {rows.pop()} rows cannot be shared by {n} devices")
             batch = jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)
             return mapped(state, data, batch, key)
 

@@ -42,9 +42,9 @@ class Speaker(NamedTuple):
 
 
 def scored(captions: jax.Array) -> jax.Array:
-    """Marks the positions that are scored: the words and the first end. [..., T] -> bool[..., T]."""
-    ended = jnp.cumsum(captions == END, axis=-1)
-    return (ended - (captions == END)) == 0
+    """Marks what is scored: the words and the first end. int32[..., T] -> bool[..., T]."""
+    ends = (captions == END).astype(jnp.int32)
+    return jnp.cumsum(ends, axis=-1) == ends
 
 
 def spoken(captions: jax.Array) -> jax.Array:

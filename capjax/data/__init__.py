@@ -8,22 +8,26 @@ from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 
-__all__ = ["NAMES", "Dataset", "Split", "Vocabulary", "load", "tokenize"]
+__all__ = ["NAMES", "Dataset", "Split", "Vocabulary", "cache_folder", "load", "tokenize"]
 
 NAMES = ("scenes", "flickr8k", "flickr30k", "coco", "folder")
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Where what is made of datasets is kept: `cache`, else $CAPJAX_CACHE, else ~/.cache/capjax."""
+    return Path(cache or os.environ.get("CAPJAX_CACHE") or "~/.cache/capjax").expanduser()
 
 
 def load(name: str, path: str | Path | None = None, cache: str | Path | None = None) -> Dataset:
     """The dataset of that name, one of NAMES.
 
     path: where its captions and images lie (scenes are generated and have none; COCO is downloaded
-    where none is given). cache: where what is made of it is kept; by default $CAPJAX_CACHE, or else
-    ~/.cache/capjax. Raises InputError where the name is unknown or the data are not as they should
-    be.
+    where none is given). cache: as in `cache_folder`. Raises InputError where the name is unknown
+    or the data are not as they should be.
     """
     if name not in NAMES:
         raise InputError(f"there is no dataset {name!r}; choose one of {', '.join(NAMES)}")
-    cache = Path(cache or os.environ.get("CAPJAX_CACHE") or "~/.cache/capjax").expanduser()
+    cache = cache_folder(cache)
     if name == "scenes":
         if path is not None:
             raise InputError(f"scenes are generated and not read from {path}; leave the path out")

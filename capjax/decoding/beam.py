@@ -112,7 +112,7 @@ def search(
         parent, word = first + index // vocabulary, index % vocabulary
         closes = word == END
         new = Ended(jnp.where(closes, score, -jnp.inf), jnp.full_like(word, t), parent)
-        ended = _best(_beside(ended, jax.tree.map(lambda x: x[:, :each], new)), each)
+        ended = _best(_beside(ended, _columns(new, slice(each))), each)
         order = lax.top_k(jnp.where(closes, -jnp.inf, rank), each)[1]
         live = jnp.where(closes, -jnp.inf, score)
         taken = jnp.where(rank > -jnp.inf, word, -1)[:, :each]
@@ -127,7 +127,7 @@ def search(
         counts = jnp.zeros((n, scores.shape[-1]))
         grown = []
         for mine in group:
-            ended = jax.tree.map(lambda x, mine=mine: x[:, mine], state.ended)
+            ended = _columns(state.ended, mine)
             *new, counts = grow(total[:, mine], ended, t, mine.start, counts)
             grown.append(tuple(new))
         live, word, parent, ended = jax.tree.map(lambda *x: jnp.concatenate(x, 1), *grown)
@@ -157,14 +157,15 @@ def search(
     cut = Ended(
         state.live, jnp.full_like(blank, t), jnp.broadcast_to(jnp.arange(width), (n, width))
     )
-    best = [
-        _best(
-            _beside(*(jax.tree.map(lambda x, m=mine: x[:, m], e) for e in (state.ended, cut))), each
-        )
-        for mine in group
+    grouped = [
+        _best(_beside(_columns(state.ended, mine), _columns(cut, mine)), each) for mine in group
     ]
-    best = _best(jax.tree.map(lambda *x: jnp.concatenate(x, 1), *best), width)
+    best = _best(jax.tree.map(lambda *x: jnp.concatenate(x, 1), *grouped), width)
     return Captions(_trace(state.words, state.parents, best), best.score)
+
+
+def _columns(ended: Ended, mine: slice) -> Ended:
+    return jax.tree.map(lambda x: x[:, mine], ended)
 
 
 def _beside(a: Ended, b: Ended) -> Ended:

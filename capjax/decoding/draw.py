@@ -51,7 +51,7 @@ def draw(
     word, pivot = choose(key, mass)
     if top_k is None and top_p is None:
         return jnp.minimum(word, size - 1).astype(jnp.int32)
-    allowed = jnp.inf if top_k is None else top_k
+    allowed = size if top_k is None else top_k
     share = jnp.inf if top_p is None else top_p * mass.sum((1, 2))
 
     def redo(state):
@@ -59,6 +59,7 @@ def draw(
         above = mass > pivot[..., None]
         heavier = jnp.where(above, mass, 0)
         kept = (above.sum((1, 2)) < allowed) & (heavier.sum((1, 2)) < share)
+        kept |= ~above.any((1, 2))  # nor is there another to draw where a row has no mass
         again, higher = choose(jax.random.fold_in(key, i), heavier)
         word, pivot = jnp.where(kept, word, again), jnp.where(kept[:, None], pivot, higher)
         return i + 1, word, pivot, kept.all()

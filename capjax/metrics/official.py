@@ -25,7 +25,7 @@ _UNAVAILABLE = {
 }
 JAVA, PYTHON = "ptb (java)", "capjax (python)"
 
-Captions = Mapping[Hashable, Sequence[str]]
+Captions = Mapping[Any, Sequence[str]]  # {id: captions}, ids hashable
 
 
 class Scores(NamedTuple):

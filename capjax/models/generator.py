@@ -123,12 +123,18 @@ def generator(
     if cell not in CELLS:
         raise ValueError(f"cell {cell!r} is unknown; choose one of {', '.join(CELLS)}")
     sizes = {"features": 1, "regions": 2, "pixels": 2}.get(image[0]) if image else None
-    if sizes != len(image) - 1 or not all(isinstance(s, int) and s > 0 for s in image[1:]):
+    if (
+        not sizes
+        or sizes != len(image) - 1
+        or not all(isinstance(s, int) and s > 0 for s in image[1:])
+    ):
         raise ValueError(f"image {image!r} is not one of {IMAGES}")
     if image[0] == "pixels" and any(s % 16 for s in image[1:]):
         raise ValueError(f"image {image!r}: height and width must be multiples of 16")
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
         raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
+    if noise < 0 or concepts < 0:
+        raise ValueError(f"noise={noise} and concepts={concepts} must be at least 0")
     module = CELLS[cell](vocab_size, tuple(image), dim, concepts, dropout, dtype)
 
     def init(key):
@@ -155,5 +161,7 @@ def generator(
     def step(params, memory, carry, words):
         return advance(params, memory, carry, embed(params, words))
 
-    logits = partial(module.apply, method=module.logits)
+    def logits(params, hidden):
+        return module.apply(params, hidden, method=module.logits)
+
     return Speaker(init, start, step, logits, reciter(module))

@@ -22,19 +22,19 @@ Path = tuple[str, ...]
 
 
 class Blocks(NamedTuple):
-    """Rows sorted by length and dealt into blocks, the last filled up with rows of length 0."""
+    """Rows sorted by length and dealt into blocks, the last filled up with copies of row 0."""
 
-    index: jax.Array  # int32[B, rows], the row of the batch
+    row: jax.Array  # int32[B, rows], the row of the batch
     longest: jax.Array  # int32[B], steps that the block is run
     back: jax.Array  # int32[N], where each row of the batch lies in the flattened blocks
 
     def deal(self, tree: Any) -> Any:
         """Leaves [N, ...] -> [B, rows, ...]."""
-        return jax.tree.map(lambda x: x[self.index], tree)
+        return jax.tree.map(lambda x: x[self.row], tree)
 
     def deal_steps(self, x: jax.Array) -> jax.Array:
         """[N, T, ...] -> [B, T, rows, ...]."""
-        return jnp.moveaxis(x[self.index], 2, 1)
+        return jnp.moveaxis(x[self.row], 2, 1)
 
     def gather(self, tree: Any) -> Any:
         """Undoes `deal`."""
@@ -48,8 +48,8 @@ class Blocks(NamedTuple):
 def _blocks(lengths: jax.Array) -> Blocks:
     n, rows = lengths.size, matmul_rows(lengths.size, cpu=64)
     order = jnp.argsort(-lengths)
-    index = jnp.concatenate([order, jnp.zeros(-n % rows, order.dtype)]).reshape(-1, rows)
-    return Blocks(index, lengths[index[:, 0]], jnp.argsort(order))
+    row = jnp.concatenate([order, jnp.zeros(-n % rows, order.dtype)]).reshape(-1, rows)
+    return Blocks(row, lengths[row[:, 0]], jnp.argsort(order))
 
 
 def reciter(module: nn.Module) -> Callable:
@@ -72,12 +72,15 @@ def reciter(module: nn.Module) -> Callable:
 
     def backward(saved, d_hidden):
         params, ((memory, _, _), embedded), lengths, blocks, kept = saved
-        real = jnp.arange(d_hidden.shape[1])[None] < lengths[:, None]
-        d_hidden = blocks.deal_steps(jnp.where(real[..., None], d_hidden, 0))
+        real = blocks.deal_steps(jnp.arange(d_hidden.shape[1])[None] < lengths[:, None])
+        # Rows that fill up the last block repeat a row of the batch: they have no gradient.
+        fills = jnp.arange(blocks.row.size).reshape(blocks.row.shape) >= lengths.size
+        real &= ~fills[:, None]
+        d_hidden = jnp.where(real[..., None], blocks.deal_steps(d_hidden), 0)
         d_params, d_memory, d_moving, d_taps, d_embedded = _run_back(
             module, params, memory, embedded, kept, d_hidden, blocks.longest
         )
-        packed = pack(blocks.deal_steps(real) & (blocks.longest > 0)[:, None, None])
+        packed = pack(real)
         weights = {
             path: _dense_gradient(_layer(params, path), kept.fed[path], d, *packed)
             for path, d in d_taps.items()
@@ -111,7 +114,7 @@ class Kept(NamedTuple):
 def _run(module, params, rows, embedded, longest, keep):
     """Hidden states [B, T, rows, H] of all blocks and, with `keep`, a `Kept`."""
 
-    def step(mine, moving, still, x):
+    def step(mine: Any, moving: Any, still: Any, x: Any) -> Any:
         fed: dict[Path, jax.Array] = {}
         made: dict[Path, jax.Array] = {}
 
@@ -143,7 +146,8 @@ def _run(module, params, rows, embedded, longest, keep):
 
     def one(b, mine, t, state):
         carry, kept = state
-        carry, new = step(mine, *carry, embedded[b, t])
+        moving, still = carry
+        carry, new = step(mine, moving, still, embedded[b, t])
         return carry, jax.tree.map(lambda all_, x: all_.at[b, t].set(x), kept, new)
 
     def block(b, kept):

@@ -33,10 +33,11 @@ def maximum_likelihood(
     """Minimises the negative log-likelihood of people's captions, a mean over words (Vinyals 2015).
 
     Args:
-      label_smoothing: share of each target spread evenly over the vocabulary (Szegedy et al., 2016).
+      label_smoothing: share of each target spread over the vocabulary (Szegedy et al., 2016).
       scheduled_sampling: step -> probability that a word fed in is the speaker's own draw (Bengio
         et al., 2015); None for never.
-      average: decay of the average of the parameters, 0 for none. It starts as a plain mean.
+      average: decay of the average of the parameters, 0 for none; at step s at most s / (s + 10),
+        a polynomial-decay mean (Shamir & Zhang, 2013).
     Returns:
       Algorithm(init, update): init(key, params=None) starts from new parameters or from `params`;
       a batch is {"image", ..., "caption" int32[B, T]}; metrics are `loss` (what is minimised) and
@@ -72,10 +73,11 @@ def maximum_likelihood(
         params = optax.apply_updates(state.params, change)
         averaged = state.average
         if average:
-            # Early on the plain mean of what there is, so that the start is soon forgotten.
-            decay = jnp.minimum(average, state.step / (state.step + 10.0))
+            # Early on a polynomial-decay mean, in which the start is soon forgotten.
+            step = state.step.astype(jnp.float32)
+            decay = jnp.minimum(average, step / (step + 10))
             averaged = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), averaged, params)
-        metrics = {"loss": value, "nll": nll, "gradient_norm": optax.global_norm(gradient)}
+        metrics = {"loss": value, "nll": nll, "gradient_norm": optax.tree.norm(gradient)}
         return State(params, averaged, opt, state.step + 1), metrics
 
     return Algorithm(init, update)
@@ -94,7 +96,7 @@ def own_words(
     keys: jax.Array,
     rate: jax.Array | float,
 ) -> jax.Array:
-    """Words to feed in: each a draw of the speaker's own with probability `rate`, else the caption's.
+    """Words to feed in: a draw of the speaker's own with probability `rate`, else the caption's.
 
     Args:
       captions: int32[N, T].

@@ -1,0 +1,132 @@
+"""`python -m capjax.caption --workdir=DIR photo.jpg [more.jpg | folder]`: captions of any photo."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from capjax.data.features import read_photo
+from capjax.data.prepare import encoder_named
+from capjax.errors import InputError
+from capjax.evaluate import decoding_of
+from capjax.speaker import log_probs
+from capjax.speaking import speak_all
+from capjax.workdir import Trained, open_run
+
+PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+def photo_files(names: Sequence[str]) -> list[Path]:
+    """The photos among files and folders (a folder's own, sorted by name).
+
+    Raises InputError where a name is not there, or a folder holds no photo.
+    """
+    files: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
+            if not found:
+                raise InputError(f"the folder {path} holds no photo ({', '.join(sorted(PHOTOS))})")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"there is no photo {path}; give a file or a folder of photos")
+    return files
+
+
+def caption_photos(
+    run: Trained, photos: Sequence[Path], decoding: dict, seed: int = 0
+) -> list[list[tuple[str, float]]]:
+    """Captions of photos by a trained speaker, each with its log-probability in nats.
+
+    Args:
+      decoding: as in `speak_all`.
+    Returns:
+      A list for each photo: one caption, or the drawn samples (best first for beams).
+    Raises:
+      InputError: a photo cannot be read, or the encoder's weights are missing.
+    """
+    encoder = encoder_named(run.config["data"]["encoder"])
+    pixels = np.stack([read_photo(path, encoder.size) for path in photos])
+    # Rounded up to a power of two, so that few programs are compiled.
+    batch = min(32, 1 << (len(photos) - 1).bit_length())
+    features = []
+    for first in range(0, len(pixels), batch):
+        part = pixels[first : first + batch]
+        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
+        features.append(np.asarray(encoder.apply(filled))[: len(part)])
+    images = np.concatenate(features)
+    captions: list[list[tuple[str, float]]] = []
+    key = jax.random.key(seed)
+    noise = run.config["noise"]
+    batches = speak_all(
+        run.speaker, run.params, images, decoding, noise=noise, key=key, batch=batch
+    )
+    for n, words in enumerate(batches):
+        if decoding["method"] == "beam":
+            words = words[:, :1]
+        here = images[n * batch : n * batch + len(words)]
+        context = {"image": jnp.repeat(jnp.asarray(here), words.shape[1], 0)}
+        if noise:
+            context["noise"] = jnp.zeros((len(here) * words.shape[1], noise))
+        flat = jnp.asarray(words.reshape(-1, words.shape[-1]))
+        scores = np.asarray(log_probs(run.speaker, run.params, context, flat).sum(-1))
+        for row, score in zip(words, scores.reshape(words.shape[:2]), strict=True):
+            spoken = [run.vocabulary.decode(w) for w in row]
+            captions.append([(text, float(s)) for text, s in zip(spoken, score, strict=True)])
+    return captions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="capjax.caption", description=__doc__)
+    parser.add_argument("photos", nargs="+", help="photos, or folders of photos")
+    parser.add_argument("--workdir", required=True, help="the folder of a training run")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--greedy", action="store_true", help="the likeliest word at every step")
+    how.add_argument("--beam", type=int, metavar="WIDTH", help="beam search (default: the recipe)")
+    how.add_argument("--samples", type=int, metavar="N", help="N drawn captions a photo")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the draws")
+    parser.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    flags = parser.parse_args(argv)
+    logging.set_verbosity(logging.ERROR)  # orbax tells every step of every save
+    try:
+        files = photo_files(flags.photos)
+        for name in ("beam", "samples"):
+            if (value := getattr(flags, name)) is not None and value < 1:
+                raise InputError(f"--{name}={value} must be at least 1")
+        run = open_run(flags.workdir)
+        method = "greedy" if flags.greedy else "sample" if flags.samples else None
+        decoding = decoding_of(run.config, "beam" if flags.beam else method, flags.beam)
+        if flags.samples:
+            if not flags.temperature > 0:
+                raise InputError(f"--temperature={flags.temperature} must be above 0")
+            if flags.top_p is not None and not 0 < flags.top_p <= 1:
+                raise InputError(f"--top-p={flags.top_p} must be in (0, 1]")
+            decoding |= {"samples": flags.samples, "temperature": flags.temperature}
+            decoding |= {"top_p": flags.top_p} if flags.top_p is not None else {}
+        captions = caption_photos(run, files, decoding, flags.seed)
+    except InputError as error:
+        print(f"capjax: {error}", file=sys.stderr)
+        return 2
+    for path, spoken in zip(files, captions, strict=True):
+        if flags.json:
+            rows = [{"caption": text, "log_prob": score} for text, score in spoken]
+            print(json.dumps({"photo": str(path), "captions": rows}, ensure_ascii=False))
+        else:
+            for text, _ in spoken:
+                print(f"{path}\t{text}" if len(files) > 1 else text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

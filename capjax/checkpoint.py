@@ -1,0 +1,146 @@
+"""Checkpoints that survive: the state, and beside it all that is needed to go on or to decode."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from capjax.errors import InputError
+
+
+class Checkpoints:
+    """The newest `keep` checkpoints in a folder, each a pytree of arrays and a JSON-able note."""
+
+    def __init__(self, folder: str | Path, keep: int = 2):
+        self.folder = Path(folder).absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=True, enable_async_checkpointing=False
+        )
+        with self._telling_the_disk():
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: Any, note: Mapping[str, Any]) -> None:
+        """Writes a checkpoint; returns when it is whole on the disk.
+
+        Waiting costs a fraction of a second. In the background, the next update would be given the
+        buffers that are still being written.
+
+        Raises:
+          InputError: the disk is full or refuses.
+        """
+        if step in self._manager.all_steps():
+            return  # a run that was cut between its saves comes by here again, with the same bits
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), note=ocp.args.JsonSave(dict(note))
+        )
+        with self._telling_the_disk():
+            self._manager.save(step, args=items)
+
+    def restore(self, like: Callable[[Mapping[str, Any]], Any]) -> tuple[int, Any, dict] | None:
+        """The newest checkpoint that can be read: (step, state, note); None where there is none.
+
+        A damaged one is told of on stderr, set aside in `damaged/`, and the one before it is tried.
+
+        Args:
+          like: note -> a pytree of arrays or `jax.ShapeDtypeStruct`, the form of the state; or None
+            where only the note is wanted, which gives None for the state.
+        Raises:
+          InputError: there are checkpoints and none can be read.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                note = self.note(step)
+                if (form := like(note)) is None:
+                    return step, None, note
+                form = jax.tree.map(ocp.utils.to_shape_dtype_struct, form)
+                items = ocp.args.Composite(state=ocp.args.StandardRestore(form))
+                state = self._manager.restore(step, args=items)["state"]
+            # A file that is cut or gone shows as whatever the reader stumbles over first.
+            except Exception as error:
+                aside = self._set_aside(step)
+                why = (str(error).splitlines() or [""])[0][:200]
+                print(
+                    f"capjax: the checkpoint of step {step} in {self.folder} cannot be read"
+                    f" ({type(error).__name__}: {why}); it was moved to {aside},"
+                    " and the one before it is used",
+                    file=sys.stderr,
+                )
+                continue
+            return step, state, note
+        if steps:
+            raise InputError(
+                f"no checkpoint in {self.folder} can be read; they were moved to"
+                f" {self.folder.parent / 'damaged'}; start again in another workdir"
+            )
+        return None
+
+    def note(self, step: int) -> dict:
+        items = ocp.args.Composite(note=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=items)["note"]
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def _set_aside(self, step: int) -> Path:
+        aside = self.folder.parent / "damaged"
+        aside.mkdir(exist_ok=True)
+        target = aside / f"{self.folder.name}-{step}"
+        for i in range(1, 1000):
+            if not target.exists():
+                break
+            target = aside / f"{self.folder.name}-{step}.{i}"
+        shutil.move(self.folder / str(step), target)
+        self._manager.reload()
+        return target
+
+    @contextlib.contextmanager
+    def _telling_the_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            # Orbax and tensorstore wrap what the disk says in errors of several kinds.
+            told = str(error)
+            if isinstance(error, OSError) or "No space left" in told or "RESOURCE_EXH" in told:
+                raise InputError(
+                    f"cannot write a checkpoint to {self.folder}: {told.splitlines()[0][:200]};"
+                    " make room and run the same command again to go on from the one before"
+                ) from error
+            raise
+
+
+def check_room(folder: str | Path, state: Any, copies: int = 4) -> None:
+    """Fails where a folder cannot take `copies` checkpoints of a state.
+
+    Raises:
+      InputError: the folder cannot be written, or has too little room.
+    """
+    folder = Path(folder)
+    needed = copies * sum(
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if hasattr(x.dtype, "itemsize")
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".room"
+        probe.write_bytes(b"room")
+        probe.unlink()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder}: {os.strerror(error.errno or 0)}; choose another --workdir"
+        ) from error
+    if free < needed:
+        raise InputError(
+            f"{folder} has {free / 1e6:,.0f} MB free and its checkpoints need {needed / 1e6:,.0f} MB;"
+            " make room, or choose another --workdir"
+        )

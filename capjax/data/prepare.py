@@ -1,0 +1,65 @@
+"""From a dataset's name to arrays: everything that is done once, before training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from capjax.data import cache_folder, load
+from capjax.data.features import Encoder, extract, feature_path, pixels
+from capjax.data.photo_files import check_images
+from capjax.data.split import Split
+from capjax.errors import InputError
+
+ENCODERS = ("efficientnet_lite0", "pixels64")
+
+
+class Prepared(NamedTuple):
+    """A dataset whose images have been encoded."""
+
+    splits: Mapping[str, Split]
+    images: Mapping[str, np.ndarray]  # split -> [M, ...], mapped from a file
+    fingerprint: str
+
+
+def encoder_named(name: str) -> Encoder:
+    """One of ENCODERS. Raises InputError where the name is another or its weights are missing."""
+    if name == "pixels64":
+        return pixels(64)
+    if name == "efficientnet_lite0":
+        from capjax.models.efficientnet import efficientnet_lite0
+
+        return Encoder(name, 224, efficientnet_lite0("pooled"))
+    raise InputError(f"there is no encoder {name!r}; choose one of {', '.join(ENCODERS)}")
+
+
+def prepare(
+    name: str, path: str | Path | None, cache: str | Path | None, encoder: Encoder
+) -> Prepared:
+    """Reads a dataset and encodes its images, or finds what an earlier run left of that.
+
+    Raises InputError, before any encoding, where the captions or any image cannot be read.
+    """
+    dataset = load(name, path, cache)
+    images = {}
+    for split_name, split in dataset.splits.items():
+        target = feature_path(
+            cache_folder(cache),
+            dataset.fingerprint,
+            split_name,
+            encoder.name,
+            f"squash{encoder.size}",
+        )
+        if not target.exists():
+            check_images(split)
+        images[split_name] = extract(
+            split.image,
+            len(split.ids),
+            encoder.apply,
+            target,
+            dtype=encoder.dtype,
+            ids=split.ids,
+            label=f"{encoder.name} {split_name}",
+        )
+    return Prepared(dataset.splits, images, dataset.fingerprint)

@@ -1,0 +1,28 @@
+"""What does a run look like? Pure functions that turn numbers, captions and images into HTML."""
+
+from capjax.report.charts import chart, chart_groups, curves
+from capjax.report.gallery import Example, caption_list, gallery, picture
+from capjax.report.markup import Html, escape
+from capjax.report.page import page, section
+from capjax.report.tables import Missing, facts, score_table, table
+from capjax.report.write import write_page, write_report
+
+__all__ = [
+    "Example",
+    "Html",
+    "Missing",
+    "caption_list",
+    "chart",
+    "chart_groups",
+    "curves",
+    "escape",
+    "facts",
+    "gallery",
+    "page",
+    "picture",
+    "score_table",
+    "section",
+    "table",
+    "write_page",
+    "write_report",
+]

@@ -1,0 +1,96 @@
+"""What does the model say of a picture, and what do people? Images with captions side by side."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from capjax.report.markup import Html, escape, join
+
+DRAWN = 96  # pixels; an image of no more than that a side was drawn, not photographed
+LARGEST = 320  # pixels of a photo's longer side in the page: twice what is shown
+QUALITY = 82  # of JPEG
+SHOWN = 192  # pixels of the page that a drawn image fills, in whole multiples of its own
+
+
+class Example(NamedTuple):
+    """An image and its captions."""
+
+    id: str
+    image: np.ndarray  # uint8 [H, W, 3]
+    captions: Sequence[tuple[str, Sequence[str]]]  # ("model", texts), ("people", texts), ...
+    notes: Mapping[str, Any] = {}  # such as {"true": True, "cider_d": 0.8}; shown beneath the image
+
+
+def gallery(examples: Sequence[Example]) -> Html:
+    """Images, each beside its captions: a column for everyone who wrote some."""
+    if not examples:
+        return Html('<p class="nothing">There are no images to show.</p>')
+    return Html(f'<div class="gallery">\n{join(_example(example) for example in examples)}\n</div>')
+
+
+def caption_list(texts: Sequence[str]) -> Html:
+    """Captions below each other; text is escaped, Html (shaded words, say) stays as it is."""
+    if not texts:
+        return Html('<p class="nothing">no caption</p>')
+    # dir=auto sets apart what is written from right to left, and what only pretends to be.
+    lines = join(Html(f'<li dir="auto">{_words(text)}</li>') for text in texts)
+    return Html(f'<ol class="captions">{lines}</ol>')
+
+
+def picture(image: np.ndarray, alt: str) -> Html:
+    """An image inside the page: exact PNG up to DRAWN pixels a side, else JPEG up to LARGEST.
+
+    Arguments: image, uint8 [H, W, 3]; alt, what it shows, for those who cannot see it.
+
+    Raises ValueError for another shape or dtype.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(f"an image must be uint8 [H, W, 3], not {image.dtype} {image.shape}")
+    made = Image.fromarray(image)
+    file = io.BytesIO()
+    if max(made.size) <= DRAWN:
+        look, kind, scale = "drawn", "png", SHOWN // max(made.size)
+        made.save(file, "PNG", optimize=True)
+    else:
+        look, kind, scale = "photo", "jpeg", 1
+        made.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+        made.save(file, "JPEG", quality=QUALITY, optimize=True)
+    width, height = (scale * side for side in made.size)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return Html(
+        f'<img class="{look}" width="{width}" height="{height}" decoding="async" '
+        f'alt="{escape(alt)}" src="data:image/{kind};base64,{data}">'
+    )
+
+
+def _example(example: Example) -> Html:
+    columns = join(
+        Html(f"<div><h4>{escape(who)}</h4>{caption_list(texts)}</div>")
+        for who, texts in example.captions
+    )
+    notes = join(_note(name, value) for name, value in example.notes.items())
+    said = Html(f'<ul class="notes">{notes}</ul>') if notes else ""
+    return Html(
+        f'<article class="example"><div class="seen">'
+        f"{picture(example.image, f'image {example.id}')}"
+        f"<div><h3><bdi>{escape(example.id)}</bdi></h3>{said}</div></div>\n"
+        f'<div class="said">{columns}</div></article>'
+    )
+
+
+def _words(text: str) -> Html:
+    return escape(text) if text.strip() else Html('<span class="nothing">(no words)</span>')
+
+
+def _note(name: str, value: Any) -> Html:
+    """A fact about an image: yes and no as a sign, fractions with three decimals."""
+    if isinstance(value, bool | np.bool_):
+        word, sign = ("yes", "\u2713") if value else ("no", "\u2717")
+        shown = f'<span role="img" aria-label="{word}">{sign}</span>'
+        return Html(f'<li class="{word}"><bdi>{escape(name)}</bdi> {shown}</li>')
+    text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
+    return Html(f"<li><bdi>{escape(name)}</bdi> {escape(text)}</li>")

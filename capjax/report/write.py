@@ -1,0 +1,53 @@
+"""A run's report: its numbers, its curves and what its model says, in one file."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from capjax.report.charts import chart_groups, curves
+from capjax.report.gallery import Example, gallery
+from capjax.report.page import page, section
+from capjax.report.tables import facts, score_table
+
+
+def write_report(
+    path: str | Path,
+    *,
+    title: str,
+    configuration: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, Mapping[str, Any]],
+    examples: Sequence[Example],
+    groups: Sequence[tuple[str, Sequence[str]]] | None = None,
+    footer: str = "",
+) -> Path:
+    """Writes the report of a run as one file that needs nothing else, and returns its path.
+
+    Arguments: path, of the file; configuration, shown as it is, folded up; metrics, the rows of
+    metrics.jsonl; scores, a column of the table each: {"val": {"bleu_1": ..., "unavailable":
+    {name: reason}}}; examples, images with captions; groups, (title, names) of the charts, else
+    those of `chart_groups`; footer, the version and date, say.
+    """
+    if groups is None:
+        groups = chart_groups(metrics)
+    parts = [
+        section("Scores", score_table(scores)),
+        section("Curves", curves(metrics, groups)),
+        section("Captions", gallery(examples)),
+        section("Configuration", facts(configuration), folded=True),
+    ]
+    return write_page(path, page(title, parts, footer=footer))
+
+
+def write_page(path: str | Path, text: str) -> Path:
+    """Writes a page in one step: whoever reads the path finds the old file or all of the new."""
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,235 @@
+"""`python -m capjax.train --config=configs/mle.py[:dataset] [--workdir=DIR] [--config.x=y]`."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from capjax.checkpoint import Checkpoints, check_room
+from capjax.data.batches import caption_arrays
+from capjax.data.prepare import Prepared, encoder_named, prepare
+from capjax.data.resumable import only_process
+from capjax.data.split import Split
+from capjax.data.vocabulary import Vocabulary
+from capjax.errors import InputError
+from capjax.evaluate import Evaluation, evaluate, show, write_evaluation
+from capjax.parallel import replicate
+from capjax.report import Example, write_report
+from capjax.speaking import check_decoding
+from capjax.stages import STAGES, Interrupted, Setting, StopSignal, run_stage
+from capjax.workdir import (
+    MetricsLog,
+    Trained,
+    check_claim,
+    image_kind,
+    open_run,
+    speaker_of,
+    write_json,
+)
+
+
+def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
+    """Trains by a recipe in a folder, or goes on where a run in that folder was cut.
+
+    Writes config.json, vocabulary.json, metrics.jsonl, checkpoints/, captions.json, scores.json and
+    report.html. Started again after any kind of end, it ends with the same bits, on the same
+    machine, as a run that was never cut.
+
+    Args:
+      config: as `get_config` of a file in configs/ makes it.
+    Returns:
+      The scores of the validation split.
+    Raises:
+      InputError: bad input, before any training time is spent.
+      Interrupted: SIGTERM or SIGINT came; the state has been saved.
+    """
+    workdir = Path(workdir)
+    _check(config)
+    data = config["data"]
+    with only_process(workdir / "run"):
+        check_claim(workdir, config)
+        encoder = encoder_named(data["encoder"])
+        start = open_run(config["init_from"]) if config["init_from"] else None
+        prepared = prepare(data["name"], data["path"] or None, data["cache"] or None, encoder)
+        vocabulary = _vocabulary(workdir, prepared, data, start)
+        kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
+        speaker = speaker_of(config, len(vocabulary), kind)
+        like = jax.eval_shape(speaker.init, jax.random.key(0))
+        if start:
+            _check_start(config["init_from"], start.params, like)
+        # Checkpoints hold the parameters, their average and two moments; three are there at once.
+        check_room(workdir, like, copies=4 * 3 + 2)
+        write_json(workdir / "config.json", config)
+        vocabulary.save(workdir / "vocabulary.json")
+
+        def arrays(split: str) -> dict[str, jax.Array]:
+            return caption_arrays(
+                prepared.splits[split], prepared.images[split], vocabulary, data["max_len"]
+            )
+
+        with StopSignal() as stop:
+            setting = Setting(
+                config=config,
+                workdir=workdir,
+                speaker=speaker,
+                vocabulary=vocabulary,
+                image=kind,
+                data=replicate(arrays("train")),
+                split=prepared.splits["val"],
+                images=prepared.images["val"],
+                validation=arrays("val"),
+                last=Checkpoints(workdir / "checkpoints" / "last", keep=2),
+                best=Checkpoints(workdir / "checkpoints" / "best", keep=1),
+                stop=stop,
+            )
+            params = start.params if start else None
+            for index, name in enumerate(config["stages"]):
+                params = run_stage(setting, index, name, params)
+        return _finish(setting, prepared)
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    check_decoding(config["decoding"])
+    unknown = [name for name in config["stages"] if name not in STAGES]
+    if unknown or not config["stages"]:
+        raise InputError(
+            f"config.stages names {unknown or 'no stage'}; choose from {', '.join(STAGES)}"
+        )
+    for name in config["stages"]:
+        stage = config[name]
+        devices = jax.local_device_count()
+        if stage["batch"] < 1 or stage["batch"] % devices:
+            raise InputError(
+                f"config.{name}.batch={stage['batch']} is not a multiple of the {devices} devices"
+            )
+        if not stage["epochs"] > 0:
+            raise InputError(f"config.{name}.epochs={stage['epochs']} must be above 0")
+        if not stage["learning_rate"] > 0:
+            raise InputError(
+                f"config.{name}.learning_rate={stage['learning_rate']} must be above 0"
+            )
+    if config["data"]["max_len"] < 1:
+        raise InputError(f"config.data.max_len={config['data']['max_len']} must be at least 1")
+
+
+def _vocabulary(
+    workdir: Path, prepared: Prepared, data: Mapping[str, Any], start: Trained | None
+) -> Vocabulary:
+    """The run's own, or that of the run it starts from, or a new one of the training captions."""
+    if (workdir / "vocabulary.json").exists():
+        return Vocabulary.load(workdir / "vocabulary.json")
+    if start:
+        return start.vocabulary
+    texts = (text for texts in prepared.splits["train"].captions for text in texts)
+    return Vocabulary.build(texts, data["min_count"])
+
+
+def _check_start(source: str, params: Any, like: Any) -> None:
+    theirs, ours = (
+        {jax.tree_util.keystr(path): x.shape for path, x in jax.tree.leaves_with_path(tree)}
+        for tree in (params, like)
+    )
+    differ = [
+        name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)
+    ]
+    if differ:
+        raise InputError(
+            f"the speaker of {source} has {differ[0]} {theirs.get(differ[0])} where this recipe has"
+            f" {ours.get(differ[0])}; give both the same cell, dim, noise, encoder and vocabulary"
+        )
+
+
+def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
+    """Evaluates the best checkpoint, writes what a person looks at, and tells where it lies."""
+    workdir, config = setting.workdir, setting.config
+    run = open_run(workdir)
+    found: dict[str, Evaluation] = {}
+    for split in ("val", "test"):
+        if split not in prepared.splits:
+            continue
+        found[split] = evaluate(
+            run.speaker,
+            run.params,
+            run.vocabulary,
+            prepared.splits[split],
+            prepared.images[split],
+            config["decoding"],
+            noise=config["noise"],
+            progress=True,
+        )
+        found[split].scores["step"] = run.step
+        write_evaluation(workdir, split, found[split])
+    rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
+    report = write_report(
+        workdir / "report.html",
+        title=f"{config['recipe']} on {config['data']['name']}",
+        configuration=config,
+        metrics=rows,
+        scores={split: evaluation.scores for split, evaluation in found.items()},
+        examples=examples(setting.split, found["val"], config["report_images"]),
+        groups=chart_groups(rows),
+        footer=f"capjax {version('capjax')}, jax {version('jax')}, {jax.devices()[0].device_kind}",
+    )
+    for split, evaluation in found.items():
+        print(show(evaluation.scores, f"{split} of {config['data']['name']}, step {run.step}"))
+    print(f"captions, scores, report: {workdir}/captions.json, scores.json, {report.name}")
+    return found["val"].scores
+
+
+def examples(split: Split, found: Evaluation, number: int) -> list[Example]:
+    """Images for the report, evenly out of a split, with the model's captions and people's."""
+    chosen = np.linspace(0, len(found.rows) - 1, min(number, len(found.rows))).astype(int)
+    shown = []
+    for i in chosen:
+        row = found.rows[i]
+        notes = {name: row[name] for name in ("cider_d", "true", "identifies") if name in row}
+        captions = [("model", [row["caption"]]), ("people", row["references"])]
+        shown.append(Example(row["id"], split.image(int(i)), captions, notes))
+    return shown
+
+
+def chart_groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """The charts of a report: training and validation nats a word on one, each score on its own."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    groups: list[tuple[str, list[str]]]
+    groups = [("Nats a word", [name for name in ("nll", "val_nll") if name in names])]
+    scores = [name for name in names if name.startswith("val_") and name != "val_nll"]
+    groups += [(name.removeprefix("val_"), [name]) for name in scores]
+    return groups + [
+        (name, [name]) for name in ("gradient_norm", "captions_per_s") if name in names
+    ]
+
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "the recipe", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "the run's folder; default runs/RECIPE-DATASET")
+
+
+def main(argv: Sequence[str]) -> None:
+    logging.set_verbosity(logging.ERROR)  # orbax tells every step of every save
+    try:
+        if len(argv) > 1:
+            raise InputError(f"{argv[1]!r} is no flag; settings are given as --config.x=y")
+        config = _CONFIG.value.to_dict()
+        config["stages"] = list(config["stages"])
+        workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
+        train(config, workdir)
+    except InputError as error:
+        sys.exit(_tell(error, 2))
+    except Interrupted as error:
+        sys.exit(_tell(error, 0))
+
+
+def _tell(error: Exception, status: int) -> int:
+    print(f"capjax: {error}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main)
