@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.evaluate import decoding_of
 from capjax.speaker import log_probs
-from capjax.speaking import speak_all
+from capjax.speaking import check_decoding, speak_all
 from capjax.workdir import Trained, open_run
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -31,7 +32,7 @@ def photo_files(names: Sequence[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
+            found = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS and p.is_file())
             if not found:
                 raise InputError(f"the folder {path} holds no photo ({', '.join(sorted(PHOTOS))})")
             files += found
@@ -67,6 +68,7 @@ def caption_photos(
     captions: list[list[tuple[str, float]]] = []
     key = jax.random.key(seed)
     noise = run.config["noise"]
+    check_decoding(decoding, run.speaker, run.params, images, noise)
     batches = speak_all(
         run.speaker, run.params, images, decoding, noise=noise, key=key, batch=batch
     )
@@ -93,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     how.add_argument("--greedy", action="store_true", help="the likeliest word at every step")
     how.add_argument("--beam", type=int, metavar="WIDTH", help="beam search (default: the recipe)")
     how.add_argument("--samples", type=int, metavar="N", help="N drawn captions a photo")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the draws")
+    parser.add_argument("--temperature", type=float, help="of the draws (default: 1)")
     parser.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -104,16 +106,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in ("beam", "samples"):
             if (value := getattr(flags, name)) is not None and value < 1:
                 raise InputError(f"--{name}={value} must be at least 1")
+        if flags.temperature is not None and not 0 < flags.temperature < math.inf:
+            raise InputError(f"--temperature={flags.temperature} must be above 0")
+        if flags.top_p is not None and not 0 < flags.top_p <= 1:
+            raise InputError(f"--top-p={flags.top_p} must be above 0 and at most 1")
         run = open_run(flags.workdir)
         method = "greedy" if flags.greedy else "sample" if flags.samples else None
         decoding = decoding_of(run.config, "beam" if flags.beam else method, flags.beam)
-        if flags.samples:
-            if not flags.temperature > 0:
-                raise InputError(f"--temperature={flags.temperature} must be above 0")
-            if flags.top_p is not None and not 0 < flags.top_p <= 1:
-                raise InputError(f"--top-p={flags.top_p} must be in (0, 1]")
-            decoding |= {"samples": flags.samples, "temperature": flags.temperature}
-            decoding |= {"top_p": flags.top_p} if flags.top_p is not None else {}
+        for name in ("samples", "temperature", "top_p"):
+            if (value := getattr(flags, name)) is None:
+                continue
+            if decoding["method"] != "sample":
+                raise InputError(f"--{name.replace('_', '-')}={value} needs --samples=N")
+            decoding[name] = value
         captions = caption_photos(run, files, decoding, flags.seed)
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)

@@ -1,7 +1,6 @@
 """Checkpoints that survive: the state, and beside it all that is needed to go on or to decode."""
 
 import contextlib
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +14,22 @@ from capjax.errors import InputError
 
 
 class Checkpoints:
-    """The newest `keep` checkpoints in a folder, each a pytree of arrays and a JSON-able note."""
+    """The newest `keep` checkpoints in a folder, each a pytree of arrays and a JSON-able note.
 
-    def __init__(self, folder: str | Path, keep: int = 2):
+    With keep=None they are only read: nothing in the folder is made, moved or removed.
+    """
+
+    def __init__(self, folder: str | Path, keep: int | None = 2):
         self.folder = Path(folder).absolute()
+        self.writes = keep is not None
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=True, enable_async_checkpointing=False
+            max_to_keep=keep,
+            create=self.writes,
+            read_only=not self.writes,
+            save_interval_steps=1 if self.writes else 0,
+            # What a run that was killed had not finished writing would fill the disk.
+            cleanup_tmp_directories=self.writes,
+            enable_async_checkpointing=False,
         )
         with self._telling_the_disk():
             self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -53,12 +62,13 @@ class Checkpoints:
 
         Args:
           like: note -> a pytree of arrays or `jax.ShapeDtypeStruct`, the form of the state; or None
-            where only the note is wanted, which gives None for the state.
+            where only the note is wanted, which gives None for the state. An InputError that it
+            raises is no damage, and passes.
         Raises:
-          InputError: there are checkpoints and none can be read.
+          InputError: there are checkpoints and none can be read; all are left where they are.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        damaged: list[tuple[int, str]] = []
+        for step in reversed(self.steps()):
             try:
                 note = self.note(step)
                 if (form := like(note)) is None:
@@ -66,22 +76,26 @@ class Checkpoints:
                 form = jax.tree.map(ocp.utils.to_shape_dtype_struct, form)
                 items = ocp.args.Composite(state=ocp.args.StandardRestore(form))
                 state = self._manager.restore(step, args=items)["state"]
+            except InputError:
+                raise
             # A file that is cut or gone shows as whatever the reader stumbles over first.
             except Exception as error:
-                aside = self._set_aside(step)
-                why = (str(error).splitlines() or [""])[0][:200]
+                damaged.append((step, f"{type(error).__name__}: {_first_line(error)}"))
+                continue
+            for bad, why in damaged:
+                # Out of the way, so that its step can be saved again.
+                moved = f"it was moved to {self._set_aside(bad)} and " if self.writes else ""
                 print(
-                    f"capjax: the checkpoint of step {step} in {self.folder} cannot be read"
-                    f" ({type(error).__name__}: {why}); it was moved to {aside},"
-                    " and the one before it is used",
+                    f"capjax: the checkpoint of step {bad} in {self.folder} cannot be read ({why});"
+                    f" {moved}that of step {step} is used",
                     file=sys.stderr,
                 )
-                continue
             return step, state, note
-        if steps:
+        if damaged:
+            steps = ", ".join(str(step) for step, _ in damaged)
             raise InputError(
-                f"no checkpoint in {self.folder} can be read; they were moved to"
-                f" {self.folder.parent / 'damaged'}; start again in another workdir"
+                f"no checkpoint in {self.folder} can be read, of step {steps} ({damaged[0][1]});"
+                " restore one from a copy, or train anew in another --workdir"
             )
         return None
 
@@ -113,34 +127,42 @@ class Checkpoints:
             told = str(error)
             if isinstance(error, OSError) or "No space left" in told or "RESOURCE_EXH" in told:
                 raise InputError(
-                    f"cannot write a checkpoint to {self.folder}: {told.splitlines()[0][:200]};"
+                    f"cannot write a checkpoint to {self.folder}: {_first_line(error)};"
                     " make room and run the same command again to go on from the one before"
                 ) from error
             raise
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200]
+
+
+def check_folder(folder: Path) -> None:
+    """Makes a folder where there is none. Raises InputError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_bytes(b"is there room?")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the folder {folder}: {error.strerror}; choose another --workdir"
+        ) from error
 
 
 def check_room(folder: str | Path, state: Any, copies: int = 4) -> None:
     """Fails where a folder cannot take `copies` checkpoints of a state.
 
     Raises:
-      InputError: the folder cannot be written, or has too little room.
+      InputError: the folder has too little room.
     """
     folder = Path(folder)
     needed = copies * sum(
         x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if hasattr(x.dtype, "itemsize")
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".room"
-        probe.write_bytes(b"room")
-        probe.unlink()
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {folder}: {os.strerror(error.errno or 0)}; choose another --workdir"
-        ) from error
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"{folder} has {free / 1e6:,.0f} MB free and its checkpoints need {needed / 1e6:,.0f} MB;"
-            " make room, or choose another --workdir"
+            f"{folder} has {free / 1e6:,.1f} MB free and its checkpoints need"
+            f" {needed / 1e6:,.1f} MB; make room, or choose another --workdir"
         )

@@ -17,7 +17,7 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.metrics.official import score_each
 from capjax.speaker import Params, Speaker
-from capjax.speaking import METHODS, speak_all
+from capjax.speaking import METHODS, check_decoding, speak_all
 from capjax.workdir import open_run, write_json
 
 
@@ -51,6 +51,7 @@ def evaluate(
       decoding: as in `speak_all`; of several captions an image the first is scored.
       seed: of the draws, where decoding samples.
     """
+    check_decoding(decoding, speaker, params, images, noise)
     words: list[np.ndarray] = []
     batches = speak_all(speaker, params, images, decoding, noise=noise, key=jax.random.key(seed))
     with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:

@@ -16,12 +16,27 @@ from capjax.speaker import Params, Speaker
 METHODS = ("greedy", "beam", "sample")
 
 
-def check_decoding(decoding: Mapping[str, Any]) -> None:
-    """Raises InputError where `decoding` does not name a method of METHODS with its settings."""
+def check_decoding(
+    decoding: Mapping[str, Any], speaker: Speaker, params: Params, images: np.ndarray, noise: int
+) -> None:
+    """Raises InputError where `decoding` is not a method of METHODS with settings that it takes.
+
+    Args:
+      params, images: as in `speak_all`, or their shapes: nothing is computed.
+    """
     if decoding["method"] not in METHODS:
         raise InputError(
             f"there is no decoding {decoding['method']!r}; choose one of {', '.join(METHODS)}"
         )
+    image = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+    z = jax.ShapeDtypeStruct((1, noise), jnp.float32) if noise else None
+    try:
+        speak = _decoder(speaker, tuple(sorted(decoding.items())))
+        jax.eval_shape(speak, params, image, z, jax.random.key(0))
+    except KeyError as error:
+        raise InputError(f"the decoding {decoding} lacks {error}") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"the decoding {dict(decoding)} cannot be done: {error}") from error
 
 
 @lru_cache(maxsize=8)
@@ -66,6 +81,7 @@ def speak_all(
       int32[B, K, T] for the next B images: K = 1, the width, or the samples; beams best first.
     """
     speak = _decoder(speaker, tuple(sorted(decoding.items())))
+    batch = min(batch, len(images))
     for first in range(0, len(images), batch):
         part = np.asarray(images[first : first + batch])
         # The last batch is filled up, so that one program serves all.

@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -93,18 +94,13 @@ STAGES = {"mle": mle_stage}
 
 
 def learning_rate(options: Mapping[str, Any], steps: int) -> optax.Schedule:
-    """A linear warm-up, then a cosine to 2 % or a constant.
-
-    Raises InputError where the schedule is neither.
-    """
+    """A linear warm-up, then a cosine to 2 % or a constant."""
     peak, warmup = options["learning_rate"], min(options["warmup"], steps // 2)
     if options["schedule"] == "cosine":
         return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps, 0.02 * peak)
-    if options["schedule"] == "constant":
-        return optax.join_schedules(
-            [optax.linear_schedule(0.0, peak, warmup), optax.constant_schedule(peak)], [warmup]
-        )
-    raise InputError(f"schedule {options['schedule']!r} is not one of cosine, constant")
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, peak, warmup), optax.constant_schedule(peak)], [warmup]
+    )
 
 
 def run_stage(setting: Setting, index: int, name: str, params: Params | None) -> Params | None:
@@ -131,9 +127,18 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
         return stage.algorithm.init(jax.random.fold_in(seed, 0), params)
 
     # Stages follow one another on one count of steps; a checkpoint's note tells where it stands.
-    found = setting.last.restore(
-        lambda note: jax.eval_shape(fresh) if note["stage"] == index else None
-    )
+    captions = zlib.crc32(np.asarray(setting.data["caption"]).tobytes())
+
+    def like(note: Mapping[str, Any]) -> Any:
+        if note.get("captions", captions) != captions:
+            raise InputError(
+                f"the captions of {config['data']['name']}, or {setting.workdir}/vocabulary.json,"
+                f" are not those that the run in {setting.workdir} was trained on;"
+                " restore them, or choose another --workdir"
+            )
+        return jax.eval_shape(fresh) if note["stage"] == index else None
+
+    found = setting.last.restore(like)
     step, state, note = found or (0, None, {"stage": -1})
     if note["stage"] > index:
         return None  # a later stage is under way, and has its own state
@@ -150,7 +155,7 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
     every = config["validate_every"] or epoch
 
     def save(done: int) -> None:
-        note = {"stage": index, "done": done, "base": base, "best": best}
+        note = {"stage": index, "done": done, "base": base, "best": best, "captions": captions}
         setting.last.save(base + done, state, note)
 
     def validate(done: int) -> None:
@@ -173,14 +178,16 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
             # One step in flight at a time: virtual devices starve each other otherwise.
             jax.block_until_ready(metrics)
             bar.update()
+            # Looked at on every step: no state that is lost may take the place of a sound one.
+            row = {k: float(v) for k, v in metrics.items()}
+            if not all(math.isfinite(v) for v in row.values()):
+                kept = f"; {setting.workdir} keeps its checkpoints" if setting.last.steps() else ""
+                raise InputError(
+                    f"the loss or the gradient of stage {name} is not finite at step"
+                    f" {base + done}{kept}; start again in another --workdir with a lower"
+                    f" config.{name}.learning_rate or a smaller config.{name}.clip"
+                )
             if done % config["log_every"] == 0 or done == steps:
-                row = {k: float(v) for k, v in metrics.items()}
-                if not all(math.isfinite(v) for v in row.values()):
-                    raise InputError(
-                        f"the loss of stage {name} is not a number at step {base + done}: the"
-                        f" checkpoint of step {(setting.last.steps() or [0])[-1]} is kept; start"
-                        " again with a lower learning rate or a smaller clip"
-                    )
                 speed = spoken / (time.perf_counter() - since)
                 bar.set_postfix(loss=f"{row['loss']:.3f}", captions_per_s=f"{speed:.0f}")
                 log.add({"stage": name, "step": base + done, **row, "captions_per_s": speed})
@@ -219,9 +226,10 @@ def validation(setting: Setting, params: Params) -> dict[str, float]:
 def validation_nll(speaker: Speaker, params: Params, data: dict[str, jax.Array]) -> float:
     """Nats a word of people's captions, of a split from `caption_arrays`, without dropout."""
     count, total, words = data["caption"].shape[0], 0.0, 0
-    for first in range(0, count, 500):
+    batch = min(500, count)
+    for first in range(0, count, batch):
         # The last batch is filled up with captions that count for nothing.
-        rows = np.arange(first, first + 500)
+        rows = np.arange(first, first + batch)
         nll, length = _nll(speaker, params, data, np.minimum(rows, count - 1), rows < count)
         total, words = total + float(nll), words + int(length)
     return total / words

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from capjax.checkpoint import Checkpoints, check_room
+from capjax.checkpoint import Checkpoints, check_folder, check_room
 from capjax.data.batches import caption_arrays
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
@@ -21,15 +22,17 @@ from capjax.errors import InputError
 from capjax.evaluate import Evaluation, evaluate, show, write_evaluation
 from capjax.parallel import replicate
 from capjax.report import Example, write_report
+from capjax.settings import check_settings
 from capjax.speaking import check_decoding
 from capjax.stages import STAGES, Interrupted, Setting, StopSignal, run_stage
 from capjax.workdir import (
     MetricsLog,
-    Trained,
     check_claim,
     image_kind,
     open_run,
+    saved,
     speaker_of,
+    whole,
     write_json,
 )
 
@@ -50,30 +53,43 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
       Interrupted: SIGTERM or SIGINT came; the state has been saved.
     """
     workdir = Path(workdir)
-    _check(config)
+    check_settings(config, STAGES, jax.local_device_count())
     data = config["data"]
+    check_folder(workdir)
     with only_process(workdir / "run"):
-        check_claim(workdir, config)
+        ours = check_claim(workdir, config) and (workdir / "vocabulary.json").exists()
         encoder = encoder_named(data["encoder"])
-        start = open_run(config["init_from"]) if config["init_from"] else None
+        # A run that has a checkpoint of its own needs nothing any more of where it started from.
+        under_way = ours and saved(workdir, "last")
+        start = open_run(config["init_from"]) if config["init_from"] and not under_way else None
         prepared = prepare(data["name"], data["path"] or None, data["cache"] or None, encoder)
-        vocabulary = _vocabulary(workdir, prepared, data, start)
+        if ours:
+            vocabulary = Vocabulary.load(workdir / "vocabulary.json")
+        else:
+            vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
         speaker = speaker_of(config, len(vocabulary), kind)
         like = jax.eval_shape(speaker.init, jax.random.key(0))
         if start:
             _check_start(config["init_from"], start.params, like)
+        check_decoding(config["decoding"], speaker, like, prepared.images["val"], config["noise"])
         # Checkpoints hold the parameters, their average and two moments; three are there at once.
-        check_room(workdir, like, copies=4 * 3 + 2)
+        check_room(workdir, like, copies=4 * 3 + 3)
         write_json(workdir / "config.json", config)
-        vocabulary.save(workdir / "vocabulary.json")
+        with whole(workdir / "vocabulary.json") as draft:
+            vocabulary.save(draft)
 
         def arrays(split: str) -> dict[str, jax.Array]:
             return caption_arrays(
                 prepared.splits[split], prepared.images[split], vocabulary, data["max_len"]
             )
 
-        with StopSignal() as stop:
+        checkpoints = workdir / "checkpoints"
+        with (
+            StopSignal() as stop,
+            closing(Checkpoints(checkpoints / "last")) as last,
+            closing(Checkpoints(checkpoints / "best")) as best,
+        ):
             setting = Setting(
                 config=config,
                 workdir=workdir,
@@ -84,8 +100,8 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 split=prepared.splits["val"],
                 images=prepared.images["val"],
                 validation=arrays("val"),
-                last=Checkpoints(workdir / "checkpoints" / "last", keep=2),
-                best=Checkpoints(workdir / "checkpoints" / "best", keep=1),
+                last=last,
+                best=best,
                 stop=stop,
             )
             params = start.params if start else None
@@ -94,40 +110,9 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         return _finish(setting, prepared)
 
 
-def _check(config: Mapping[str, Any]) -> None:
-    check_decoding(config["decoding"])
-    unknown = [name for name in config["stages"] if name not in STAGES]
-    if unknown or not config["stages"]:
-        raise InputError(
-            f"config.stages names {unknown or 'no stage'}; choose from {', '.join(STAGES)}"
-        )
-    for name in config["stages"]:
-        stage = config[name]
-        devices = jax.local_device_count()
-        if stage["batch"] < 1 or stage["batch"] % devices:
-            raise InputError(
-                f"config.{name}.batch={stage['batch']} is not a multiple of the {devices} devices"
-            )
-        if not stage["epochs"] > 0:
-            raise InputError(f"config.{name}.epochs={stage['epochs']} must be above 0")
-        if not stage["learning_rate"] > 0:
-            raise InputError(
-                f"config.{name}.learning_rate={stage['learning_rate']} must be above 0"
-            )
-    if config["data"]["max_len"] < 1:
-        raise InputError(f"config.data.max_len={config['data']['max_len']} must be at least 1")
-
-
-def _vocabulary(
-    workdir: Path, prepared: Prepared, data: Mapping[str, Any], start: Trained | None
-) -> Vocabulary:
-    """The run's own, or that of the run it starts from, or a new one of the training captions."""
-    if (workdir / "vocabulary.json").exists():
-        return Vocabulary.load(workdir / "vocabulary.json")
-    if start:
-        return start.vocabulary
+def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:
     texts = (text for texts in prepared.splits["train"].captions for text in texts)
-    return Vocabulary.build(texts, data["min_count"])
+    return Vocabulary.build(texts, min_count)
 
 
 def _check_start(source: str, params: Any, like: Any) -> None:
@@ -166,16 +151,19 @@ def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
         found[split].scores["step"] = run.step
         write_evaluation(workdir, split, found[split])
     rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
-    report = write_report(
-        workdir / "report.html",
-        title=f"{config['recipe']} on {config['data']['name']}",
-        configuration=config,
-        metrics=rows,
-        scores={split: evaluation.scores for split, evaluation in found.items()},
-        examples=examples(setting.split, found["val"], config["report_images"]),
-        groups=chart_groups(rows),
-        footer=f"capjax {version('capjax')}, jax {version('jax')}, {jax.devices()[0].device_kind}",
-    )
+    report = workdir / "report.html"
+    device = jax.devices()[0].device_kind
+    with whole(report) as draft:
+        write_report(
+            draft,
+            title=f"{config['recipe']} on {config['data']['name']}",
+            configuration=config,
+            metrics=rows,
+            scores={split: evaluation.scores for split, evaluation in found.items()},
+            examples=examples(setting.split, found["val"], config["report_images"]),
+            groups=chart_groups(rows),
+            footer=f"capjax {version('capjax')}, jax {version('jax')}, {device}",
+        )
     for split, evaluation in found.items():
         print(show(evaluation.scores, f"{split} of {config['data']['name']}, step {run.step}"))
     print(f"captions, scores, report: {workdir}/captions.json, scores.json, {report.name}")

@@ -1,8 +1,10 @@
 """A run's folder: what is in it, whose it is, and a trained speaker out of it."""
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from capjax.checkpoint import Checkpoints
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.models.generator import generator
+from capjax.settings import flat
 from capjax.speaker import Params, Speaker
 
 # Settings that do not change what a run computes: a run may go on with others.
@@ -28,14 +31,28 @@ class Trained(NamedTuple):
     step: int
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file whole or not at all."""
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A draft to write, which takes the place of a file at the end: all of it or nothing.
+
+    Raises InputError where the disk refuses.
+    """
     draft = path.with_name(path.name + ".new")
     try:
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        yield draft
         os.replace(draft, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; make room for it") from error
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise InputError(
+            f"cannot write {path}: {error.strerror}; make room and run the same command again"
+        ) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    with whole(path) as draft:
+        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -49,16 +66,34 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} cannot be read ({error}); restore it or start anew") from error
 
 
-def check_claim(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Checks that a folder is new or belongs to a run of this recipe with these settings.
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The settings of a run. Raises InputError where there are none or they are damaged."""
+    config = read_json(workdir / "config.json")
+    wanted = ("data", "decoding", "cell", "dim", "noise", "dropout")
+    if not isinstance(config, dict) or (lacks := [name for name in wanted if name not in config]):
+        what = f"lacks {', '.join(lacks)}" if isinstance(config, dict) else "holds no settings"
+        raise InputError(f"{workdir / 'config.json'} {what}; restore it or start anew")
+    return config
 
+
+def saved(workdir: Path, kind: str = "*") -> bool:
+    """Whether there is a checkpoint, of the kind "last" or "best" or of any."""
+    return any(found.name.isdigit() for found in (workdir / "checkpoints").glob(f"{kind}/*"))
+
+
+def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
+    """Checks that a folder is free or belongs to a run of this recipe with these settings.
+
+    A folder without a checkpoint is free: what came of a first try there is begun anew anyway.
+
+    Returns:
+      Whether it is such a run's.
     Raises:
       InputError: it belongs to a run with other settings (the first few are named).
     """
-    path = workdir / "config.json"
-    if not path.exists():
-        return
-    theirs, ours = _flat(read_json(path)), _flat(json.loads(json.dumps(config)))
+    if not saved(workdir):
+        return False
+    theirs, ours = flat(read_config(workdir)), flat(json.loads(json.dumps(config)))
     differ = [
         f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
         for name in sorted(theirs.keys() | ours.keys())
@@ -70,16 +105,7 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> None:
             f"{workdir} belongs to another run: {'; '.join(differ[:3])}{more};"
             " choose another --workdir, or the settings of that run"
         )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+    return True
 
 
 def speaker_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Speaker:
@@ -104,7 +130,7 @@ def image_kind(encoder: str, shape: Iterable[int]) -> tuple:
 
 
 def open_run(workdir: str | Path) -> Trained:
-    """The trained speaker of a run: the best by validation, else the newest there is.
+    """The trained speaker of a run: the best by validation.
 
     Raises:
       InputError: the folder holds no run, or none of its checkpoints can be read.
@@ -112,9 +138,8 @@ def open_run(workdir: str | Path) -> Trained:
     workdir = Path(workdir)
     if not workdir.is_dir():
         raise InputError(f"there is no folder {workdir}; give the --workdir of a training run")
-    config = read_json(workdir / "config.json")
-    folder = workdir / "checkpoints" / "best"
-    if not folder.is_dir():
+    config = read_config(workdir)
+    if not saved(workdir, "best"):
         raise InputError(
             f"{workdir} has no checkpoint yet; run capjax.train with it until a first validation"
         )
@@ -125,11 +150,9 @@ def open_run(workdir: str | Path) -> Trained:
         made["speaker"] = speaker_of(config, len(vocabulary), tuple(note["image"]))
         return {"params": jax.eval_shape(made["speaker"].init, jax.random.key(0))}
 
-    found = Checkpoints(folder, keep=1).restore(like)
-    if found is None:
-        raise InputError(
-            f"{workdir} has no checkpoint yet; run capjax.train with it until a first validation"
-        )
+    with contextlib.closing(Checkpoints(workdir / "checkpoints" / "best", keep=None)) as best:
+        found = best.restore(like)
+    assert found is not None  # a checkpoint was seen above
     step, state, _ = found
     return Trained(config, vocabulary, made["speaker"], state["params"], step)
 
@@ -141,17 +164,19 @@ class MetricsLog:
         """Opens the file to go on after `step`: later rows, of a run that was cut, are dropped."""
         self.path = path
         self.rows: list[dict] = []
-        if path.exists():
-            for line in path.read_text("utf-8").splitlines():
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    break  # the line being written when the run was cut
-                if row["step"] <= step:
-                    self.rows.append(row)
-        draft = path.with_name(path.name + ".new")
-        draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows), "utf-8")
-        os.replace(draft, path)
+        lines = path.read_text("utf-8", "replace").split("\n") if path.exists() else [""]
+        last = lines.pop()  # the line that was being written when the run was cut
+        if _row(last):
+            lines.append(last)
+        for number, line in enumerate(lines, 1):
+            row = _row(line)
+            if row is None:
+                print(f"capjax: line {number} of {path} is damaged and left out", file=sys.stderr)
+            elif row["step"] <= step:
+                self.rows.append(row)
+        if last or len(self.rows) < len(lines):
+            with whole(path) as draft:
+                draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows), "utf-8")
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.rows.append(dict(row))
@@ -162,3 +187,11 @@ class MetricsLog:
             raise InputError(
                 f"cannot write {self.path}: {error.strerror}; make room and run it again"
             ) from error
+
+
+def _row(line: str) -> dict | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

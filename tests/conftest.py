@@ -1,6 +1,10 @@
 """Strict JAX for every test: four virtual CPU devices, no silent dtype or rank promotion."""
 
+import json
 import os
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 # Read when jax is first imported. With several devices queued on few cores XLA's collectives can
 # starve; NPROC gives them threads of their own.
@@ -10,11 +14,98 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+from PIL import Image
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+COLOURS = ("red", "green", "blue", "yellow")
 
 
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)
+
+
+def paint_photos(folder: Path, images: int = 20) -> Path:
+    """A user's folder: photos of one colour each, two captions each, the last four for val."""
+    folder.mkdir(parents=True)
+    rows = {}
+    for i in range(images):
+        colour = COLOURS[i % 4]
+        Image.new("RGB", (64, 64), colour).save(folder / f"{i}.png")
+        captions = [f"a {colour} wall", f"this wall is {colour}"]
+        split = "val" if i >= images - 4 else "train"
+        rows[f"{i}.png"] = {"captions": captions, "split": split}
+    (folder / "captions.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint_photos(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is cached lies in a folder of the session's: data, and compiled programs."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPJAX_CACHE", str(folder / "data"))
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "programs"))
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        yield
+        jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(scope="session")
+def recipe(photos: Path, caches: None) -> Callable[..., dict]:
+    """(**{"dotted.setting": value}) -> the configuration of a run of 40 steps on `photos`."""
+    path = Path(__file__).parents[1] / "configs" / "mle.py"
+
+    def configuration(**changes: object) -> dict:
+        config = runpy.run_path(str(path))["get_config"]("folder")
+        small = {
+            "data.path": str(photos),
+            "data.encoder": "pixels64",
+            "data.min_count": 1,
+            "data.max_len": 5,
+            "dim": 16,
+            "dropout": 0.1,
+            "mle.epochs": 10.0,
+            "mle.batch": 8,
+            "mle.learning_rate": 0.01,
+            "mle.warmup": 2,
+            "mle.average": 0.5,
+            "decoding.method": "greedy",
+            "decoding.max_len": 5,
+            "validate_every": 10,
+            "save_every": 5,
+            "log_every": 2,
+        }
+        config.update_from_flattened_dict(small | changes)
+        if config.decoding.method != "beam" and "decoding.width" not in changes:
+            del config.decoding["width"]
+        config = config.to_dict()
+        return config | {"stages": list(config["stages"])}
+
+    return configuration
+
+
+def train_here(config: dict, workdir: Path) -> dict:
+    """`capjax.train.train` in this process, on its four devices."""
+    from capjax.train import train
+
+    # Optax's Adam takes an integer to the power of a float.
+    with jax.numpy_dtype_promotion("standard"):
+        return train(config, workdir)
+
+
+@pytest.fixture(scope="session")
+def trained(recipe: Callable[..., dict], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was trained here and never cut."""
+    workdir = tmp_path_factory.mktemp("runs") / "trained"
+    train_here(recipe(), workdir)
+    return workdir

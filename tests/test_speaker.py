@@ -224,16 +224,16 @@ def assert_close(got, expected, tolerance):
 
 @pytest.fixture(scope="module")
 def plain_scan(nic):
-    """70 examples with random words (lengths from 0 to cut at T), read by the plain scan."""
+    """65 examples with random words (lengths from 0 to cut at T), read by the plain scan."""
     keys = jax.random.split(jax.random.key(3), 4)
-    context = make_context(keys[0], 70, dropout=jax.random.split(keys[1], 70))
-    captions = jax.random.randint(keys[2], (70, T), 0, V)
-    weights = jax.random.normal(keys[3], (70, T))
+    context = make_context(keys[0], 65, dropout=jax.random.split(keys[1], 65))
+    captions = jax.random.randint(keys[2], (65, T), 0, V)
+    weights = jax.random.normal(keys[3], (65, T))
     plain = Model(nic.speaker._replace(recite=None), nic.params)
     values_and_gradients = compiled_gradients(plain.speaker)
 
     def first(n):
-        counted = jnp.where((jnp.arange(70) < n)[:, None], weights, 0)
+        counted = jnp.where((jnp.arange(65) < n)[:, None], weights, 0)
         out, (params, *seen) = values_and_gradients(plain.params, context, captions, counted)
         given = jax.tree.map(lambda x: x[:n], (context, captions, weights))
         return given, (out[:n], (params, *(x[:n] for x in seen)))
@@ -241,8 +241,8 @@ def plain_scan(nic):
     return first
 
 
-# Blocks have 64 rows on a CPU: 65 and 70 leave the last one nearly empty.
-@pytest.mark.parametrize("n", [1, 3, 65, 70])
+# Blocks have 64 rows on a CPU: 65 leave the last one nearly empty.
+@pytest.mark.parametrize("n", [1, 3, 65])
 def test_recite_and_the_plain_scan_agree_in_values_and_gradients(n, plain_scan, nic):
     """Under dropout; the plain scan of the first n rows is that of all with no weight on others."""
     given, expected = plain_scan(n)

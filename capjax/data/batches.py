@@ -39,7 +39,7 @@ def rows_of(count: int, batch: int, seed: int, step: int) -> np.ndarray:
 def caption_arrays(
     split: Split, images: np.ndarray, vocabulary: Vocabulary, max_len: int
 ) -> dict[str, jax.Array]:
-    """A split on the device, a row a caption: `image` [M, ...], `caption` int32[S, T], `of` int32[S].
+    """A split on the device: `image` [M, ...] and, a row a caption, `caption` [S, T] and `of` [S].
 
     Args:
       images: [M, ...], features or pixels of the split's images.

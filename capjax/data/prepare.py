@@ -42,22 +42,21 @@ def prepare(
     Raises InputError, before any encoding, where the captions or any image cannot be read.
     """
     dataset = load(name, path, cache)
+    folder, how = cache_folder(cache), f"squash{encoder.size}"
+    targets = {
+        split_name: feature_path(folder, dataset.fingerprint, split_name, encoder.name, how)
+        for split_name in dataset.splits
+    }
+    for split_name, target in targets.items():
+        if not target.exists():
+            check_images(dataset.splits[split_name])
     images = {}
     for split_name, split in dataset.splits.items():
-        target = feature_path(
-            cache_folder(cache),
-            dataset.fingerprint,
-            split_name,
-            encoder.name,
-            f"squash{encoder.size}",
-        )
-        if not target.exists():
-            check_images(split)
         images[split_name] = extract(
             split.image,
             len(split.ids),
             encoder.apply,
-            target,
+            targets[split_name],
             dtype=encoder.dtype,
             ids=split.ids,
             label=f"{encoder.name} {split_name}",

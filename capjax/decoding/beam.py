@@ -115,9 +115,12 @@ def search(
         ended = _best(_beside(ended, _columns(new, slice(each))), each)
         order = lax.top_k(jnp.where(closes, -jnp.inf, rank), each)[1]
         live = jnp.where(closes, -jnp.inf, score)
-        taken = jnp.where(rank > -jnp.inf, word, -1)[:, :each]
-        counts += jax.nn.one_hot(taken, vocabulary).sum(1) if groups > 1 else 0
-        return *(jnp.take_along_axis(x, order, 1) for x in (live, word, parent)), ended, counts
+        live, word, parent = (jnp.take_along_axis(x, order, 1) for x in (live, word, parent))
+        if groups > 1:  # what this group chose: the words it goes on with, and its ends
+            chosen = jnp.where(live > -jnp.inf, word, -1)
+            ends = (new.score[:, :each] > -jnp.inf).astype(jnp.float32).sum(1)
+            counts += jax.nn.one_hot(chosen, vocabulary).sum(1).at[:, END].add(ends)
+        return live, word, parent, ended, counts
 
     def one(t_and_state):
         t, state = t_and_state

@@ -96,7 +96,8 @@ def reference(log_p, width, max_len, groups=1, diversity=0.0, forbid_unknown=Fal
             ended[group] += [(score, words) for _, score, words in best if words[-1] == 0]
             ended[group] = sorted(ended[group], key=lambda x: -x[0])[:each]
             live[group] = [(s, w) for _, s, w in extensions if w[-1] != 0][:each]
-            for _, _, words in best:
+            ends = [words for _, _, words in best if words[-1] == 0]
+            for words in ends + [words for _, words in live[group]]:
                 chosen[words[-1]] = chosen.get(words[-1], 0) + 1
     found = []
     for group in range(groups):

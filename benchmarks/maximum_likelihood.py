@@ -1,0 +1,247 @@
+"""Training, sampling and beam search against the machine's own limit, and against plain PyTorch.
+
+    python benchmarks/maximum_likelihood.py [--no-torch] [--json FILE]
+
+Work is counted as the algorithm needs it: the multiply-adds of the LSTM and of the projection onto
+the vocabulary for real words and their ends, never for padding; three times that for a training
+step. The limit is the fastest float32 matmul of 2048 x 2048 timed in the same run. Nothing else may
+run on the machine meanwhile.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import capjax
+from capjax.objectives.maximum_likelihood import maximum_likelihood
+from capjax.parallel import over_devices
+from capjax.speaker import scored
+
+DIM, VOCABULARY, IMAGE, STEPS = 512, 9487, 2048, 20
+# Words of the captions of COCO's val2014, cut at 20 (202,654 captions; mean 10.5).
+LENGTHS = [0, 0, 0, 0, 0, 0, 0, 81, 1650, 2188, 2151, 1536, 980, 571, 327, 185, 110, 70, 42, 30, 79]
+
+
+def captions_like_coco(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Captions of COCO's lengths, words drawn by Zipf's law: int32[count, STEPS]."""
+    shares = np.array(LENGTHS) / sum(LENGTHS)
+    lengths = rng.choice(len(LENGTHS), count, p=shares)
+    weights = 1 / np.arange(1, VOCABULARY - 1)
+    words = rng.choice(np.arange(2, VOCABULARY), (count, STEPS), p=weights / weights.sum())
+    return np.where(np.arange(STEPS) < lengths[:, None], words, 0).astype(np.int32)
+
+
+def work(words: int, rows: int) -> float:
+    """Floating-point operations forward: `words` read and scored, `rows` images taken in."""
+    lstm, project = 2 * (2 * DIM) * (4 * DIM), 2 * DIM * VOCABULARY
+    return words * (lstm + project) + rows * (2 * IMAGE * DIM + lstm)
+
+
+def seconds(run: Callable[[], object], repeats: int) -> float:
+    """The median of some runs after one that compiles."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def matmul_peak() -> float:
+    """GFLOP/s of the fastest of 20 float32 products of 2048 x 2048 matrices."""
+    a = jax.random.normal(jax.random.key(0), (2048, 2048))
+    product = jax.jit(jnp.matmul)
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        product(a, a).block_until_ready()
+        times.append(time.perf_counter() - start)
+    return 2 * 2048**3 / min(times) / 1e9
+
+
+def endless(params: dict) -> dict:
+    """Parameters that never end a caption, so that every decode runs all its steps."""
+    bias = params["params"]["words"]["bias"].at[0].set(-1e4)
+    words = {**params["params"]["words"], "bias": bias}
+    return {"params": {**params["params"], "words": words}}
+
+
+def capjax_cases(repeats: int) -> dict[str, tuple[float, float, float]]:
+    """name -> (seconds, floating-point operations, captions)."""
+    rng = np.random.default_rng(0)
+    speaker = capjax.generator(VOCABULARY, ("features", IMAGE), dim=DIM)
+    captions = captions_like_coco(rng, 320)
+    images = jnp.asarray(rng.normal(size=(320, IMAGE)), jnp.float32)
+    batch = {"image": images, "caption": jnp.asarray(captions)}
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(5e-4))
+    algorithm = maximum_likelihood(speaker, optimizer)
+    step = over_devices(lambda state, _, batch, key: algorithm.update(state, batch, key))
+    state = algorithm.init(jax.random.key(0))
+    params = endless(speaker.init(jax.random.key(0)))
+
+    def train() -> None:
+        nonlocal state
+        state, metrics = step(state, (), batch, jax.random.key(1))
+        jax.block_until_ready((state, metrics))
+
+    draw = jax.jit(lambda p, x, k: capjax.sample(speaker, p, {"image": x}, k, max_len=STEPS))
+    beam = jax.jit(lambda p, x: capjax.beam_search(speaker, p, {"image": x}, max_len=STEPS))
+    greedy = jax.jit(lambda p, x: capjax.greedy(speaker, p, {"image": x}, max_len=STEPS))
+    real = int(scored(jnp.asarray(captions)).sum())
+    few = images[:64]
+    runs: dict[str, tuple[Callable, float, int]] = {
+        "train 320 captions": (train, 3 * work(real, 320), 320),
+        "sample 320 captions": (
+            lambda: jax.block_until_ready(draw(params, images, jax.random.key(2))),
+            work(320 * STEPS, 320),
+            320,
+        ),
+        "greedy 64 images": (
+            lambda: jax.block_until_ready(greedy(params, few)),
+            work(64 * STEPS, 64),
+            64,
+        ),
+        # The first step has one hypothesis an image.
+        "beam 5, 64 images": (
+            lambda: jax.block_until_ready(beam(params, few)),
+            work(64 * (5 * (STEPS - 1) + 1), 64),
+            64,
+        ),
+    }
+    return {name: (seconds(run, repeats), flops, n) for name, (run, flops, n) in runs.items()}
+
+
+def torch_cases(repeats: int) -> dict[str, float]:
+    """The same work by a straightforward PyTorch version: name -> seconds."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    captions = torch.from_numpy(captions_like_coco(rng, 320).astype(np.int64))
+    images = torch.from_numpy(rng.normal(size=(320, IMAGE)).astype(np.float32))
+    ended = (captions == 0).cumsum(1)
+    real = (ended - (captions == 0).long()) == 0
+
+    class Captioner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = nn.Linear(IMAGE, DIM)
+            self.embed = nn.Embedding(VOCABULARY, DIM)
+            self.cell = nn.LSTMCell(DIM, DIM)
+            self.words = nn.Linear(DIM, VOCABULARY)
+
+        def start(self, image):
+            return self.cell(torch.relu(self.project(image)))
+
+        def step(self, state, word):
+            state = self.cell(self.embed(word), state)
+            return state, state[0]
+
+    model = Captioner()
+    optimizer = torch.optim.Adam(model.parameters(), 5e-4)
+    drop = nn.Dropout(0.5)
+
+    def train() -> None:
+        state, word = model.start(images), torch.zeros(320, dtype=torch.long)
+        hidden = []
+        for t in range(STEPS):
+            state, h = model.step(state, word)
+            hidden.append(h)
+            word = captions[:, t]
+        logits = model.words(drop(torch.stack(hidden, 1)))
+        loss = nn.functional.cross_entropy(logits[real], captions[real])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    @torch.no_grad()
+    def sample() -> None:
+        state, word = model.start(images), torch.zeros(320, dtype=torch.long)
+        for _ in range(STEPS):
+            state, h = model.step(state, word)
+            logits = model.words(h)
+            logits[:, 0] = -1e4
+            word = torch.multinomial(torch.softmax(logits, 1), 1)[:, 0]
+
+    @torch.no_grad()
+    def greedy() -> None:
+        state, word = model.start(images[:64]), torch.zeros(64, dtype=torch.long)
+        for _ in range(STEPS):
+            state, h = model.step(state, word)
+            logits = model.words(h)
+            logits[:, 0] = -1e4
+            word = logits.argmax(1)
+
+    @torch.no_grad()
+    def beam() -> None:
+        n, width = 64, 5
+        first = model.start(images[:n])
+        state = tuple(x.repeat_interleave(width, 0) for x in first)
+        word = torch.zeros(n * width, dtype=torch.long)
+        score = torch.full((n, width), -torch.inf)
+        score[:, 0] = 0
+        rows = torch.arange(n)[:, None] * width
+        for _ in range(STEPS):
+            state, h = model.step(state, word)
+            logits = model.words(h)
+            logits[:, 0] = -1e4
+            total = score[:, :, None] + torch.log_softmax(logits, 1).view(n, width, -1)
+            score, index = total.view(n, -1).topk(width)
+            parent, word = index // VOCABULARY, (index % VOCABULARY).view(-1)
+            state = tuple(x[(rows + parent).view(-1)] for x in state)
+
+    runs = {
+        "train 320 captions": train,
+        "sample 320 captions": sample,
+        "greedy 64 images": greedy,
+        "beam 5, 64 images": beam,
+    }
+    return {name: seconds(run, repeats) for name, run in runs.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", help="also write the rows to this file")
+    flags = parser.parse_args()
+    peak = matmul_peak()
+    measured = capjax_cases(flags.repeats)
+    peak = max(peak, matmul_peak())
+    peers = {}
+    if not flags.no_torch:
+        try:
+            peers = torch_cases(flags.repeats)
+        except ImportError:
+            print("torch is not installed: no comparison")
+    device = jax.devices()[0].device_kind
+    print(f"{platform.machine()} {device}, jax {jax.__version__}, peak {peak:.0f} GFLOP/s")
+    print(f"{'':22}{'seconds':>9}{'captions/s':>12}{'GFLOP/s':>9}{'of peak':>9}{'torch s':>9}")
+    rows = []
+    for name, (time_, flops, captions) in measured.items():
+        speed, peer = flops / time_ / 1e9, peers.get(name)
+        told = f"{peer:9.2f}" if peer else f"{'-':>9}"
+        print(
+            f"{name:22}{time_:9.3f}{captions / time_:12.0f}{speed:9.1f}{speed / peak:9.0%}{told}"
+            + (f"  ({peer / time_:.1f}x)" if peer else "")
+        )
+        rows.append(
+            {"case": name, "seconds": time_, "gflops": speed, "share": speed / peak, "torch": peer}
+        )
+    if flags.json:
+        with open(flags.json, "w", encoding="utf-8") as file:
+            json.dump({"device": device, "peak_gflops": peak, "rows": rows}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

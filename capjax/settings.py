@@ -1,0 +1,84 @@
+"""What the settings of a recipe may be, checked before anything is done with them."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capjax.errors import InputError
+
+_Range = tuple[Callable[[float], bool], str]
+_ABOVE_0: _Range = (lambda x: 0 < x < math.inf, "above 0")
+_FROM_0: _Range = (lambda x: 0 <= x < math.inf, "at least 0")
+_FROM_1: _Range = (lambda x: x >= 1, "at least 1")
+_BELOW_1: _Range = (lambda x: 0 <= x < 1, "at least 0 and below 1")
+_SHARE: _Range = (lambda x: 0 <= x <= 1, "from 0 to 1")
+
+_RUN: dict[str, _Range] = {
+    "seed": (lambda x: 0 <= x < 2**32, "from 0 to 2**32 - 1"),
+    "data.min_count": _FROM_1,
+    "data.max_len": _FROM_1,
+    "dim": _FROM_1,
+    "noise": _FROM_0,
+    "dropout": _BELOW_1,
+    "decoding.max_len": _FROM_1,
+    "decoding.width": _FROM_1,
+    "decoding.samples": _FROM_1,
+    "decoding.temperature": _ABOVE_0,
+    "validate_every": _FROM_0,
+    "save_every": _FROM_1,
+    "log_every": _FROM_1,
+    "report_images": _FROM_0,
+}
+_STAGE: dict[str, _Range] = {
+    "epochs": _ABOVE_0,
+    "batch": _FROM_1,
+    "learning_rate": _ABOVE_0,
+    "warmup": _FROM_0,
+    "clip": _FROM_0,
+    "weight_decay": _FROM_0,
+    "label_smoothing": _BELOW_1,
+    "scheduled_sampling": _SHARE,
+    "average": _BELOW_1,
+}
+_CHOICES = {"parallel": ("pmap", "shard_map"), "schedule": ("cosine", "constant")}
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices: int) -> None:
+    """Checks all that can be said of a recipe without its data.
+
+    Args:
+      stages: the stages there are, by name.
+      devices: among how many a batch is shared.
+    Raises:
+      InputError: naming the setting and what it may be.
+    """
+    unknown = [name for name in config["stages"] if name not in stages]
+    if unknown or not config["stages"]:
+        told = ", ".join(map(repr, unknown)) or "no stage"
+        raise InputError(f"config.stages names {told}; choose from {', '.join(stages)}")
+    ranges = _RUN | {f"{s}.{name}": what for s in config["stages"] for name, what in _STAGE.items()}
+    for name, value in flat(config).items():
+        if name in ranges:
+            fits, told = ranges[name]
+            if not fits(value):
+                raise InputError(f"config.{name}={value} must be {told}")
+        choices = _CHOICES.get(name.rpartition(".")[2])
+        if choices and value not in choices:
+            raise InputError(f"config.{name}={value!r} must be one of {', '.join(choices)}")
+    for stage in config["stages"]:
+        if (batch := config[stage]["batch"]) % devices:
+            raise InputError(
+                f"config.{stage}.batch={batch} cannot be shared by {devices} devices;"
+                f" make it a multiple of {devices}"
+            )
