@@ -124,7 +124,8 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
     seed = jax.random.fold_in(jax.random.key(config["seed"]), index)
 
     def fresh() -> Any:
-        return stage.algorithm.init(jax.random.fold_in(seed, 0), params)
+        # One program: a hundred small ones take half a minute to compile.
+        return jax.jit(stage.algorithm.init)(jax.random.fold_in(seed, 0), params)
 
     # Stages follow one another on one count of steps; a checkpoint's note tells where it stands.
     captions = zlib.crc32(np.asarray(setting.data["caption"]).tobytes())

@@ -64,7 +64,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         start = open_run(config["init_from"]) if config["init_from"] and not under_way else None
         prepared = prepare(data["name"], data["path"] or None, data["cache"] or None, encoder)
         if ours:
-            vocabulary = Vocabulary.load(workdir / "vocabulary.json")
+            vocabulary = _own_vocabulary(workdir / "vocabulary.json")
         else:
             vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
@@ -108,6 +108,13 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
             for index, name in enumerate(config["stages"]):
                 params = run_stage(setting, index, name, params)
         return _finish(setting, prepared)
+
+
+def _own_vocabulary(path: Path) -> Vocabulary:
+    try:
+        return Vocabulary.load(path)
+    except InputError as error:
+        raise InputError(f"{error}; delete the file, and it is made again") from error
 
 
 def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:
@@ -203,7 +210,11 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag; settings are given as --config.x=y")
-        config = _CONFIG.value.to_dict()
+        try:
+            config = _CONFIG.value.to_dict()
+        except OSError as error:  # where --config names no file, this is when it is told
+            told = " ".join(str(error).split()).partition("Attempted ")[2]
+            raise InputError(f"the recipe of --config cannot be loaded: {told or error}") from error
         config["stages"] = list(config["stages"])
         workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
         train(config, workdir)
@@ -213,11 +224,22 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(_tell(error, 0))
 
 
-def _tell(error: Exception, status: int) -> int:
+def _parse(argv: Sequence[str]) -> list[str]:
+    """Reads the flags; the recipe is read with them."""
+    try:
+        return flags.FLAGS(argv)
+    except AttributeError as error:
+        name = str(error).strip("\"'")
+        sys.exit(_tell(f"the recipe has no setting {name!r}; the file of --config names them", 2))
+    except (flags.Error, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(_tell(" ".join(str(error).split()), 2))
+
+
+def _tell(error: Exception | str, status: int) -> int:
     print(f"capjax: {error}", file=sys.stderr)
     return status
 
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=_parse)

@@ -1,14 +1,16 @@
 """From a dataset's name to arrays: everything that is done once, before training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from capjax.data import cache_folder, load
-from capjax.data.features import Encoder, extract, feature_path, pixels
-from capjax.data.photo_files import check_images
+from capjax.data.features import Encoder, extract, feature_path, pixels, read_photo
+from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Split
 from capjax.errors import InputError
 
@@ -39,7 +41,8 @@ def prepare(
 ) -> Prepared:
     """Reads a dataset and encodes its images, or finds what an earlier run left of that.
 
-    Raises InputError, before any encoding, where the captions or any image cannot be read.
+    Images are given to the encoder at its own size. Raises InputError, before any encoding, where
+    the captions or any image cannot be read.
     """
     dataset = load(name, path, cache)
     folder, how = cache_folder(cache), f"squash{encoder.size}"
@@ -53,7 +56,7 @@ def prepare(
     images = {}
     for split_name, split in dataset.splits.items():
         images[split_name] = extract(
-            split.image,
+            partial(_sized, split.image, encoder.size),
             len(split.ids),
             encoder.apply,
             targets[split_name],
@@ -62,3 +65,13 @@ def prepare(
             label=f"{encoder.name} {split_name}",
         )
     return Prepared(dataset.splits, images, dataset.fingerprint)
+
+
+def _sized(image: Callable[[int], np.ndarray], size: int, i: int) -> np.ndarray:
+    """An image as `read_photo` gives a photo: uint8 [size, size, 3]."""
+    if isinstance(image, PhotoFiles):
+        return read_photo(image.files[i], size)
+    pixels = image(i)
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 class ConvNet(nn.Module):
     """Image features from pixels: uint8[N, H, W, 3] -> float[N, width]; H and W multiples of 16.
 
-    Four strided stages. The last grid is flattened, not pooled, so that positions survive:
-    "left of" can only be told by a network that knows where it looks.
+    The last grid is flattened, not pooled, so that positions survive: "left of" can only be told by
+    a network that knows where it looks. Each layer is normalised over its channels: without that
+    the speaker learns to do without the image before the image has anything to say.
     """
 
     width: int = 512
@@ -18,7 +19,8 @@ class ConvNet(nn.Module):
     @nn.compact
     def __call__(self, pixels: jax.Array) -> jax.Array:
         x = pixels.astype(jnp.float32) / 127.5 - 1
-        x = nn.relu(nn.Conv(self.channels[0], (4, 4), (4, 4))(x))
-        for channels in self.channels[1:]:
-            x = nn.relu(nn.Conv(channels, (3, 3), (2, 2))(x))
-        return nn.relu(nn.Dense(self.width)(x.reshape(x.shape[0], -1)))
+        for i, channels in enumerate(self.channels):
+            size = (4, 4) if i == 0 else (3, 3)
+            stride = (4, 4) if i == 0 else (2, 2)
+            x = nn.relu(nn.LayerNorm()(nn.Conv(channels, size, stride)(x)))
+        return nn.LayerNorm()(nn.Dense(self.width)(x.reshape(x.shape[0], -1)))

@@ -1,0 +1,156 @@
+"""What a checkpoint holds comes back, on any number of devices, and old ones make way."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding
+
+from capjax.checkpoint import Checkpoints, check_room
+from capjax.errors import InputError
+from capjax.parallel import replicate
+
+
+noise = np.random.default_rng(0).normal(size=10_000).astype(np.float32)  # nothing to compress
+
+
+def state() -> dict:
+    key = jax.random.key(7)
+    return {
+        "params": {"w": jax.random.normal(key, (8, 3)), "b": jnp.zeros(3)},
+        "half": jnp.arange(4, dtype=jnp.bfloat16),
+        "keys": jax.random.split(key, 3),
+        "key": key,
+        "step": jnp.int32(41),
+    }
+
+
+def form(tree):
+    return jax.eval_shape(lambda: tree)
+
+
+def same(tree, other) -> None:
+    assert jax.tree.structure(tree) == jax.tree.structure(other)
+    for x, y in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        assert x.dtype == y.dtype
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+    kept, note = state(), {"stage": 1, "best": 0.5, "words": ["é", ""]}
+    with closing(Checkpoints(tmp_path / "last")) as last:
+        assert last.restore(lambda note: form(kept)) is None
+        last.save(3, kept, note)
+    with closing(Checkpoints(tmp_path / "last")) as last:
+        step, found, found_note = last.restore(lambda note: form(kept))
+    assert (step, found_note) == (3, note)
+    same(found, kept)
+    jax.random.split(found["key"])  # still a key
+
+
+def test_a_state_of_one_device_comes_back_on_four_and_of_four_on_one(tmp_path):
+    kept, mesh = state(), Mesh(jax.local_devices(), ("data",))
+    assert mesh.size == 4
+
+    def shared(x):
+        spec = jax.P("data") if x.shape[:1] == (8,) else jax.P()
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
+
+    with closing(Checkpoints(tmp_path / "one")) as one:
+        one.save(1, kept, {})
+        _, spread, _ = one.restore(lambda note: jax.tree.map(shared, form(kept)))
+    assert len(spread["params"]["w"].sharding.device_set) == 4
+    assert len(spread["params"]["w"].addressable_shards[0].data) == 2
+    same(spread, kept)
+    with closing(Checkpoints(tmp_path / "four")) as four:
+        four.save(1, replicate(kept), {})
+        alone = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        _, found, _ = four.restore(
+            lambda note: jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=alone), form(kept)
+            )
+        )
+    assert found["params"]["w"].sharding.device_set == {jax.devices()[0]}
+    same(found, kept)
+
+
+def test_the_newest_are_kept_and_a_step_is_saved_once(tmp_path):
+    with closing(Checkpoints(tmp_path, keep=2)) as last:
+        for step in (5, 10, 15, 20):
+            last.save(step, {"x": jnp.full(2, step)}, {"step": step})
+            last.save(step, {"x": jnp.zeros(2, int)}, {"step": -1})
+        assert last.steps() == [15, 20]
+        assert last.note(15) == {"step": 15}
+        _, found, note = last.restore(lambda note: {"x": jnp.zeros(2, int)})
+    assert found["x"].tolist() == [20, 20]
+    assert note == {"step": 20}
+
+
+def damage(folder: Path) -> None:
+    largest = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    os.truncate(largest, largest.stat().st_size // 2)
+
+
+def test_a_reader_skips_a_damaged_checkpoint_and_touches_nothing(tmp_path, capsys):
+    with closing(Checkpoints(tmp_path / "best")) as best:
+        for step in (1, 2):
+            best.save(step, {"x": noise + step}, {})
+    damage(tmp_path / "best" / "2")
+    with closing(Checkpoints(tmp_path / "best", keep=None)) as reader:
+        step, found, _ = reader.restore(lambda note: {"x": noise})
+        assert step == 1
+        same(found, {"x": noise + 1})
+        assert capsys.readouterr().err.count("step 2") == 1
+        damage(tmp_path / "best" / "1")
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        with pytest.raises(InputError, match="of step 2, 1"):
+            reader.restore(lambda note: {"x": noise})
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_damaged_checkpoint_makes_way_for_a_new_one_of_its_step(tmp_path):
+    with closing(Checkpoints(tmp_path / "last")) as last:
+        for step in (1, 2):
+            last.save(step, {"x": noise + step}, {})
+        for again in (3, 4):
+            damage(tmp_path / "last" / "2")
+            assert last.restore(lambda note: {"x": noise})[0] == 1
+            last.save(2, {"x": noise + again}, {})
+            step, found, _ = last.restore(lambda note: {"x": noise})
+            assert step == 2
+            same(found, {"x": noise + again})
+    aside = {path.name for path in (tmp_path / "damaged").iterdir()}
+    assert aside == {"last-2", "last-2.1"}
+
+
+def test_what_a_caller_refuses_is_no_damage(tmp_path):
+    def refuse(note):
+        raise InputError("not yours")
+
+    with closing(Checkpoints(tmp_path / "last")) as last:
+        last.save(1, {"x": jnp.zeros(2)}, {})
+        with pytest.raises(InputError, match="not yours"):
+            last.restore(refuse)
+        assert last.steps() == [1]
+
+
+def test_a_state_of_another_shape_is_not_taken(tmp_path):
+    with closing(Checkpoints(tmp_path / "last")) as last:
+        last.save(1, {"x": jnp.zeros((4, 2))}, {})
+        for wrong in ((4, 3), (2, 2), (8,)):
+            with pytest.raises(InputError, match="no checkpoint in"):
+                last.restore(lambda note, wrong=wrong: {"x": jnp.zeros(wrong)})
+        assert last.steps() == [1]
+
+
+def test_room_is_asked_for_before_it_is_needed(tmp_path):
+    check_room(tmp_path, {"x": jnp.zeros(10)})
+    big = {"x": jax.ShapeDtypeStruct((1 << 48,), jnp.float32)}
+    with pytest.raises(InputError, match="MB free and its checkpoints need"):
+        check_room(tmp_path, big)

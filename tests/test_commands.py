@@ -1,0 +1,321 @@
+"""The commands from end to end, and what they say of bad input."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import paint_photos, train_here
+from PIL import Image
+
+from capjax import caption, evaluate
+from capjax.data.features import read_photo
+from capjax.errors import InputError
+
+
+def refused(config: dict, workdir: Path, *words: str) -> str:
+    """Training refuses in one line that holds the words, and has not begun."""
+    with pytest.raises(InputError) as error:
+        train_here(config, workdir)
+    told = str(error.value)
+    assert "\n" not in told
+    for word in words:
+        assert word in told
+    if os.environ.get("CAPJAX_SHOW"):
+        with open(os.environ["CAPJAX_SHOW"], "a") as f:
+            f.write(told + "\n")
+    return told
+
+
+def fresh_refused(config: dict, workdir: Path, *words: str) -> None:
+    """The same, of a folder that is new: it is left free for a right second try."""
+    refused(config, workdir, *words)
+    assert {p.name for p in workdir.glob("*")} <= {"run.lock"}
+
+
+SETTINGS = {
+    "data.encoder": ("vgg", "efficientnet_lite0, pixels64"),
+    "data.name": ("imagenet", "folder"),
+    "data.path": ("", "--config.data.path"),
+    "data.max_len": (0, "at least 1"),
+    "data.min_count": (99, "min_count = 99"),
+    "stages": (["gan2"], "choose from mle"),
+    "decoding.method": ("mcmc", "greedy, beam, sample"),
+    "decoding.max_len": (0, "at least 1"),
+    "decoding.width": (2, "width"),
+    "cell": ("gru", "nic"),
+    "dim": (0, "at least 1"),
+    "dropout": (1.0, "below 1"),
+    "seed": (-1, "from 0"),
+    "mle.batch": (0, "at least 1"),
+    "mle.epochs": (0.0, "above 0"),
+    "mle.learning_rate": (-1e-3, "above 0"),
+    "mle.schedule": ("linear", "cosine, constant"),
+    "mle.label_smoothing": (1.0, "below 1"),
+    "save_every": (0, "at least 1"),
+    "log_every": (0, "at least 1"),
+    "parallel": ("threads", "pmap, shard_map"),
+    "init_from": ("/nowhere", "/nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_wrong_setting_is_named_before_anything_is_made(name, recipe, tmp_path):
+    value, words = SETTINGS[name]
+    fresh_refused(recipe(**{name: value}), tmp_path / "run", words)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(recipe, tmp_path):
+    fresh_refused(recipe(**{"mle.batch": 6}), tmp_path / "run", "mle.batch=6", "4 devices")
+
+
+@pytest.mark.parametrize("nan", [float("nan"), float("inf")])
+def test_settings_that_are_no_numbers_are_refused(nan, recipe, tmp_path):
+    fresh_refused(recipe(**{"mle.learning_rate": nan}), tmp_path / "run", "mle.learning_rate")
+
+
+def break_photo(folder: Path) -> None:
+    data = (folder / "18.png").read_bytes()
+    (folder / "18.png").write_bytes(data[: len(data) // 2])
+
+
+def lose_photo(folder: Path) -> None:
+    (folder / "3.png").unlink()
+
+
+def say_nothing(folder: Path) -> None:
+    rows = json.loads((folder / "captions.json").read_text())
+    rows["5.png"]["captions"][1] = " . "
+    (folder / "captions.json").write_text(json.dumps(rows))
+
+
+def lose_column(folder: Path) -> None:
+    (folder / "captions.json").unlink()
+    with (folder / "captions.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "text"], ["1.png", "a wall"]])
+
+
+def lose_captions(folder: Path) -> None:
+    (folder / "captions.json").unlink()
+
+
+DATA = {
+    break_photo: "18.png",
+    lose_photo: "3.png",
+    say_nothing: "5.png: caption 1 has no words",
+    lose_column: 'no column "caption"',
+    lose_captions: "captions.json or captions.csv",
+}
+
+
+@pytest.mark.parametrize("damage", DATA)
+def test_bad_data_is_named_before_anything_is_made(damage, recipe, tmp_path):
+    folder = paint_photos(tmp_path / "photos")
+    damage(folder)
+    config = recipe(**{"data.path": str(folder), "data.cache": str(tmp_path / "cache")})
+    fresh_refused(config, tmp_path / "run", DATA[damage])
+
+
+def test_a_workdir_that_is_no_folder_or_cannot_be_written_is_refused(recipe, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused(recipe(), tmp_path / "file", str(tmp_path / "file"), "--workdir")
+    refused(recipe(), tmp_path / "file" / "run", "--workdir")
+    refused(recipe(), Path("/proc/run"), "/proc/run", "--workdir")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_is_not_gone_on_with_by_another(recipe, trained):
+    before = {p: p.stat().st_mtime_ns for p in trained.rglob("*") if p.is_file()}
+    refused(recipe(dim=32), trained, str(trained), "dim is 16 there and 32 here", "--workdir")
+    refused(recipe(recipe="gan"), trained, "recipe is 'mle' there and 'gan' here")
+    many = recipe(**{"dim": 32, "seed": 1, "cell": "x", "noise": 2, "mle.clip": 0.5})
+    refused(many, trained, "(2 more differ)")
+    assert {p: p.stat().st_mtime_ns for p in trained.rglob("*") if p.is_file()} == before
+
+
+def test_a_run_is_not_gone_on_with_on_other_captions(recipe, trained, tmp_path):
+    workdir, folder = tmp_path / "run", paint_photos(tmp_path / "photos")
+    shutil.copytree(trained, workdir)
+    captions = (folder / "captions.json").read_text()
+    (folder / "captions.json").write_text(captions.replace("a blue wall", "a wall"))
+    config = recipe(**{"data.path": str(folder), "data.cache": str(tmp_path / "cache")})
+    refused(config, workdir, "captions of folder", str(workdir))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cell": "nic"}'])
+def test_a_damaged_configuration_is_named(text, recipe, trained, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    (workdir / "config.json").write_text(text)
+    refused(recipe(), workdir, f"{workdir}/config.json")
+    told(capsys, evaluate.main([f"--workdir={workdir}"]), f"{workdir}/config.json")
+
+
+def test_a_damaged_vocabulary_is_named_and_a_lost_one_made_again(recipe, trained, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    path = workdir / "vocabulary.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])
+    refused(recipe(), workdir, str(path))
+    told(capsys, caption.main([f"--workdir={workdir}", str(tmp_path)]), "holds no photo")
+    told(capsys, evaluate.main([f"--workdir={workdir}"]), str(path))
+    path.write_text(json.dumps({"words": json.loads(whole)["words"][::-1]}))
+    refused(recipe(), workdir, str(path))
+    path.unlink()
+    train_here(recipe(), workdir)
+    assert path.read_bytes() == whole
+
+
+def test_a_run_that_starts_from_another_has_its_words_and_its_speaker(recipe, trained, tmp_path):
+    fresh_refused(recipe(init_from=str(trained), dim=32), tmp_path / "wide", "dim", str(trained))
+    fresh_refused(recipe(init_from=str(tmp_path)), tmp_path / "none", "config.json", str(tmp_path))
+    other, workdir = tmp_path / "other", tmp_path / "run"
+    shutil.copytree(trained, other)
+    settings = {"mle.epochs": 0.25, "mle.learning_rate": 1e-9, "mle.average": 0.0}
+    config = recipe(init_from=str(other), **settings)
+    train_here(config, workdir)
+    for name in ("vocabulary.json", "captions.json"):
+        assert (workdir / name).read_bytes() == (other / name).read_bytes()
+    shutil.rmtree(other)  # it has served its turn
+    train_here(config, workdir)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_spoils_no_checkpoint(recipe, tmp_path):
+    config = recipe(**{"mle.learning_rate": 1e30, "mle.warmup": 0, "mle.clip": 0.0})
+    config |= {"save_every": 1, "log_every": 100, "validate_every": 100}
+    refused(config, tmp_path / "run", "not finite at step", "lower config.mle.learning_rate")
+
+
+def told(capsys: pytest.CaptureFixture, status: int, *words: str) -> None:
+    """A command has refused in one line that holds the words."""
+    out, errors = capsys.readouterr()
+    lines = [line for line in errors.replace("\r", "\n").splitlines() if line.strip()]
+    assert status == 2
+    assert not out
+    said = [line for line in lines if line.startswith("capjax:")]
+    assert len(said) == 1
+    if os.environ.get("CAPJAX_SHOW"):
+        with open(os.environ["CAPJAX_SHOW"], "a") as f:
+            f.write(said[0] + "\n")
+    assert not [line for line in lines if "Traceback" in line]
+    for word in words:
+        assert word in said[0]
+
+
+def test_evaluate_prints_and_writes_the_scores(trained, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    for split, images in (("val", 4), ("train", 16)):
+        assert evaluate.main([f"--workdir={workdir}", f"--split={split}"]) == 0
+        out = capsys.readouterr().out
+        mark = "" if split == "val" else "-train"
+        scores = json.loads((workdir / f"scores{mark}.json").read_text())
+        assert scores["n_images"] == images
+        assert f"{scores['cider_d']:.4f}" in out
+        rows = json.loads((workdir / f"captions{mark}.json").read_text())
+        assert len(rows) == images
+    # What a run writes of its own validation split is what the command finds.
+    for name in ("scores.json", "captions.json"):
+        assert (workdir / name).read_bytes() == (trained / name).read_bytes()
+    # More beams than there are words.
+    assert evaluate.main([f"--workdir={workdir}", "--decoding=beam", "--width=99"]) == 0
+
+
+def test_evaluate_names_what_is_wrong(trained, tmp_path, capsys):
+    run = f"--workdir={trained}"
+    told(capsys, evaluate.main([run, "--split=test"]), "no split 'test'", "train, val")
+    told(capsys, evaluate.main([run, "--width=3"]), "--width=3 needs --decoding=beam")
+    told(capsys, evaluate.main([run, "--decoding=beam", "--width=0"]), "--width=0")
+    told(capsys, evaluate.main([f"--workdir={tmp_path / 'none'}"]), str(tmp_path / "none"))
+    told(capsys, evaluate.main([f"--workdir={tmp_path}"]), "config.json")
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    best = next((workdir / "checkpoints" / "best").iterdir())
+    files = sorted((p for p in best.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    files[-1].unlink()
+    for other in (workdir / "checkpoints" / "best").iterdir():
+        if other != best:
+            shutil.rmtree(other)
+    told(capsys, evaluate.main([f"--workdir={workdir}"]), "no checkpoint in", "can be read")
+    assert best.is_dir()
+    shutil.rmtree(workdir / "checkpoints")
+    told(capsys, evaluate.main([f"--workdir={workdir}"]), "has no checkpoint yet")
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    """Photos of many kinds."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 4), np.uint8)
+    for mode, kind in (("RGB", "jpg"), ("L", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("1", "png")):
+        Image.fromarray(noise[..., :3]).convert(mode).save(folder / f"{mode}.{kind}")
+    Image.fromarray(noise).save(folder / "RGBA.webp")
+    Image.fromarray(np.full((3, 3000), 60_000, np.uint16)).save(folder / "wide.png")
+    (folder / "notes.txt").write_text("not a photo")
+    (folder / "more.jpg").mkdir()
+    return folder
+
+
+def test_caption_takes_any_photo(trained, album, capsys):
+    run = f"--workdir={trained}"
+    assert caption.main([run, str(album)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    spoken = dict(line.split("\t") for line in lines)
+    for name in ("CMYK.jpg", "wide.png"):
+        name, words = str(album / name), spoken[str(album / name)]
+        # One photo and a folder of photos are captioned alike.
+        assert caption.main([run, "--greedy", name]) == 0
+        assert capsys.readouterr().out.splitlines() == [words]
+    assert read_photo(album / "wide.png", 64).min() > 200
+
+
+@pytest.mark.parametrize("how", [["--greedy"], ["--beam=3"], ["--samples=5", "--temperature=0.5"]])
+def test_caption_tells_json_with_log_probabilities(how, trained, album, capsys):
+    assert caption.main([f"--workdir={trained}", "--json", *how, str(album)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(row["photo"]).name for row in rows] == sorted(
+        p.name for p in album.iterdir() if p.is_file() and p.suffix != ".txt"
+    )
+    for row in rows:
+        assert len(row["captions"]) == (5 if "--samples=5" in how else 1)
+        assert all(c["log_prob"] < 0 and isinstance(c["caption"], str) for c in row["captions"])
+
+
+def test_caption_names_what_is_wrong(trained, tmp_path, capsys):
+    run, photo, text = f"--workdir={trained}", tmp_path / "a.png", tmp_path / "text.jpg"
+    Image.new("RGB", (8, 8)).save(photo)
+    text.write_text("this is no photo")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "nothing.jpg").touch()
+    for name in ("missing.jpg", "text.jpg", "empty", "nothing.jpg"):
+        told(capsys, caption.main([run, str(photo), str(tmp_path / name)]), str(tmp_path / name))
+    for flag in ("--samples=0", "--beam=0", "--samples=-1"):
+        told(capsys, caption.main([run, flag, str(photo)]), flag)
+    for flag in ("--temperature=0", "--temperature=nan", "--top-p=0", "--top-p=1.5"):
+        name = flag.partition("=")[0]
+        told(capsys, caption.main([run, "--samples=2", flag, str(photo)]), name)
+    told(capsys, caption.main([run, "--temperature=0.5", str(photo)]), "needs --samples")
+    told(capsys, caption.main([f"--workdir={tmp_path}", str(photo)]), "config.json")
+
+
+def command(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+
+
+def test_the_command_itself_tells_one_line_and_a_status(tmp_path, caches):
+    recipe = Path(__file__).parents[1] / "configs" / "mle.py"
+    ended = command("capjax.train", f"--config={recipe}:imagenet", f"--workdir={tmp_path / 'run'}")
+    assert ended.returncode == 2
+    assert [x.startswith("capjax: there is no dataset") for x in ended.stderr.splitlines()] == [1]
+    ended = command("capjax.train", f"--config={recipe}", "--config.dmi=3")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("capjax: the recipe has no setting 'dmi'")
+    assert ended.stderr.count("\n") == 1
