@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     flags = parser.parse_args(argv)
-    logging.set_verbosity(logging.ERROR)  # orbax tells every step of every save
+    logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     try:
         files = photo_files(flags.photos)
         for name in ("beam", "samples"):

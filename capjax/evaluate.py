@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--path", help="where the dataset lies, if it has moved")
     parser.add_argument("--cache", help="where what was made of datasets is kept")
     flags = parser.parse_args(argv)
-    logging.set_verbosity(logging.ERROR)  # orbax tells every step of every save
+    logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     try:
         run = open_run(flags.workdir)
         data = run.config["data"]

@@ -32,6 +32,7 @@ _RUN: dict[str, _Range] = {
 _STAGE: dict[str, _Range] = {
     "epochs": _ABOVE_0,
     "batch": _FROM_1,
+    "captions_per_image": _FROM_0,
     "learning_rate": _ABOVE_0,
     "warmup": _FROM_0,
     "clip": _FROM_0,

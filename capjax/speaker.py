@@ -72,15 +72,34 @@ def log_probs(speaker: Speaker, params: Params, context: Context, captions: jax.
 def score(
     speaker: Speaker, params: Params, context: Context, inputs: jax.Array, captions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """`log_probs` where the words fed in need not be those scored (scheduled sampling).
+    """`log_probs` in general: other words fed in than scored, several captions an image.
 
     Args:
-      inputs, captions: int32[N, T], the words fed in and the words scored.
+      inputs, captions: int32[N, T], the words fed in and the words scored; or int32[N, K, T], K
+        captions for each row of the context, whose image is then taken in once. They share a
+        dropout mask.
     Returns:
       (log-probability of each scored word, mean log-probability over the vocabulary there), both
-      float32[N, T] in nats and 0 after the end; the second is what label smoothing adds.
+      float32 like captions, in nats and 0 after the end; the second is what label smoothing adds.
     """
     memory, carry = speaker.start(params, context)
+    if captions.ndim == 3:
+        shape, each = captions.shape, captions.shape[1]
+        memory, carry = jax.tree.map(lambda x: jnp.repeat(x, each, 0), (memory, carry))
+        inputs, captions = (x.reshape(-1, shape[-1]) for x in (inputs, captions))
+        pair = _score(speaker, params, memory, carry, inputs, captions)
+        return pair[0].reshape(shape), pair[1].reshape(shape)
+    return _score(speaker, params, memory, carry, inputs, captions)
+
+
+def _score(
+    speaker: Speaker,
+    params: Params,
+    memory: Any,
+    carry: Carry,
+    inputs: jax.Array,
+    captions: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
     real = scored(captions)
     if speaker.recite:
         hidden = speaker.recite(params, memory, carry, inputs, real.sum(-1))

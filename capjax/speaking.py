@@ -13,7 +13,12 @@ from capjax.decoding.sample import greedy, sample
 from capjax.errors import InputError
 from capjax.speaker import Params, Speaker
 
-METHODS = ("greedy", "beam", "sample")
+# The settings of each method. A recipe may hold those of another one, too: they wait.
+METHODS = {
+    "greedy": ("max_len", "forbid_unknown"),
+    "beam": ("max_len", "forbid_unknown", "width", "groups", "diversity"),
+    "sample": ("max_len", "forbid_unknown", "samples", "temperature", "top_k", "top_p"),
+}
 
 
 def check_decoding(
@@ -28,26 +33,27 @@ def check_decoding(
         raise InputError(
             f"there is no decoding {decoding['method']!r}; choose one of {', '.join(METHODS)}"
         )
+    known = {"method"}.union(*METHODS.values())
+    if unknown := sorted(decoding.keys() - known):
+        raise InputError(f"no decoding has a setting {unknown[0]!r}; remove it from the recipe")
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
     z = jax.ShapeDtypeStruct((1, noise), jnp.float32) if noise else None
     try:
         speak = _decoder(speaker, tuple(sorted(decoding.items())))
         jax.eval_shape(speak, params, image, z, jax.random.key(0))
-    except KeyError as error:
-        raise InputError(f"the decoding {decoding} lacks {error}") from error
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise InputError(f"the decoding {dict(decoding)} cannot be done: {error}") from error
 
 
 @lru_cache(maxsize=8)
 def _decoder(speaker: Speaker, decoding: tuple) -> Callable:
-    settings = dict(decoding)
-    method = settings.pop("method")
+    method = dict(decoding)["method"]
+    settings = {name: value for name, value in decoding if name in METHODS[method]}
 
     def speak(params, image, noise, key):
         context = {"image": image} | ({} if noise is None else {"noise": noise})
         if method == "sample":
-            number = settings["samples"]
+            number = settings.get("samples", 1)
             rest = {k: v for k, v in settings.items() if k != "samples"}
             repeated = jax.tree.map(lambda x: jnp.repeat(x, number, 0), context)
             words = sample(speaker, params, repeated, key, **rest).words

@@ -17,7 +17,7 @@ import optax
 from tqdm import tqdm
 
 from capjax.checkpoint import Checkpoints
-from capjax.data.batches import gather, rows_of
+from capjax.data.batches import gather, rows_by_image, rows_of
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
@@ -117,7 +117,10 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
       InputError: the loss is no longer a number; the last checkpoint before it is kept.
     """
     config, options = setting.config, setting.config[name]
-    batch, count = options["batch"], setting.data["caption"].shape[0]
+    batch, each = options["batch"], options["captions_per_image"]
+    of = np.asarray(setting.data["of"])
+    # An epoch is every caption once, or every image once with some of its captions.
+    count = len(setting.data["image"]) if each else len(of)
     epoch = max(1, count // batch)
     steps = max(1, round(options["epochs"] * count / batch))
     stage = STAGES[name](setting, options, steps)
@@ -173,9 +176,12 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
     since, spoken = time.perf_counter(), 0
     with bar:
         for done in range(begin + 1, steps + 1):
-            rows = rows_of(count, batch, config["seed"], done - 1)
+            if each:
+                rows = rows_by_image(of, batch, each, config["seed"], done - 1)
+            else:
+                rows = rows_of(count, batch, config["seed"], done - 1)
             state, metrics = step_fn(state, setting.data, rows, jax.random.fold_in(keys, done))
-            spoken += batch
+            spoken += rows.size
             # One step in flight at a time: virtual devices starve each other otherwise.
             jax.block_until_ready(metrics)
             bar.update()

@@ -206,7 +206,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "the run's folder; default runs/
 
 
 def main(argv: Sequence[str]) -> None:
-    logging.set_verbosity(logging.ERROR)  # orbax tells every step of every save
+    logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag; settings are given as --config.x=y")

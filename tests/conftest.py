@@ -86,8 +86,6 @@ def recipe(photos: Path, caches: None) -> Callable[..., dict]:
             "log_every": 2,
         }
         config.update_from_flattened_dict(small | changes)
-        if config.decoding.method != "beam" and "decoding.width" not in changes:
-            del config.decoding["width"]
         config = config.to_dict()
         return config | {"stages": list(config["stages"])}
 

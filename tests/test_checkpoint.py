@@ -14,7 +14,6 @@ from capjax.checkpoint import Checkpoints, check_room
 from capjax.errors import InputError
 from capjax.parallel import replicate
 
-
 noise = np.random.default_rng(0).normal(size=10_000).astype(np.float32)  # nothing to compress
 
 

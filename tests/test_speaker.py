@@ -12,7 +12,7 @@ from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import greedy, sample
 from capjax.models.convnet import ConvNet
 from capjax.models.generator import generator
-from capjax.speaker import Speaker, log_probs, scored, shift, spoken
+from capjax.speaker import Speaker, log_probs, score, scored, shift, spoken
 
 V, D, NOISE, CONCEPTS, DIM, T = 11, 5, 3, 4, 8, 6
 
@@ -173,6 +173,15 @@ def test_a_prefix_has_the_log_probs_of_the_whole(nic, key):
     whole = read(*nic, context, jnp.asarray(CAPTIONS))
     cut = read(*nic, context, jnp.asarray(CAPTIONS[:, :3]))
     np.testing.assert_allclose(cut, whole[:, :3], atol=1e-6)
+
+
+def test_several_captions_an_image_are_scored_as_if_the_image_were_repeated(nic, key):
+    captions = jnp.asarray(np.stack([CAPTIONS, CAPTIONS[::-1], CAPTIONS], 1))  # [5, 3, T]
+    context = make_context(key, 5)
+    together = score(nic.speaker, nic.params, context, shift(captions), captions)[0]
+    repeated = jax.tree.map(lambda x: jnp.repeat(x, 3, 0), context)
+    apart = read(nic.speaker, nic.params, repeated, captions.reshape(15, T))
+    np.testing.assert_allclose(together.reshape(15, T), apart, atol=1e-6)
 
 
 def test_one_word_at_a_time_gives_the_log_probs(nic, key):

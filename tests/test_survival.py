@@ -271,6 +271,8 @@ def fill(folder: Path, leave: int) -> Path:
     return ballast
 
 
+# Where writing fails, orbax leaves a task of its event loop to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_costs_no_training_and_no_bits(recipe, trained, small_disk):
     workdir = small_disk / "run"
     ballast = fill(small_disk, leave=1_000_000)

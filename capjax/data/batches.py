@@ -36,6 +36,26 @@ def rows_of(count: int, batch: int, seed: int, step: int) -> np.ndarray:
     return rows
 
 
+def rows_by_image(of: np.ndarray, batch: int, each: int, seed: int, step: int) -> np.ndarray:
+    """The rows of one batch of images, each with some of its captions; every image once an epoch.
+
+    Args:
+      of: int[S], the image of each caption, ascending.
+      batch: images of a batch.
+      each: captions drawn of an image: all different where it has as many, else all, some twice.
+    Returns:
+      int32[batch, each].
+    """
+    first = np.searchsorted(of, np.arange(of[-1] + 2))
+    images = rows_of(len(first) - 1, batch, seed, step)
+    rng = np.random.default_rng((seed, 1, step))
+    rows = np.empty((batch, each), np.int32)
+    for row, image in zip(rows, images, strict=True):
+        mine = rng.permutation(np.arange(first[image], first[image + 1]))
+        row[:] = np.resize(mine, each)
+    return rows
+
+
 def caption_arrays(
     split: Split, images: np.ndarray, vocabulary: Vocabulary, max_len: int
 ) -> dict[str, jax.Array]:
@@ -54,5 +74,12 @@ def caption_arrays(
 
 
 def gather(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """The batch of some rows, gathered on the device: {"image" [B, ...], "caption" int32[B, T]}."""
-    return {"image": data["image"][data["of"][rows]], "caption": data["caption"][rows]}
+    """The batch of some rows, gathered on the device.
+
+    Args:
+      rows: int32[B], or int32[B, K] with K captions of one image in each row.
+    Returns:
+      {"image" [B, ...], "caption" int32[B, T] or int32[B, K, T]}.
+    """
+    first = rows if rows.ndim == 1 else rows[:, 0]
+    return {"image": data["image"][data["of"][first]], "caption": data["caption"][rows]}

@@ -1,4 +1,4 @@
-"""Drawing a word from each row of logits, without a random number per vocabulary entry or a sort."""
+"""Drawing a word a row, without a random number per vocabulary entry and without a sort."""
 
 import math
 

@@ -107,7 +107,7 @@ def generator(
     dropout: float = 0.5,
     dtype: Any = jnp.float32,
 ) -> Speaker:
-    """A captioner to train, as a Speaker (NIC: Vinyals et al. 2015, in the form of Dai et al. 2017).
+    """A captioner to train, as a Speaker (Vinyals et al., 2015, in the form of Dai et al., 2017).
 
     Args:
       vocab_size: number of ids, the end and the unknown word included.

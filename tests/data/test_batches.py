@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.data.batches import caption_arrays, gather, rows_of
+from capjax.data.batches import caption_arrays, gather, rows_by_image, rows_of
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 
@@ -35,6 +35,21 @@ def test_a_batch_is_a_pure_function_of_its_arguments():
         rows_of(31, 7, 5, step)
         np.testing.assert_array_equal(rows_of(30, 7, 5, step), first[step])
     assert first[0].dtype == np.int32
+
+
+def test_a_batch_of_images_has_each_images_own_captions_all_different_where_they_last():
+    counts = np.array([5, 1, 3, 7, 4])
+    of = np.repeat(np.arange(5), counts)
+    drawn = np.concatenate([rows_by_image(of, 2, 3, 9, step) for step in range(5)])
+    images = of[drawn]
+    assert (images == images[:, :1]).all()
+    np.testing.assert_array_equal(np.sort(images[:5, 0]), np.arange(5))  # every image once
+    for row, image in zip(drawn, images[:, 0], strict=True):
+        assert len(set(row)) == min(3, counts[image])
+    np.testing.assert_array_equal(rows_by_image(of, 2, 3, 9, 4), drawn[8:])
+    data = {"image": jnp.arange(5), "of": jnp.asarray(of), "caption": jnp.asarray(of)[:, None]}
+    batch = gather(data, jnp.asarray(drawn))
+    assert (batch["caption"][:, :, 0] == batch["image"][:, None]).all()
 
 
 def test_gather_gives_each_caption_its_own_image():
