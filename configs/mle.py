@@ -19,31 +19,34 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.data.cache = ""  # default: $CAPJAX_CACHE, or ~/.cache/capjax
     config.data.encoder = "pixels64" if dataset == "scenes" else "efficientnet_lite0"
     config.data.min_count = 5
-    config.data.max_len = 20
+    config.data.max_len = 16 if dataset == "scenes" else 20
 
+    drawn = dataset == "scenes"
     config.cell = "nic"
-    config.dim = 512
+    config.dim = 192 if drawn else 512
     config.noise = 0
-    config.dropout = 0.5
+    config.dropout = 0.1 if drawn else 0.5
 
     config.stages = ("mle",)
     config.mle = ConfigDict()
-    config.mle.epochs = 10.0
-    config.mle.batch = 128  # captions; images with captions_per_image
-    config.mle.captions_per_image = 0  # an image is taken in once for so many of its captions
-    config.mle.learning_rate = 6e-4
+    config.mle.epochs = 5.0 if drawn else 12.0
+    config.mle.batch = 64 if drawn else 128  # captions, or images with captions_per_image
+    # An image is taken in once for so many of its captions; 0: every caption is a row of its own.
+    config.mle.captions_per_image = 5 if drawn else 0
+    config.mle.learning_rate = 1e-3 if drawn else 2e-3
     config.mle.warmup = 200  # steps
     config.mle.schedule = "cosine"  # or "constant", after the warm-up
     config.mle.clip = 1.0  # global norm of the gradient; 0 for none
     config.mle.weight_decay = 0.0
-    config.mle.label_smoothing = 0.1
+    config.mle.label_smoothing = 0.0 if drawn else 0.1
     config.mle.scheduled_sampling = 0.0  # probability at the end, reached linearly
-    config.mle.average = 0.999  # decay of the average of the parameters; 0 for none
+    # Decay of the average of the parameters, which is what speaks; 0 for none.
+    config.mle.average = 0.99 if drawn else 0.999
 
     config.decoding = ConfigDict()
     config.decoding.method = "beam"
     config.decoding.width = 3
-    config.decoding.max_len = 20
+    config.decoding.max_len = config.data.max_len
 
     config.validate_every = 0  # steps; 0 for once an epoch
     config.save_every = 300  # steps

@@ -45,8 +45,9 @@ class Blocks(NamedTuple):
         return self.gather(jnp.moveaxis(x, 1, 2))
 
 
-def _blocks(lengths: jax.Array) -> Blocks:
-    n, rows = lengths.size, matmul_rows(lengths.size, cpu=64)
+def _blocks(lengths: jax.Array, width: int) -> Blocks:
+    # The narrower the network, the more rows until its matmuls outweigh the cost of a step.
+    n, rows = lengths.size, matmul_rows(lengths.size, cpu=max(64, 2**24 // width**2))
     order = jnp.argsort(-lengths)
     row = jnp.concatenate([order, jnp.zeros(-n % rows, order.dtype)]).reshape(-1, rows)
     return Blocks(row, lengths[row[:, 0]], jnp.argsort(order))
@@ -60,12 +61,12 @@ def reciter(module: nn.Module) -> Callable:
 
     @jax.custom_vjp
     def recur(params, memory, moving, still, embedded, lengths):
-        blocks = _blocks(lengths)
+        blocks = _blocks(lengths, embedded.shape[-1])
         dealt = blocks.deal((memory, moving, still)), blocks.deal_steps(embedded)
         return blocks.gather_steps(_run(module, params, *dealt, blocks.longest, False)[0])
 
     def forward(params, memory, moving, still, embedded, lengths):
-        blocks = _blocks(lengths)
+        blocks = _blocks(lengths, embedded.shape[-1])
         dealt = blocks.deal((memory, moving, still)), blocks.deal_steps(embedded)
         hidden, kept = _run(module, params, *dealt, blocks.longest, True)
         return blocks.gather_steps(hidden), (params, dealt, lengths, blocks, kept)
