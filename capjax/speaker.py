@@ -70,7 +70,12 @@ def log_probs(speaker: Speaker, params: Params, context: Context, captions: jax.
 
 
 def score(
-    speaker: Speaker, params: Params, context: Context, inputs: jax.Array, captions: jax.Array
+    speaker: Speaker,
+    params: Params,
+    context: Context,
+    inputs: jax.Array,
+    captions: jax.Array,
+    mean: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """`log_probs` in general: other words fed in than scored, several captions an image.
 
@@ -78,6 +83,7 @@ def score(
       inputs, captions: int32[N, T], the words fed in and the words scored; or int32[N, K, T], K
         captions for each row of the context, whose image is then taken in once. They share a
         dropout mask.
+      mean: whether the second return is wanted; without it, it is 0.
     Returns:
       (log-probability of each scored word, mean log-probability over the vocabulary there), both
       float32 like captions, in nats and 0 after the end; the second is what label smoothing adds.
@@ -87,9 +93,9 @@ def score(
         shape, each = captions.shape, captions.shape[1]
         memory, carry = jax.tree.map(lambda x: jnp.repeat(x, each, 0), (memory, carry))
         inputs, captions = (x.reshape(-1, shape[-1]) for x in (inputs, captions))
-        pair = _score(speaker, params, memory, carry, inputs, captions)
+        pair = _score(speaker, params, memory, carry, inputs, captions, mean)
         return pair[0].reshape(shape), pair[1].reshape(shape)
-    return _score(speaker, params, memory, carry, inputs, captions)
+    return _score(speaker, params, memory, carry, inputs, captions, mean)
 
 
 def _score(
@@ -99,6 +105,7 @@ def _score(
     carry: Carry,
     inputs: jax.Array,
     captions: jax.Array,
+    mean: bool,
 ) -> tuple[jax.Array, jax.Array]:
     real = scored(captions)
     if speaker.recite:
@@ -106,4 +113,4 @@ def _score(
     else:
         step = partial(speaker.step, params, memory)
         hidden = jnp.moveaxis(lax.scan(step, carry, inputs.T)[1], 0, 1)
-    return word_log_probs(speaker.logits, params, hidden, captions, real)
+    return word_log_probs(speaker.logits, params, hidden, captions, real, mean)

@@ -63,7 +63,8 @@ def maximum_likelihood(
         words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
 
         def loss(params):
-            chosen, mean = score(speaker, params, context, inputs, captions)
+            smooth = label_smoothing > 0
+            chosen, mean = score(speaker, params, context, inputs, captions, smooth)
             nll = -chosen.sum() / words
             return (1 - label_smoothing) * nll - label_smoothing * mean.sum() / words, nll
 
