@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
         return 2
-    print(show(found.scores, f"{flags.split} of {data['name']}, {_spell(decoding)}"))
+    print(show(found.scores, f"{flags.split} of {data['name']}, {spell(decoding)}"))
     print(f"captions: {paths[0]}\nscores:   {paths[1]}")
     return 0
 
@@ -186,7 +186,8 @@ def decoding_of(
     return decoding
 
 
-def _spell(decoding: Mapping[str, Any]) -> str:
+def spell(decoding: Mapping[str, Any]) -> str:
+    """A decoding in words."""
     rest = ", ".join(f"{name} {value}" for name, value in decoding.items() if name != "method")
     return f"{decoding['method']} ({rest})"
 

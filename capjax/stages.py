@@ -200,8 +200,9 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
                 log.add({"stage": name, "step": base + done, **row, "captions_per_s": speed})
                 since, spoken = time.perf_counter(), 0
             if done % every == 0 or done == steps:
+                before = time.perf_counter()
                 validate(done)
-                since = time.perf_counter()
+                since += time.perf_counter() - before
             if done % config["save_every"] == 0 or done == steps or setting.stop.name:
                 save(done)
             if setting.stop.name and done < steps:

@@ -13,13 +13,14 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from capjax.checkpoint import Checkpoints, check_folder, check_room
+from capjax.data import check_name
 from capjax.data.batches import caption_arrays
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.evaluate import Evaluation, evaluate, show, write_evaluation
+from capjax.evaluate import Evaluation, evaluate, show, spell, write_evaluation
 from capjax.parallel import replicate
 from capjax.report import Example, write_report
 from capjax.settings import check_settings
@@ -58,6 +59,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
     check_folder(workdir)
     with only_process(workdir / "run"):
         ours = check_claim(workdir, config) and (workdir / "vocabulary.json").exists()
+        check_name(data["name"])
         encoder = encoder_named(data["encoder"])
         # A run that has a checkpoint of its own needs nothing any more of where it started from.
         under_way = ours and saved(workdir, "last")
@@ -166,7 +168,10 @@ def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
             title=f"{config['recipe']} on {config['data']['name']}",
             configuration=config,
             metrics=rows,
-            scores={split: evaluation.scores for split, evaluation in found.items()},
+            scores={
+                split: evaluation.scores | {"decoding": spell(evaluation.scores["decoding"])}
+                for split, evaluation in found.items()
+            },
             examples=examples(setting.split, found["val"], config["report_images"]),
             groups=chart_groups(rows),
             footer=f"capjax {version('capjax')}, jax {version('jax')}, {device}",

@@ -18,6 +18,12 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     return Path(cache or os.environ.get("CAPJAX_CACHE") or "~/.cache/capjax").expanduser()
 
 
+def check_name(name: str) -> None:
+    """Raises InputError where there is no dataset of that name."""
+    if name not in NAMES:
+        raise InputError(f"there is no dataset {name!r}; choose one of {', '.join(NAMES)}")
+
+
 def load(name: str, path: str | Path | None = None, cache: str | Path | None = None) -> Dataset:
     """The dataset of that name, one of NAMES.
 
@@ -25,8 +31,7 @@ def load(name: str, path: str | Path | None = None, cache: str | Path | None = N
     where none is given). cache: as in `cache_folder`. Raises InputError where the name is unknown
     or the data are not as they should be.
     """
-    if name not in NAMES:
-        raise InputError(f"there is no dataset {name!r}; choose one of {', '.join(NAMES)}")
+    check_name(name)
     cache = cache_folder(cache)
     if name == "scenes":
         if path is not None:
