@@ -29,7 +29,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
 
     config.stages = ("mle",)
     config.mle = ConfigDict()
-    config.mle.epochs = 5.0 if drawn else 12.0
+    config.mle.epochs = 4.0 if drawn else 12.0
     config.mle.batch = 64 if drawn else 128  # captions, or images with captions_per_image
     # An image is taken in once for so many of its captions; 0: every caption is a row of its own.
     config.mle.captions_per_image = 5 if drawn else 0
@@ -47,6 +47,9 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.decoding.method = "beam"
     config.decoding.width = 3
     config.decoding.max_len = config.data.max_len
+    config.decoding.groups = 1  # more than one: diverse beam search
+    config.decoding.diversity = 0.0
+    config.decoding.forbid_unknown = False  # never say <unk>
 
     config.validate_every = 0  # steps; 0 for once an epoch
     config.save_every = 300  # steps

@@ -17,6 +17,10 @@ from capjax.parallel import replicate
 noise = np.random.default_rng(0).normal(size=10_000).astype(np.float32)  # nothing to compress
 
 
+# Reading a damaged checkpoint leaves orbax's reads behind, which end when they are collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 def state() -> dict:
     key = jax.random.key(7)
     return {

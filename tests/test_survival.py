@@ -21,6 +21,9 @@ from conftest import train_here
 
 from capjax.errors import InputError
 
+# Reading a damaged checkpoint leaves orbax's reads behind, which end when they are collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 MINUTES = 60.0
 
 
