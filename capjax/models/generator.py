@@ -34,7 +34,7 @@ class NIC(nn.Module):
         if self.concepts:
             self.concept = nn.Embed(self.concepts, self.dim, dtype=self.dtype)
         self.project = nn.Dense(self.dim, dtype=self.dtype)
-        # As large as the image's first input: ten times faster at first than 1 / sqrt(dim).
+        # As large as the image's first input: at 1 / sqrt(dim) learning starts far more slowly.
         words = nn.initializers.normal(0.35)
         self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words, dtype=self.dtype)
         self.gates = nn.Dense(4 * self.dim, dtype=self.dtype)

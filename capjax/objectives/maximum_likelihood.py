@@ -40,8 +40,8 @@ def maximum_likelihood(
         a polynomial-decay mean (Shamir & Zhang, 2013).
     Returns:
       Algorithm(init, update): init(key, params=None) starts from new parameters or from `params`;
-      a batch is {"image", ..., "caption" int32[B, T]}; metrics are `loss` (what is minimised) and
-      `nll` (nats a word), means over the batch, and the gradient's global norm.
+      a batch is {"image", ..., "caption" int32[B, T] or [B, K, T]}; metrics are `loss` (what is
+      minimised) and `nll` (nats a word), means over the batch, and the gradient's global norm.
     """
 
     def init(key: jax.Array, params: Params | None = None) -> State:
@@ -56,9 +56,12 @@ def maximum_likelihood(
         dropout_key, words_key = jax.random.split(key)
         inputs = shift(captions)
         if scheduled_sampling is not None:
-            keys = row_keys(words_key, captions.shape[0])
-            rate = scheduled_sampling(state.step)
-            inputs = own_words(speaker, state.params, context, captions, keys, rate)
+            flat = captions.reshape(-1, captions.shape[-1])
+            each = flat.shape[0] // captions.shape[0]
+            repeated = jax.tree.map(lambda x: jnp.repeat(x, each, 0), context)
+            keys, rate = row_keys(words_key, flat.shape[0]), scheduled_sampling(state.step)
+            own = own_words(speaker, state.params, repeated, flat, keys, rate)
+            inputs = own.reshape(captions.shape)
         context["dropout"] = row_keys(dropout_key, captions.shape[0])
         words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
 
