@@ -1,161 +1,251 @@
-"""The benchmarks' own scores of captions as text, computed by pycocoevalcap's pure-Python scorers.
+"""The benchmarks' own scores of captions as text: BLEU, METEOR, ROUGE-L, CIDEr-D and SPICE.
 
-BLEU, ROUGE-L and CIDEr-D need no Java. The words are split by the benchmarks' Java program where
-there is a `java`, and else by capjax's own tokenizer, which agrees with it on all but a few in
-100,000 captions; the result says which it was.
+What pycocoevalcap computes, without its traps: a caption cannot shift the next one's score, nothing
+hangs, is downloaded or written beside the library, and what cannot be computed says why. The words
+are split by the benchmarks' Java program where there is a `java`, and else by capjax's own
+tokenizer, which agrees with it on all but a few in 100,000 captions; the result says which it was.
 """
 
-import importlib.util
-import shutil
-import subprocess
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from pathlib import Path
+import importlib.metadata
+from collections.abc import Callable, Collection, Hashable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from capjax.data.tokens import DROPPED, one_line, tokenize
-from capjax.errors import InputError
+from capjax.metrics.check_captions import METRICS, Captions, check_captions, check_metrics
+from capjax.metrics.java import PATIENCE, Java, JavaError, find_java
+from capjax.metrics.meteor import LONGEST, Pair, meteor_scores
+from capjax.metrics.ptb import JAVA, PYTHON, Words, split_texts
+from capjax.metrics.ptb import java_words as _java_words  # noqa: F401  (tests/data compare with it)
+from capjax.metrics.spice import spice_scores
+from capjax.metrics.word_scores import bleu_scores, cider_d_scores, rouge_l_scores
 
-ALWAYS = ("bleu", "rouge_l", "cider_d")
-METRICS = (*ALWAYS, "meteor", "spice")
-_UNAVAILABLE = {
-    "meteor": "needs 1.5 GB of memory and a Java process that can hang; not offered yet",
-    "spice": "needs Stanford CoreNLP models (385 MB, downloaded) and Java 8; not offered yet",
-}
-JAVA, PYTHON = "ptb (java)", "capjax (python)"
+__all__ = ["JAVA", "METRICS", "PYTHON", "QUICK", "Scores", "score_captions", "score_each"]
 
-Captions = Mapping[Any, Sequence[str]]  # {id: captions}, ids hashable
+QUICK = ("bleu", "rouge_l", "cider_d")  # in seconds, without METEOR's and SPICE's Java
 
 
 class Scores(NamedTuple):
     """What was measured, in all and of each image."""
 
     ids: tuple[Hashable, ...]  # [N], in the order of the candidates
-    total: dict[str, float]  # "bleu_1" ... "bleu_4", "rouge_l", "cider_d"
-    each: dict[str, np.ndarray]  # the same names -> float64 [N]
+    total: dict[str, float]  # "bleu_1" ... "bleu_4", "meteor", "rouge_l", "cider_d", "spice"
+    each: dict[str, np.ndarray]  # the same names -> float64 [N], [N, S] of S > 1 samples an image
     tokenizer: str  # JAVA or PYTHON
     unavailable: dict[str, str]  # a metric that was asked for -> why it is not there
+    names: tuple[str, ...]  # of all that was asked for, there or not
+    n_samples: int  # S
+    n_wordless: int  # candidates, of all N * S, that have no words
+    df: dict[str, Any]  # whose document frequencies CIDEr-D has: {"source": which, "n": N}
+    versions: dict[str, str | None]  # of capjax, pycocoevalcap and java
+    words: dict[str, str]  # each text that was scored or held against -> its words
+
+    def result(self) -> dict[str, Any]:
+        """As `score_captions` returns it: flat, None for what is unavailable."""
+        return {
+            **{name: self.total.get(name) for name in self.names},
+            "n_images": len(self.ids),
+            "n_samples": self.n_samples,
+            "n_wordless": self.n_wordless,
+            "tokenizer": self.tokenizer,
+            "df": self.df,
+            "versions": self.versions,
+            "unavailable": self.unavailable,
+        }
 
 
 def score_captions(
-    candidates: Captions, references: Captions, *, metrics: Collection[str] | None = None
+    candidates: Captions,
+    references: Captions,
+    *,
+    metrics: Collection[str] | None = None,
+    df_source: str = "these references",
+    memory: str = "2G",
+    patience: float = PATIENCE,
 ) -> dict[str, Any]:
-    """BLEU-1..4, ROUGE-L and CIDEr-D of one caption an image against its references.
+    """The official scores of captions against their images' references (pycocoevalcap).
 
-    candidates: {id: [caption]}; references: {id: [reference, ...]} of the same ids. metrics: any of
-    METRICS; by default all but "meteor" and "spice". CIDEr-D weighs n-grams by how many of these
-    images' references hold them, so it depends on which images are scored together, and cannot be
-    computed for one image.
+    CIDEr-D weighs n-grams by how many of these images' references hold them, so it depends on which
+    images are scored together, and cannot be computed for one image. Several candidates an image
+    are samples: the first of each image are scored together, then the second, and so on, which
+    changes no document frequency, and totals are means over the samples.
 
-    -> {"bleu_1": float, ..., "bleu_4", "rouge_l", "cider_d", "n_images": N, "tokenizer": which,
-    "unavailable": {what: reason}}; cider_d is 0 to 10, the others 0 to 1. Raises InputError where
-    the ids differ, an id has not exactly one candidate or has no reference, or a metric is unknown.
+    Args:
+      candidates: {id: [caption, ...]}, as many of every image.
+      references: {id: [reference, ...]} of the same ids.
+      metrics: any of METRICS; by default all. METEOR takes 1.5 GB, 15 to 30 s, and about 2 s more
+        for each 1,000 captions; SPICE far longer. QUICK are the others.
+      df_source: what to call the references in "df", where they are part of a larger set.
+      memory: the most that METEOR's Java may take.
+      patience: seconds without an answer after which a Java program is taken to hang and ended.
+    Returns:
+      {"bleu_1": float, ..., "bleu_4", "meteor", "rouge_l", "cider_d", "spice", "n_images": N,
+      "n_samples": S, "n_wordless": candidates without words, "tokenizer": which, "df": {"source",
+      "n"}, "versions": of capjax, pycocoevalcap and java, "unavailable": {what: the reason and the
+      mend}}. What is unavailable is None. CIDEr-D is 0 to 10, the others are 0 to 1.
+    Raises InputError where the ids differ, an id has no candidate, no reference, or not as many
+    candidates as another, or a metric is unknown.
     """
-    scores = score_each(candidates, references, metrics=metrics)
-    return {
-        **scores.total,
-        "n_images": len(scores.ids),
-        "tokenizer": scores.tokenizer,
-        "unavailable": scores.unavailable,
-    }
+    return score_each(
+        candidates,
+        references,
+        metrics=METRICS if metrics is None else metrics,
+        df_source=df_source,
+        memory=memory,
+        patience=patience,
+    ).result()
 
 
 def score_each(
-    candidates: Captions, references: Captions, *, metrics: Collection[str] | None = None
+    candidates: Captions,
+    references: Captions,
+    *,
+    metrics: Collection[str] | None = None,
+    df_source: str = "these references",
+    memory: str = "2G",
+    patience: float = PATIENCE,
 ) -> Scores:
-    """What `score_captions` gives, and the scores of each image. The same arguments and errors."""
-    # Imported here: Cider's module takes pdb along, which a training process has no use for.
-    from pycocoevalcap.bleu.bleu import Bleu
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
+    """What `score_captions` gives, and the scores of each image; by default only those of QUICK."""
+    job = (candidates, references)
+    return score_all([job], metrics=metrics, df_source=df_source, memory=memory, patience=patience)[
+        0
+    ]
 
-    wanted = ALWAYS if metrics is None else tuple(metrics)
-    _check(candidates, references, wanted)
-    unavailable = {name: why for name, why in _UNAVAILABLE.items() if name in wanted}
-    if len(candidates) == 1 and "cider_d" in wanted:
-        unavailable["cider_d"] = "is 0 by definition for one image; score two or more together"
-    ids = tuple(candidates)
-    texts = [candidates[i][0] for i in ids] + [text for i in ids for text in references[i]]
-    tokenizer = JAVA
+
+def score_all(
+    jobs: Sequence[tuple[Captions, Captions]],
+    *,
+    metrics: Collection[str] | None = None,
+    df_source: str = "these references",
+    memory: str = "2G",
+    patience: float = PATIENCE,
+) -> list[Scores]:
+    """`score_each` of several (candidates, references), each Java program started once for all."""
+    wanted = check_metrics(QUICK if metrics is None else metrics)
+    for candidates, references in jobs:
+        check_captions(candidates, references)
     try:
-        words = iter(_java_words(texts))
-    except OSError as error:
-        words = iter([" ".join(tokenize(text)) for text in texts])
-        tokenizer = PYTHON
-        unavailable[JAVA] = str(error)
-    spoken = {i: [next(words)] for i in ids}
-    truth = {i: [next(words) for _ in references[i]] for i in ids}
-
-    total: dict[str, float] = {}
-    each: dict[str, np.ndarray] = {}
-    if "bleu" in wanted:
-        whole, rows = Bleu(4).compute_score(truth, spoken, verbose=0)
-        for n in range(4):
-            total[f"bleu_{n + 1}"] = float(whole[n])
-            each[f"bleu_{n + 1}"] = np.asarray(rows[n], np.float64)
-    for name, scorer in (("rouge_l", Rouge), ("cider_d", Cider)):
-        if name in wanted and name not in unavailable:
-            if name == "cider_d" and not any(text for texts in truth.values() for text in texts):
-                unavailable[name] = "no reference holds a word"
-                continue
-            one, rows = scorer().compute_score(truth, spoken)
-            total[name] = float(one)
-            each[name] = np.asarray(rows, np.float64)
-    return Scores(ids, total, each, tokenizer, unavailable)
-
-
-def _check(candidates: Captions, references: Captions, wanted: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in METRICS:
-            raise InputError(f"there is no metric {name!r}; choose from {', '.join(METRICS)}")
-    if not candidates:
-        raise InputError("there are no candidate captions to score; give one for each image")
-    for one, other, said in (
-        (candidates, references, "has a candidate but no references"),
-        (references, candidates, "has references but no candidate"),
+        java: Java | JavaError = find_java(min(patience, PATIENCE / 5))
+    except JavaError as error:
+        java = error
+    texts = (text for job in jobs for captions in job for one in captions.values() for text in one)
+    words = split_texts(texts, java, patience=patience)
+    split = [_split(candidates, references, words) for candidates, references in jobs]
+    found = [_quick(one, wanted) for one in split]
+    for name, score in (
+        ("meteor", partial(meteor_scores, memory=memory, patience=patience)),
+        ("spice", partial(spice_scores, patience=patience)),
     ):
-        alone = [i for i in one if i not in other]
-        if alone:
-            raise InputError(
-                f"image {alone[0]} {said} ({len(alone)} images like it); give both the same ids"
-            )
-    for i, captions in candidates.items():
-        if isinstance(captions, str) or len(captions) != 1:
-            count = "a text" if isinstance(captions, str) else f"{len(captions)} captions"
-            raise InputError(
-                f"image {i} has {count} as its candidate; give a list of one caption, and score "
-                "several captions of an image in as many calls"
-            )
-        if isinstance(references[i], str) or not references[i]:
-            raise InputError(f"image {i} needs a list of at least one reference caption")
-        for text in (*captions, *references[i]):
-            if not isinstance(text, str):
-                raise InputError(f"image {i} has the caption {text!r}, which is not text")
+        if name in wanted:
+            _add(name, partial(score, java=java) if isinstance(java, Java) else java, split, found)
+    versions = {name: _version(name) for name in ("capjax", "pycocoevalcap")}
+    versions["java"] = java.version if isinstance(java, Java) else None
+    return [
+        Scores(
+            ids=one.ids,
+            total={name: float(np.mean(values)) for name, values in totals.items()},
+            each={
+                name: values[0] if len(values) == 1 else np.stack(values, 1)
+                for name, values in each.items()
+            },
+            tokenizer=words.tokenizer,
+            unavailable=why | ({JAVA: words.why_not_java} if words.why_not_java else {}),
+            names=tuple(name for metric in wanted for name in _names(metric)),
+            n_samples=len(one.spoken),
+            n_wordless=sum(not caption.split() for sample in one.spoken for caption in sample),
+            df={"source": df_source, "n": len(one.ids)},
+            versions=versions,
+            words=words.of,
+        )
+        for one, (totals, each, why) in zip(split, found, strict=True)
+    ]
 
 
-def _java_words(texts: Sequence[str]) -> list[str]:
-    """Captions as words joined by spaces, by pycocoevalcap's Java program.
+class _Split(NamedTuple):
+    """A job, its captions split into words."""
 
-    It is fed through a pipe, so nothing is written to disk. Raises OSError where it cannot run or
-    does not answer each caption with a line.
-    """
-    if shutil.which("java") is None:
-        raise OSError("there is no java on the PATH")
-    package = importlib.util.find_spec("pycocoevalcap.tokenizer")
-    folders = package.submodule_search_locations if package else None
-    jars = [jar for folder in folders or () for jar in Path(folder).glob("stanford-corenlp-*.jar")]
-    if not jars:
-        raise OSError("pycocoevalcap has no tokenizer jar")
-    done = subprocess.run(
-        ["java", "-cp", str(jars[0]), "edu.stanford.nlp.process.PTBTokenizer"]
-        + ["-preserveLines", "-lowerCase"],
-        input="".join(one_line(text) + "\n" for text in texts).encode(errors="replace"),
-        capture_output=True,
-        check=False,
+    ids: tuple[Hashable, ...]
+    spoken: list[list[str]]  # [S][N]
+    truth: list[tuple[str, ...]]  # [N], the references of each image
+
+
+# Of each name: a total for each sample, an array [N] for each sample; and reasons.
+_Found = tuple[dict[str, list[float]], dict[str, list[np.ndarray]], dict[str, str]]
+
+
+def _split(candidates: Captions, references: Captions, words: Words) -> _Split:
+    ids = tuple(candidates)
+    samples = len(candidates[ids[0]])
+    return _Split(
+        ids,
+        [[words.of[candidates[i][s]] for i in ids] for s in range(samples)],
+        [tuple(words.of[text] for text in references[i]) for i in ids],
     )
-    rows = done.stdout.decode(errors="replace").split("\n")
-    if done.returncode or len(rows) != len(texts) + 1:
-        last = " ".join(done.stderr.decode(errors="replace").strip().splitlines()[-1:])
-        raise OSError(f"java split {len(texts)} captions into {len(rows) - 1} ({last})")
-    return [" ".join(w for w in row.rstrip().split(" ") if w not in DROPPED) for row in rows[:-1]]
+
+
+def _quick(split: _Split, wanted: Sequence[str]) -> _Found:
+    """BLEU, ROUGE-L and CIDEr-D, as far as they are wanted."""
+    totals: dict[str, list[float]] = {}
+    each: dict[str, list[np.ndarray]] = {}
+    why: dict[str, str] = {}
+    if "cider_d" in wanted and len(split.ids) == 1:
+        why["cider_d"] = "is 0 by definition for one image; score two or more together"
+    elif "cider_d" in wanted and not any(text.split() for texts in split.truth for text in texts):
+        why["cider_d"] = "no reference holds a word; give references that do"
+    for name, score in (
+        ("bleu", bleu_scores),
+        ("rouge_l", rouge_l_scores),
+        ("cider_d", cider_d_scores),
+    ):
+        if name in wanted and name not in why:
+            for total, rows in score(split.spoken, split.truth):
+                for key in total:
+                    totals.setdefault(key, []).append(total[key])
+                    each.setdefault(key, []).append(rows[key])
+    return totals, each, why
+
+
+def _add(
+    name: str,
+    score: Callable[[list[list[Pair]]], list[tuple[float, np.ndarray]]] | JavaError,
+    split: Sequence[_Split],
+    found: Sequence[_Found],
+) -> None:
+    """Adds a metric that is a Java program: its scores, or the reason why there are none."""
+    lists = [
+        list(zip(captions, one.truth, strict=True)) for one in split for captions in one.spoken
+    ]
+    try:
+        if isinstance(score, JavaError):
+            raise score
+        for one in split:
+            for n, i in enumerate(one.ids):
+                texts = (*(captions[n] for captions in one.spoken), *one.truth[n])
+                longest = max(text.count(" ") + 1 for text in texts)
+                if longest > LONGEST:
+                    raise JavaError(
+                        f"image {i} has a text of {longest} words, which would take {name} hours; "
+                        f"leave out what is longer than {LONGEST}"
+                    )
+        scores = iter(score(lists))
+    except JavaError as error:
+        for _, _, why in found:
+            why[name] = str(error)
+        return
+    for one, (totals, each, _) in zip(split, found, strict=True):
+        for _ in one.spoken:
+            total, rows = next(scores)
+            totals.setdefault(name, []).append(total)
+            each.setdefault(name, []).append(rows)
+
+
+def _names(metric: str) -> tuple[str, ...]:
+    return tuple(f"bleu_{n}" for n in range(1, 5)) if metric == "bleu" else (metric,)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a folder that is not installed
+        return None

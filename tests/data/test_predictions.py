@@ -1,0 +1,212 @@
+"""Files of captions and references: each usual shape is read alike, and nothing is dropped."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from capjax.data.predictions import pair, read_predictions, read_references
+from capjax.errors import InputError
+
+LINES = '{"id": 42, "caption": "a dog"}\n\n{"image_id": "7", "caption": ""}\n'
+READ = {"42": ["a dog"], "7": [""]}
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def write(content: object, name: str = "file.json") -> Path:
+        path = tmp_path / name
+        text = content if isinstance(content, str) else json.dumps(content)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES,
+        "\ufeff" + LINES.replace("\n", "\r\n"),
+        [{"image_id": 42, "caption": "a dog"}, {"image_id": 7, "caption": "", "id": 1}],
+        {"42": "a dog", "7": ""},
+        {"42": ["a dog"], "7": [""]},
+        [{"id": "COCO_val2014_000000000042.jpg", "caption": "a dog"}, {"id": 7.0, "caption": ""}],
+        [{"id": "000000000042", "caption": "a dog"}, {"id": "COCO_val2014_007", "caption": ""}],
+    ],
+)
+def test_predictions_are_the_same_in_every_shape(content, write):
+    assert read_predictions(write(content)) == READ
+
+
+def test_json_lines_are_known_by_name_or_by_content(write):
+    one = '{"id": "x.jpg", "caption": "a\\u2028b"}'
+    for name in ("file.json", "file.jsonl", "file.txt"):
+        assert read_predictions(write(one, name)) == {"x.jpg": ["a\u2028b"]}
+        assert read_predictions(write(one + "\n", name)) == {"x.jpg": ["a\u2028b"]}
+        two = one + "\n" + one.replace("x.jpg", "y.jpg")
+        assert list(read_predictions(write(two, name))) == ["x.jpg", "y.jpg"]
+    assert read_predictions(write(one.replace("\\u2028", "\u2028"), "f.jsonl"))["x.jpg"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"1": ["a", "b"], "2": ["c", "d"]},
+        '{"id": 1, "caption": "a"}\n{"id": 2, "caption": "c"}\n'
+        '{"id": 1, "caption": "b"}\n{"id": 2, "caption": "d"}',
+        [{"image_id": 1, "captions": ["a", "b"]}, {"image_id": 2, "captions": ["c", "d"]}],
+    ],
+)
+def test_several_captions_are_samples_only_where_asked_for(content, write):
+    path = write(content)
+    assert read_predictions(path, samples=True) == {"1": ["a", "b"], "2": ["c", "d"]}
+    with pytest.raises(InputError, match="image 1 has 2 captions; give one, or say"):
+        read_predictions(path)
+
+
+REFERENCES = {"1": ["a dog", "the dog"], "2": ["a cat"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {
+            "images": [{"id": 1}, {"id": 2}],
+            "annotations": [
+                {"id": 5, "image_id": 1, "caption": "a dog"},
+                {"id": 6, "image_id": 2, "caption": "a cat"},
+                {"id": 7, "image_id": 1, "caption": "the dog"},
+            ],
+        },
+        '{"id": 1, "references": ["a dog", "the dog"]}\n{"id": 2, "references": ["a cat"]}',
+        '{"id": 1, "caption": "a dog"}\n{"id": 2, "caption": "a cat"}\n'
+        '{"id": 1, "caption": "the dog"}',
+        {"1": ["a dog", "the dog"], "2": ["a cat"]},
+        [
+            {"id": 1, "caption": "said of it", "references": ["a dog", "the dog"]},
+            {"id": 2, "caption": "", "references": ["a cat"]},
+        ],
+    ],
+)
+def test_references_are_the_same_in_every_shape(content, write):
+    assert read_references(write(content)) == REFERENCES
+
+
+def test_a_split_of_karpathys_is_read(write):
+    def image(name, split, *texts):
+        sentences = [{"raw": text} for text in texts]
+        return {"filename": f"{name}.jpg", "cocoid": name, "split": split, "sentences": sentences}
+
+    path = write(
+        {
+            "images": [
+                image(1, "test", "a dog", "the dog"),
+                image(2, "test", "a cat"),
+                image(3, "val", "a bird"),
+            ]
+        }
+    )
+    assert read_references(path, split="test") == REFERENCES
+    assert read_references(path, split="val") == {"3": ["a bird"]}
+    for split in (None, "train"):
+        with pytest.raises(InputError, match="has the splits test, val"):
+            read_references(path, split=split)
+
+
+BAD = [
+    ("", "not valid JSON"),
+    ("[", "not valid JSON: Expecting value at line 1"),
+    ('{"id": 1, "caption": "a"}\n{"id": 2, "caption": }', "line 2 is not valid JSON"),
+    ('{"id": 1, "caption": "a"}\n{"id": 2, "id": 3}', "line 2 is no row with a caption: it names"),
+    ('{"1": "a", "1": "b"}', 'lists "1" twice'),
+    ("[" * 100_000, "nested too deeply"),
+    ([], "holds no"),
+    ({}, "holds no"),
+    (3, "must hold rows"),
+    (["a dog"], "row 0 is 'a dog', not a row"),
+    ([{"caption": "a"}], 'row 0 has no "image_id"'),
+    ([{"id": True, "caption": "a"}], '"id": True; make it a number or a text'),
+    ([{"id": "", "caption": "a"}], "make it a number or a text"),
+    ([{"id": 1.5, "caption": "a"}], "make it a number or a text"),
+    ([{"id": 1, "caption": None}], "the caption None, which is not text"),
+    ([{"id": 1, "caption": ["a", 3]}], "the caption 3, which is not text"),
+    ([{"id": 1, "caption": "\ud800"}], "half a character"),
+]
+
+
+@pytest.mark.parametrize("read", [read_predictions, read_references])
+@pytest.mark.parametrize(("content", "said"), BAD)
+def test_bad_files_are_told_of_in_one_sentence(read, content, said, write):
+    path = write(content)
+    with pytest.raises(InputError) as error:
+        read(path)
+    assert said in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "said"),
+    [
+        (read_predictions, [{"id": 1}], 'row 0 has no "caption"'),
+        (read_references, [{"id": 1}], 'row 0 has no "references"'),
+        (read_predictions, {"1": ["a"], "2": []}, "image 2 has 0 captions"),
+        (read_predictions, {"1": "a", "01": "b"}, "image 1 has 2 captions"),
+        (read_references, {"1": ["a"], "2": []}, "image 2 has no references"),
+        (read_references, {"1": ["a"], "2": ["."]}, "image 2 has the reference '.' without words"),
+        (read_references, {"1": ["a"], "01": ["b"]}, "is image 1 once more"),
+        (
+            read_references,
+            {"images": [{"id": 1}, {"id": 2}], "annotations": [{"image_id": 1, "caption": "a"}]},
+            "image 2 has no annotation",
+        ),
+        (
+            read_references,
+            {"images": [], "annotations": [{"image_id": 1}]},
+            'row 0 has no "caption"',
+        ),
+    ],
+)
+def test_what_a_file_lacks_is_named(read, content, said, write):
+    with pytest.raises(InputError) as error:
+        read(write(content))
+    assert said in str(error.value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "latin.jsonl").write_bytes(b'{"id": 1, "caption": "caf\xe9"}')
+    for name, said in (("gone.json", "cannot read"), ("latin.jsonl", "not UTF-8"), ("", "cannot")):
+        for read in (read_predictions, read_references):
+            with pytest.raises(InputError, match=said):
+                read(tmp_path / name)
+    (tmp_path / "f.json").write_text('{"1": ["a"]}')
+    with pytest.raises(InputError, match="has no split 'val'"):
+        read_references(tmp_path / "f.json", split="val")
+
+
+def test_the_same_ids_are_paired_in_the_order_of_the_captions():
+    pairs = pair({"2": ["a"], "1": ["b"]}, {"1": ["c"], "2": ["d"]})
+    assert list(pairs.candidates) == list(pairs.references) == ["2", "1"]
+    assert pairs.references == {"2": ["d"], "1": ["c"]}
+    assert (pairs.df_source, pairs.notes) == ("these references", ())
+
+
+def test_ids_that_are_only_on_one_side_are_named_and_left_out_only_aloud():
+    references = {str(i): ["a dog"] for i in range(10)}
+    candidates = {"3": ["a"], "4": ["b"]}
+    with pytest.raises(InputError, match=r"8 images \(0, 1, 2, \.\.\.\) have references and no"):
+        pair(candidates, references)
+    with pytest.raises(InputError, match=r"1 image \(x\) have captions and no references"):
+        pair(candidates | {"x": ["c"]}, references, subset=True)
+    pairs = pair(candidates, references, subset=True)
+    assert list(pairs.references) == ["3", "4"]
+    assert pairs.df_source == "these references of 2 of 10 images"
+    assert "Only the 2 of 10 images" in pairs.notes[0]
+
+
+def test_captions_without_words_are_counted():
+    pairs = pair({"1": ["..."], "2": ["a", ""], "3": ["b"]}, {i: ["a"] for i in "123"})
+    assert pairs.notes == (
+        "2 images (1, 2) have a caption without words, which is scored as it is.",
+    )
