@@ -1,6 +1,5 @@
 """Strict JAX for every test: four virtual CPU devices, no silent dtype or rank promotion."""
 
-import json
 import os
 import runpy
 from collections.abc import Callable, Iterator
@@ -14,31 +13,15 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
-from PIL import Image
+from small_runs import paint_photos, train_here
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-COLOURS = ("red", "red", "red", "blue")  # a captioner that has learnt little says red
 
 
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)
-
-
-def paint_photos(folder: Path, images: int = 20) -> Path:
-    """A user's folder: photos of one colour each, two captions each, the last four for val."""
-    folder.mkdir(parents=True)
-    rows = {}
-    for i in range(images):
-        colour = COLOURS[i % 4]
-        Image.new("RGB", (64, 64), colour).save(folder / f"{i}.png")
-        captions = [f"a {colour} wall", f"this wall is {colour}"]
-        split = "val" if i >= images - 4 else "train"
-        rows[f"{i}.png"] = {"captions": captions, "split": split}
-    (folder / "captions.json").write_text(json.dumps(rows))
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -90,15 +73,6 @@ def recipe(photos: Path, caches: None) -> Callable[..., dict]:
         return config | {"stages": list(config["stages"])}
 
     return configuration
-
-
-def train_here(config: dict, workdir: Path) -> dict:
-    """`capjax.train.train` in this process, on its four devices."""
-    from capjax.train import train
-
-    # Optax's Adam takes an integer to the power of a float.
-    with jax.numpy_dtype_promotion("standard"):
-        return train(config, workdir)
 
 
 @pytest.fixture(scope="session")

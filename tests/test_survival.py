@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from conftest import train_here
+from small_runs import train_here
 
 from capjax.errors import InputError
 
