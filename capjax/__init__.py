@@ -1,5 +1,6 @@
 """Image captioners whose captions are diverse and distinctive: the functional API."""
 
+from capjax import metrics
 from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import greedy, sample
@@ -16,5 +17,6 @@ __all__ = [
     "greedy",
     "log_probs",
     "losses",
+    "metrics",
     "sample",
 ]

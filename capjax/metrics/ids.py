@@ -1,0 +1,63 @@
+"""Captions as ids for the measures, where every word has an id of its own."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+_FIRST = 2  # 0 is the end, and 1 a vocabulary's unknown word
+
+
+def encode(
+    captions: Sequence[Sequence[str]],
+    words: Mapping[str, int] | None = None,
+    max_len: int | None = None,
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Encodes captions whose words are joined by spaces, exactly: two words never share an id.
+
+    A word that `words` does not know gets the next free id, so that candidates are encoded with
+    what the encoding of their references returned; an unknown word in common would count as a
+    match.
+
+    Args:
+      captions: of each image a list of texts, split into words beforehand (`capjax.data.tokenize`).
+      words: ids from 1 up, e.g. those of a vocabulary; it is not changed.
+      max_len: the words that are kept of a caption; without it, all.
+    Returns:
+      (int32[M, R, T], the ids of all words), with R the most captions that an image has and T
+      max_len, or one more than the longest caption has words. Words are followed by zeros; rows of
+      -1 fill up images with fewer captions.
+    Raises:
+      ValueError: a text where a list of texts is asked for, something other than text, or a
+        negative id.
+    """
+    if isinstance(captions, str):
+        raise ValueError("captions must be a list of lists of texts, not one text")
+    words = dict(words or {})
+    if min(words.values(), default=0) < 0:
+        raise ValueError("the id of a word cannot be negative: -1 stands for no caption")
+    free = max([_FIRST, *(i + 1 for i in words.values())])
+    encoded = []
+    for i, texts in enumerate(captions):
+        if isinstance(texts, str):
+            raise ValueError(f"the captions of image {i} must be a list of texts, not one text")
+        rows = []
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError(f"image {i} has the caption {text!r}, which is not text")
+            row = []
+            for word in text.split():
+                if word not in words:
+                    words[word] = free
+                    free += 1
+                row.append(words[word])
+            rows.append(row)
+        encoded.append(rows)
+    most = max([1, *map(len, encoded)])
+    longest = max([0, *(len(row) for rows in encoded for row in rows)])
+    length = longest + 1 if max_len is None else max_len
+    ids = np.full((len(encoded), most, length), -1, np.int32)
+    for i, rows in enumerate(encoded):
+        ids[i, : len(rows)] = 0
+        for r, row in enumerate(rows):
+            ids[i, r, : len(row)] = row[:length]
+    return ids, words

@@ -1,0 +1,55 @@
+"""Do captions find their images? Ranks of the true image, and what is told of them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+RECALLS = (1, 3, 5, 10)
+
+
+@jax.jit
+def retrieval_ranks(scores: jax.Array) -> jax.Array:
+    """The rank of the true item of each query: 1 + how many score more + half of the ties.
+
+    A score that is NaN counts as higher than the true one, and a true one that is NaN ranks last:
+    what went wrong never makes a good rank.
+
+    Args:
+      scores: float[Q, J], higher for a better match; the true item of query q is item q.
+    Returns:
+      float32[Q], from 1 to J.
+    Raises:
+      ValueError: scores that are not [Q, J] with Q at most J.
+    """
+    if scores.ndim != 2 or scores.shape[0] > scores.shape[1]:
+        raise ValueError(
+            f"scores must be [queries, items] with the true item of each query on the diagonal, "
+            f"not {list(scores.shape)}"
+        )
+    truth = jnp.diagonal(scores)[:, None]
+    other = ~jnp.eye(scores.shape[0], scores.shape[1], dtype=bool)
+    ahead = (other & ~(scores <= truth)).sum(-1, dtype=jnp.int32)
+    ties = (other & (scores == truth)).sum(-1, dtype=jnp.int32)
+    return 1 + ahead.astype(jnp.float32) + ties.astype(jnp.float32) / 2
+
+
+def recall(ranks: Any, pool: int, name: str = "self_retrieval") -> dict[str, float]:
+    """Tells ranks [Q] among a pool of items: the shares at most 1, 3, 5 and 10, mean and median.
+
+    -> {"<name>_r1@<pool>": share, ..., "<name>_mean_rank@<pool>", "<name>_median_rank@<pool>"}. The
+    pool is in the names because ranks among different numbers of items cannot be compared.
+    Raises ValueError where there are no ranks, or one lies outside 1..pool.
+    """
+    ranks = np.asarray(ranks, np.float64)
+    if ranks.ndim != 1 or not ranks.size:
+        raise ValueError(f"ranks must be [queries] with at least one, not {list(ranks.shape)}")
+    if not (ranks.min() >= 1 and ranks.max() <= pool):
+        raise ValueError(
+            f"ranks go from {ranks.min():g} to {ranks.max():g} but the pool holds {pool} items"
+        )
+    told = {f"{name}_r{k}@{pool}": float((ranks <= k).mean()) for k in RECALLS}
+    told[f"{name}_mean_rank@{pool}"] = float(ranks.mean())
+    told[f"{name}_median_rank@{pool}"] = float(np.median(ranks))
+    return told

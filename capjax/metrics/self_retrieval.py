@@ -1,0 +1,94 @@
+"""How well do captions tell their images apart, by a speaker's own likelihood? (Dai & Lin, 2017)"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from tqdm import tqdm
+
+from capjax.metrics.prefix_tree import Chunks, prefix_tree
+from capjax.speaker import Context, Params, Speaker
+
+# Prefixes read at once, and images that they are read with: their product is a matmul's rows.
+PREFIXES, IMAGES = 64, 16
+
+
+def pairwise_log_probs(
+    speaker: Speaker,
+    params: Params,
+    context: Mapping[str, Any],
+    captions: Any,
+    *,
+    progress: bool = False,
+) -> np.ndarray:
+    """log p(caption | image) of every caption with every image: the scores of self-retrieval.
+
+    The same as `log_probs(...).sum(-1)` on all pairs, in far fewer steps: an image is taken in once
+    for all captions, and what captions begin with alike is read once an image.
+
+    Args:
+      context: of J images, leaves [J, ...].
+      captions: int32[Q, T].
+      progress: whether to show a bar.
+    Returns:
+      float32[Q, J] in nats, on the host: Q and J may be thousands.
+    """
+    captions = np.asarray(captions)
+    images = jax.tree.leaves(context)[0].shape[0]
+    block = min(IMAGES, images)
+    tree = prefix_tree(captions, PREFIXES)
+    size = tree.width, tree.edges
+    arrays = jax.device_put((tree.chunks, tree.path))
+    scores = np.empty((len(captions), images), np.float32)
+    with tqdm(total=images, desc="self-retrieval", unit="image", disable=not progress) as bar:
+        for first in range(0, images, block):
+            # The last block is filled up with its last image, so that one program serves all.
+            rows = np.minimum(np.arange(first, first + block), images - 1)
+            part = {name: x[rows] for name, x in context.items()}
+            read = np.asarray(_read(speaker, size, params, part, *arrays))
+            scores[:, first : first + block] = read[:, : images - first]
+            bar.update(min(block, images - first))
+    return scores
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _read(
+    speaker: Speaker,
+    size: tuple[int, int],
+    params: Params,
+    context: Context,
+    tree: Chunks,
+    path: jax.Array,
+) -> jax.Array:
+    """log p of all captions of a tree (its width and edges) with B images: float32[Q, B]."""
+    width, edges = size
+    memory, carry = speaker.start(params, context)
+    images = jax.tree.leaves(carry)[0].shape[0]
+
+    def room(x: jax.Array) -> jax.Array:
+        held = jnp.broadcast_to(x[:1, None], (2 * width + 1, *x.shape))
+        return lax.dynamic_update_index_in_dim(held, x, 2 * width, 0)
+
+    def speak(carry: Any, word: jax.Array) -> tuple[Any, jax.Array]:
+        return speaker.step(params, memory, carry, jnp.broadcast_to(word, (images,)))
+
+    def chunk(c: jax.Array, state: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        held, scored = state
+        before = jax.tree.map(lambda x: x[tree.parent[c]], held)
+        carry, hidden = jax.vmap(speak)(before, tree.word[c])
+        logits = speaker.logits(params, hidden).astype(jnp.float32)  # [R, B, V]
+        total = jax.nn.logsumexp(logits, -1)
+        source = jnp.maximum(tree.source[c], 0)
+        chosen = logits[source, :, tree.scored[c]] - total[source]
+        chosen = jnp.where(tree.source[c][:, None] < 0, 0, chosen)
+        scored = lax.dynamic_update_slice_in_dim(scored, chosen, tree.edge[c], 0)
+        put = partial(lax.dynamic_update_slice_in_dim, start_index=tree.slot[c], axis=0)
+        return jax.tree.map(lambda x, new: put(x, new), held, carry), scored
+
+    blank = jnp.zeros((edges + tree.source.shape[1], images))
+    _, scored = lax.fori_loop(0, tree.slot.size, chunk, (jax.tree.map(room, carry), blank))
+    return scored[path].sum(1)
