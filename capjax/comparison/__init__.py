@@ -1,0 +1,1 @@
+"""Evaluations side by side: which can be compared, in tables, pages and plots."""

@@ -1,0 +1,257 @@
+"""What was measured? Evaluations read from the `scores*.json` files that evaluate writes."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from capjax.comparison.measures import measure, natural
+from capjax.errors import InputError
+from capjax.speaking import METHODS
+from capjax.workdir import read_json
+
+ORDINARY, HELD_OUT = "all references", "n-1"  # the protocols
+BESIDE = {  # what stands beside the measures
+    "run", "dataset", "split", "step", "seed", "decoding", "n_images", "n_samples", "references",
+    "df", "tokenizer", "versions", "unavailable", "notes", "protocol", "system", "n-1", "n-1 human",
+}  # fmt: skip
+_LARGEST = 1e15  # beyond it no measure can be, and scales overflow
+
+
+class Conditions(NamedTuple):
+    """What scores depend on besides the captions. None where a file does not tell.
+
+    Captions that were scored from files may have no split; all else is told by every evaluation.
+    """
+
+    protocol: str  # ORDINARY or HELD_OUT
+    dataset: str | None
+    split: str | None
+    n_images: str | None
+    references: str | None
+    df: str | None  # where document frequencies come from
+    tokenizer: str | None
+
+    def lacks(self) -> list[str]:
+        """What is not told and must be, for scores to be comparable."""
+        return [name for name, value in self._asdict().items() if value is None and name != "split"]
+
+
+class Row(NamedTuple):
+    """One evaluation under one protocol: a row of a table."""
+
+    source: Path
+    people: bool  # whether people's own captions were scored
+    run: str
+    decoding: dict[str, Any]  # the settings that its method takes
+    step: int | None
+    seed: int | None  # of the draws
+    n_samples: int | None  # captions an image
+    conditions: Conditions
+    scores: dict[str, float]  # finite numbers; whole ones are int
+    reasons: dict[str, str]  # of measures that could not be taken
+
+
+def read(arguments: Iterable[str | Path]) -> tuple[list[Row], list[str]]:
+    """The evaluations of folders and files, in the order given.
+
+    Arguments: folders, of which every `scores*.json` is one evaluation, or such files.
+
+    Returns:
+      A row for each evaluation and one more for each n-1 protocol in it (the model's, people's);
+      and sentences that say what of the files is not in the rows.
+    Raises:
+      InputError: nothing is given, a folder holds no scores, a file is damaged, holds no scores
+        or something that is not a number, or is given twice.
+    """
+    rows: list[Row] = []
+    notes: list[str] = []
+    seen: dict[Path, Path] = {}
+    for argument in arguments:
+        try:
+            files = _files(Path(argument))
+        except OSError as error:
+            raise InputError(f"cannot read {argument}: {error.strerror}") from error
+        for path in files:
+            if (whole := path.resolve()) in seen:
+                also = f" (as {seen[whole]})" if seen[whole] != path else ""
+                raise InputError(f"{path} is given twice{also}; name it once")
+            seen[whole] = path
+            found, said = _evaluation(path)
+            rows += found
+            notes += said
+    if not rows:
+        raise InputError(
+            "nothing to compare: name folders of runs, or scores*.json files that evaluate wrote"
+        )
+    return rows, notes
+
+
+def text(value: object) -> str:
+    """Any value as one line of text that can be printed."""
+    line = " ".join(str(value).split())
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"there is no folder or file {path}; name a run's folder or its scores")
+    if found := sorted(path.glob("scores*.json"), key=lambda file: natural(file.name)):
+        return found
+    below = sorted({str(file.parent) for file in path.glob("*/scores*.json")})
+    mend = (
+        f"name the folders in it, such as {below[0]}"
+        if below
+        else f"run `python -m capjax.evaluate --workdir={path}` first"
+    )
+    raise InputError(f"{path} holds no scores*.json; {mend}")
+
+
+def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
+    try:
+        content = read_json(path)
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply to be scores; evaluate again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no scores but a {_kind(content)}; evaluate again")
+    scores, notes = _scores(path, content)
+    if not scores:
+        raise InputError(f"{path} holds no scores: there is no number in it; evaluate again")
+    run = content.get("run")
+    run = text(run if run is not None else path.resolve().parent.name) or "(no name)"
+    decoding = _decoding(path, content.get("decoding"))
+    step = _count(path, content, "step")
+    n_samples, seed = _count(path, content, "n_samples"), _count(path, content, "seed")
+    conditions, reasons = _conditions(path, ORDINARY, content), _reasons(path, content)
+    rows = [Row(path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons)]
+    told = content.get("notes")
+    notes += [f"{path}: {text(note)}" for note in (told if isinstance(told, list) else [])]
+    if lacks := ", ".join(conditions.lacks()):
+        notes.append(
+            f"{path} does not tell {lacks}, so it stands in a table of its own;"
+            " evaluate it again to compare it"
+        )
+    for key in ("n-1", "n-1 human"):
+        if content.get(key) is None:
+            continue
+        people, block = key == "n-1 human", content[key]
+        if not isinstance(block, dict):
+            raise InputError(f"{path}: {key!r} holds no scores but a {_kind(block)}")
+        held, said = _scores(path, block, f"{key}: ")
+        notes += said
+        if not held:
+            notes.append(f"{path}: {key!r} holds no number and is left out")
+            continue
+        rows.append(
+            Row(
+                path,
+                people,
+                "people" if people else run,
+                {"method": "held-out caption"} if people else decoding,
+                None if people else step,
+                None if people else seed,
+                _count(path, block, "n_samples") or (1 if people else n_samples),
+                _conditions(path, HELD_OUT, _held_out(content, block)),
+                held,
+                reasons | _reasons(path, block),
+            )
+        )
+    return rows, notes
+
+
+def _scores(path: Path, content: Mapping[str, Any], where: str = "") -> tuple[dict, list[str]]:
+    """The measures of a file or of a part of it, and what of it is none."""
+    scores: dict[str, float] = {}
+    notes: list[str] = []
+    for name, value in content.items():
+        if name in BESIDE or value is None:
+            continue
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _check_size(path, f"{where}{text(name)}", value)
+            scores[text(name)] = value
+        elif measure(name).group != "other":
+            raise InputError(
+                f"{path}: {where}{name} is {text(repr(value))[:40]}, not a number;"
+                " evaluate it again"
+            )
+        else:
+            notes.append(f"{path}: {where}{text(name)} is no number and not shown")
+    return scores, notes
+
+
+def _check_size(path: Path, name: str, value: float) -> None:
+    if not abs(value) < _LARGEST:  # nor is NaN
+        shown = f"{value}" if isinstance(value, float) else "an integer of many digits"
+        raise InputError(f"{path}: {name} is {shown}, which cannot be; evaluate it again")
+
+
+def _decoding(path: Path, value: Any) -> dict[str, Any]:
+    """The settings that the method takes: a recipe may hold those of other methods too."""
+    if value is None:  # captions that were scored from a file
+        return {}
+    if not isinstance(value, dict) or not isinstance(value.get("method"), str):
+        raise InputError(f"{path}: the decoding is {text(repr(value))[:40]}, and has no method")
+    method = text(value["method"])
+    taken = METHODS.get(method)
+    settings = {text(k): v for k, v in value.items() if taken is None or k in taken}
+    if method == "sample":  # what sample does where it is not told
+        settings = {"samples": 1, "temperature": 1.0} | settings
+    for name, setting in settings.items():
+        if isinstance(setting, int | float):
+            _check_size(path, f"the decoding's {name}", setting)
+        elif isinstance(setting, str):
+            settings[name] = text(setting)
+    return settings | {"method": method}
+
+
+def _conditions(path: Path, protocol: str, content: Mapping[str, Any]) -> Conditions:
+    def told(name: str) -> str | None:
+        value = content.get(name)
+        if isinstance(value, dict):  # df: {"source": ..., "n": ...}
+            if set(value) == {"source", "n"}:
+                return text(f"{value['source']}, N={value['n']}")
+            return text(", ".join(f"{key} {setting}" for key, setting in value.items()))
+        return None if value is None else text(value)
+
+    return Conditions(
+        protocol,
+        told("dataset") or _dataset_beside(path),
+        *(told(name) for name in Conditions._fields[2:]),
+    )
+
+
+def _held_out(content: Mapping[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:
+    """An n-1 part of a file with what the file tells of it; never the file's own references."""
+    models = content.get("n-1")
+    references = models.get("references") if isinstance(models, dict) else None
+    own = {name: value for name, value in block.items() if value is not None}
+    return {**content, "references": references} | own
+
+
+def _dataset_beside(path: Path) -> str | None:
+    """The dataset by the run's settings, for files that do not tell it themselves."""
+    try:
+        name = read_json(path.parent / "config.json")["data"]["name"]
+    except (InputError, KeyError, TypeError, RecursionError):
+        return None
+    return text(name)
+
+
+def _reasons(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
+    told = content.get("unavailable") or {}
+    if not isinstance(told, dict):
+        raise InputError(f"{path}: 'unavailable' holds no reasons but a {_kind(told)}")
+    return {text(name): text(why) for name, why in told.items()}
+
+
+def _count(path: Path, content: Mapping[str, Any], name: str) -> int | None:
+    value = content.get(name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise InputError(f"{path}: {name} is {text(repr(value))[:40]}, not a whole number")
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "list", str: "text", bool: "truth value", type(None): "null"}
+    return kinds.get(type(value), "number")

@@ -1,0 +1,260 @@
+"""Which evaluations can be compared, what is each called, and which is best in what?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from capjax.comparison.measures import Measure, in_order, natural
+from capjax.comparison.scorefiles import HELD_OUT, Conditions, Row, text
+
+
+class Table(NamedTuple):
+    """Evaluations under the same conditions, side by side."""
+
+    conditions: Conditions
+    rows: list[Row]
+    labels: list[str]  # a row each; no two tables of a protocol have one in common
+    columns: list[Measure]  # what at least one row has
+    best: set[tuple[int, str]]  # (row, measure) of the best values
+    lacks: list[str]  # why a value is missing, and what no row has, in sentences
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the name of every measure, so that no protocol passes for another."""
+        return f"{HELD_OUT} " if self.conditions.protocol == HELD_OUT else ""
+
+    def heading(self, column: Measure) -> str:
+        """The heading of a column: the name, of what protocol, and an arrow where less is more."""
+        arrow = " \u2193" if column.better < 0 else ""
+        return f"{self.prefix}{column.name}{arrow}"
+
+    @property
+    def title(self) -> str:
+        """What the table is about: dataset, split, references, and the protocol where it is n-1."""
+        told = self.conditions
+        data = f"{told.dataset or 'dataset not told'} {told.split or ''}".rstrip()
+        if told.protocol == HELD_OUT:
+            return f"{data}, n-1 protocol: {told.references or 'references not told'}"
+        return f"{data}, references: {told.references or 'not told'}"
+
+    @property
+    def settings(self) -> str:
+        """The rest of what its scores depend on, in words."""
+        told = self.conditions
+        return (
+            f"{told.n_images or 'number of'} images{'' if told.n_images else ' not told'}; "
+            f"document frequencies: {told.df or 'not told'}; "
+            f"tokenizer: {told.tokenizer or 'not told'}"
+        )
+
+
+class Curve(NamedTuple):
+    """Rows of a table that differ in one number only, in its order; or one row."""
+
+    name: str
+    setting: str  # the number's name; "" of one row
+    rows: list[int]
+
+
+def compare(rows: Sequence[Row]) -> list[Table]:
+    """Puts evaluations that can be compared into one table each.
+
+    Rows are comparable when all of their conditions are told and equal. People's captions, which
+    every file of a split scores again, are one row. Tables stand in the order of their first row,
+    those of the n-1 protocol last.
+    """
+    kept = _people_once(rows)
+    names = {
+        id(row): name
+        for protocol in dict.fromkeys(row.conditions.protocol for row in kept)
+        for row, name in _labelled([row for row in kept if row.conditions.protocol == protocol])
+    }
+    groups: dict[Any, list[Row]] = {}
+    for row in kept:
+        alone = id(row) if row.conditions.lacks() else None
+        groups.setdefault((row.conditions, alone), []).append(row)
+    order = sorted(groups.values(), key=lambda found: found[0].conditions.protocol == HELD_OUT)
+    return [_table(found, names) for found in order]
+
+
+def curves(table: Table) -> list[Curve]:
+    """The rows of a table, joined where they differ in one number of their decoding only."""
+    free = list(range(len(table.rows)))
+    found: list[Curve] = []
+    settings = dict.fromkeys(
+        name for row in table.rows for name, value in row.decoding.items() if _is_number(value)
+    )
+    # Temperature first: where a model was sampled at several and something else differs, too.
+    for setting in sorted(settings, key=lambda name: name != "temperature"):
+        families: dict[str, list[int]] = {}
+        for index in free:
+            row = table.rows[index]
+            if not row.people and _is_number(row.decoding.get(setting)):
+                rest = {name: row.decoding[name] for name in sorted(row.decoding.keys())}
+                rest[setting] = None
+                families.setdefault(
+                    repr((row.run, row.step, row.seed, row.n_samples, rest)), []
+                ).append(index)
+        for members in families.values():
+            values = [table.rows[index].decoding[setting] for index in members]
+            if len(set(values)) == len(values) > 1:
+                ordered = [index for _, index in sorted(zip(values, members, strict=True))]
+                found.append(Curve(_span(table, ordered, setting), setting, ordered))
+                free = [index for index in free if index not in members]
+    found += [Curve(table.labels[index], "", [index]) for index in free]
+    return sorted(found, key=lambda curve: min(curve.rows))
+
+
+def spell(decoding: Mapping[str, Any]) -> str:
+    """A decoding in a few words: "beam 3", "greedy", "sample x5 t=0.7"; "" where none is told."""
+    said = {name: _short(value) for name, value in decoding.items()}
+    method = said.pop("method", "")
+    for name in ("max_len", "forbid_unknown"):  # in the label where they differ only
+        said.pop(name, None)
+    words = [method]
+    if method == "beam" and "width" in said:
+        words.append(said.pop("width"))
+    if method in ("beam", "sample") and (samples := said.pop("samples", "1")) != "1":
+        words.append(f"x{samples}")
+    if method == "beam" and said.get("groups") == "1":  # then diversity does nothing
+        del said["groups"]
+        said.pop("diversity", None)
+    if method == "sample":
+        words.append(f"t={said.pop('temperature', '1')}")
+    words += [f"{name}={value}" for name, value in said.items() if value != "None"]
+    return " ".join(words)
+
+
+def _people_once(rows: Sequence[Row]) -> list[Row]:
+    kept: list[Row] = []
+    for row in rows:
+        twin = next(
+            (n for n, other in enumerate(kept) if row.people and _same_people(row, other)), None
+        )
+        if twin is None:
+            kept.append(row)
+        else:  # one file may have measured what another has not
+            kept[twin] = kept[twin]._replace(scores=row.scores | kept[twin].scores)
+    return kept
+
+
+def _same_people(one: Row, other: Row) -> bool:
+    return (
+        other.people
+        and not one.conditions.lacks()
+        and one.conditions == other.conditions
+        and one.n_samples == other.n_samples
+        and all(
+            abs(one.scores[name] - other.scores[name]) <= 1e-9 * abs(other.scores[name])
+            for name in one.scores.keys() & other.scores.keys()
+        )
+    )
+
+
+def _labelled(rows: list[Row]) -> list[tuple[Row, str]]:
+    """A label for each row: run and decoding, and of what else differs as much as it takes."""
+    labels = [", ".join(filter(None, [row.run, spell(row.decoding)])) for row in rows]
+    settings = dict.fromkeys(name for row in rows for name in row.decoding)
+    parts = [
+        [row.conditions.split or "split not told" for row in rows],
+        [row.conditions.dataset or "dataset not told" for row in rows],
+        ["step not told" if row.step is None else f"step {row.step}" for row in rows],
+        *([f"{name} {_short(row.decoding.get(name))}" for row in rows] for name in settings),
+        ["seed not told" if row.seed is None else f"seed {row.seed}" for row in rows],
+        [f"{row.n_samples or 'number of'} captions an image" for row in rows],
+        [f"{row.conditions.n_images or 'number of'} images" for row in rows],
+        [f"references {row.conditions.references or 'not told'}" for row in rows],
+        [f"df {row.conditions.df or 'not told'}" for row in rows],
+        [f"tokenizer {row.conditions.tokenizer or 'not told'}" for row in rows],
+        [text(row.source) for row in rows],
+        [text(row.source.resolve()) for row in rows],
+        [f"no. {number}" for number, _ in enumerate(rows, 1)],  # two names that print alike
+    ]
+    for part in parts:
+        alike: dict[str, list[int]] = {}
+        for index, label in enumerate(labels):
+            alike.setdefault(label, []).append(index)
+        for same in alike.values():
+            if len({part[index] for index in same}) > 1:
+                for index in same:
+                    labels[index] += f", {part[index]}"
+    return list(zip(rows, labels, strict=True))
+
+
+def _table(found: list[Row], names: dict[int, str]) -> Table:
+    runs = list(dict.fromkeys(row.run for row in found))
+
+    def place(row: Row) -> tuple:
+        return row.people, runs.index(row.run), natural(names[id(row)])
+
+    rows = sorted(found, key=place)
+    labels = [names[id(row)] for row in rows]
+    columns = in_order({name for row in rows for name in row.scores})
+    conditions = rows[0].conditions
+    return Table(
+        conditions, rows, labels, columns, _best(rows, columns), _lacks(rows, labels, columns)
+    )
+
+
+def _best(rows: list[Row], columns: list[Measure]) -> set[tuple[int, str]]:
+    """The best model's values. Where a measure depends on the number of captions an image, only
+    rows with equally many compete. Where all values are equal none is the best."""
+    found: set[tuple[int, str]] = set()
+    for column in columns:
+        classes: dict[Any, dict[int, float]] = {}
+        for index, row in enumerate(rows):
+            if column.name in row.scores and not row.people:
+                key = row.n_samples if column.of_samples else None
+                classes.setdefault(key, {})[index] = row.scores[column.name]
+        for values in classes.values():
+            if column.better and len(set(values.values())) > 1:
+                top = max(column.better * value for value in values.values())
+                found |= {(i, column.name) for i, v in values.items() if column.better * v == top}
+    return found
+
+
+def why_missing(row: Row, column: Measure) -> str:
+    """Why a row has no value of a measure."""
+    for name, why in row.reasons.items():
+        if column.name == name or column.name.startswith(f"{name}_"):
+            return why
+    return f"not in the file{f'; {column.mend}' if column.mend else ''}"
+
+
+def _lacks(rows: list[Row], labels: list[str], columns: list[Measure]) -> list[str]:
+    shown = {column.name for column in columns}
+    unheard = in_order({name for row in rows for name in row.reasons} - shown)
+    unheard = [m for m in unheard if not any(name.startswith(f"{m.name}_") for name in shown)]
+    missing: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for column in [*(column for column in columns if not column.detail), *unheard]:
+        because: dict[str, list[int]] = {}
+        for index, row in enumerate(rows):
+            if column.name not in row.scores:
+                because.setdefault(why_missing(row, column), []).append(index)
+        for why, members in because.items():
+            missing.setdefault((why, tuple(members)), []).append(column.name)
+    said = []
+    for (why, of), names in missing.items():
+        where = "; ".join(labels[index] for index in of)
+        if len(of) == len(rows):
+            where = "in no row" if len(rows) > 1 else labels[0]
+        said.append(f"{', '.join(names)}: {why} ({where})")
+    return said
+
+
+def _span(table: Table, rows: list[int], setting: str) -> str:
+    """The label of rows that differ in one setting, with its first and last value."""
+    first, last = (table.rows[index].decoding for index in (rows[0], rows[-1]))
+    values = f"{_short(first[setting])} to {_short(last[setting])}"
+    begin = f"{table.rows[rows[0]].run}, "
+    rest = table.labels[rows[0]][len(begin) + len(spell(first)) :]
+    if setting in ("max_len", "forbid_unknown"):
+        return f"{begin}{spell(first)}, {setting} {values}"
+    return f"{begin}{spell({**first, setting: values})}{rest}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else text(value)

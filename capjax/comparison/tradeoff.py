@@ -1,0 +1,140 @@
+"""Which measures are plotted against which, and which evaluations are points of the plot?"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from capjax.comparison.measures import (
+    DISTINCTIVENESS,
+    DIVERSITY,
+    QUALITY,
+    Measure,
+    in_order,
+    measure,
+)
+from capjax.comparison.scorefiles import HELD_OUT
+from capjax.comparison.tables import Table, curves
+from capjax.errors import InputError
+from capjax.report.scatter import Curve, Point, Scatter
+
+
+class Plot(NamedTuple):
+    """One kind of plot, of every table that has points for it."""
+
+    stem: str  # the name of its file
+    panels: list[tuple[Table, Scatter]]
+    unsaid: list[str]  # why there is none, in sentences
+
+
+def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[str, Measure]:
+    """The measures to plot, {"quality": ..., "diversity": ..., "distinctiveness": ...}.
+
+    Arguments: wanted, the same with names, or None: then quality is cider_d, diversity self_cider
+    where a row has it, else distinct_words, and distinctiveness the retrieval_r1 that most rows
+    have, else r10, else identifies.
+
+    Raises InputError for a name that no row has.
+    """
+    rows = [row for table in tables for row in table.rows]
+    there = {name for row in rows for name in row.scores}
+    for kind, name in wanted.items():
+        if name is not None and name not in there:
+            has = ", ".join(found.name for found in in_order(there))
+            raise InputError(f"no evaluation has --{kind}={name}; they have {has}")
+
+    def most(part: str) -> list[str]:
+        """The measures with this in their names, those of most rows first."""
+        names = [found.name for found in in_order(there) if part in found.name]
+        return sorted(names, key=lambda name: -sum(name in row.scores for row in rows))
+
+    retrieval = most("retrieval_r1@") + most("retrieval_r10@")
+    told = [name for name in ("identifies",) if name in there]
+    by_default = {
+        QUALITY: "cider_d",
+        DIVERSITY: "self_cider" if "self_cider" in there else "distinct_words",
+        DISTINCTIVENESS: [*retrieval, *told, "self_retrieval_r1@1000"][0],
+    }
+    return {kind: measure(wanted.get(kind) or name) for kind, name in by_default.items()}
+
+
+def plots(tables: Sequence[Table], chosen: Mapping[str, Measure]) -> list[Plot]:
+    """Quality against diversity and against distinctiveness.
+
+    Only comparable evaluations share a plot. Where a measure depends on the number of captions an
+    image, evaluations with other numbers of them have a plot of their own. A plot
+    of one point alone compares nothing and is left out.
+    """
+    kinds = (DIVERSITY, DISTINCTIVENESS)
+    return [_plot(tables, chosen[QUALITY], chosen[kind], kind) for kind in kinds]
+
+
+def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
+    panels: list[tuple[Table, Scatter]] = []
+    unsaid: list[str] = []
+    for table in tables:
+        about = f"{table.title} ({table.settings})"
+        both = [n for n, r in enumerate(table.rows) if x.name in r.scores and y.name in r.scores]
+        classes: dict[Any, list[int]] = {}
+        for index in both:
+            apart = table.rows[index].n_samples if x.of_samples or y.of_samples else None
+            classes.setdefault(apart, []).append(index)
+        for number, members in classes.items():
+            title = f"{y.group} against {x.group}".capitalize()
+            if len(classes) > 1:
+                told = "one caption" if number == 1 else f"{number or 'number of'} captions"
+                title += f", {told} an image{'' if number else ' not told'}"
+            if len(members) > 1:
+                panels.append((table, _scatter(table, members, x, y, title)))
+            else:
+                alone = f"{table.labels[members[0]]} would be alone in it"
+                unsaid.append(f"No plot of {y.name} against {x.name} for {about}: {alone}.")
+        if not both and table.conditions.protocol != HELD_OUT:
+            lacking = [m for m in (y, x) if not any(m.name in row.scores for row in table.rows)]
+            mends = "; ".join(f"{m.name}: {m.mend}" for m in lacking if m.mend)
+            unsaid.append(
+                f"No plot of {y.name} against {x.name} for {about}: no row has both"
+                + (f" ({mends})." if mends else ".")
+            )
+    if not panels and not unsaid:  # n-1 tables only
+        unsaid = [f"No plot of {y.name} against {x.name}: no row has both."]
+    return Plot(f"quality-{kind}", panels, unsaid)
+
+
+def _scatter(table: Table, members: list[int], x: Measure, y: Measure, title: str) -> Scatter:
+    found: list[Curve] = []
+    settings = set()
+    # Lines first: the first look is the plainest, and a point needs less of one.
+    every = sorted(curves(table), key=lambda curve: len(curve.rows) == 1)
+    for look, curve in enumerate(every):
+        shown = [index for index in curve.rows if index in members]
+        points = []
+        for index in shown:
+            row = table.rows[index]
+            label = f"{row.decoding[curve.setting]:g}" if curve.setting else ""
+            points.append(Point(row.scores[x.name], row.scores[y.name], label, table.labels[index]))
+        if points:
+            settings |= {curve.setting} - {""}
+            found.append(Curve(curve.name, look, tuple(points)))
+    said = [f"Numbers beside points: {', '.join(sorted(settings))}."] if settings else []
+    for one in (x, y):
+        if one.name.startswith("self_retrieval") and len({row.run for row in table.rows}) > 1:
+            said.append(
+                f"{one.name}: every captioner finds its images by its own probabilities;"
+                " there is no common judge."
+            )
+    lacking = [
+        table.labels[index]
+        for index, row in enumerate(table.rows)
+        if x.name not in row.scores or y.name not in row.scores
+    ]
+    if lacking:
+        said.append(f"Not drawn, as they lack one of the two measures: {'; '.join(lacking)}.")
+    titles = [
+        f"{table.prefix}{one.name}{f' ({one.reading})' if one.reading else ''}" for one in (x, y)
+    ]
+    return Scatter(
+        title,
+        titles[0],
+        titles[1],
+        tuple(found),
+        " ".join(said) or "Each point is a row of the tables.",
+    )
