@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,8 @@ from absl import logging
 from capjax.data.features import read_photo
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
-from capjax.evaluate import decoding_of
 from capjax.speaker import log_probs
-from capjax.speaking import check_decoding, speak_all
+from capjax.speaking import check_decoding, decoding_of, speak_all
 from capjax.workdir import Trained, open_run
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -73,8 +71,6 @@ def caption_photos(
         run.speaker, run.params, images, decoding, noise=noise, key=key, batch=batch
     )
     for n, words in enumerate(batches):
-        if decoding["method"] == "beam":
-            words = words[:, :1]
         here = images[n * batch : n * batch + len(words)]
         context = {"image": jnp.repeat(jnp.asarray(here), words.shape[1], 0)}
         if noise:
@@ -103,22 +99,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     try:
         files = photo_files(flags.photos)
-        for name in ("beam", "samples"):
-            if (value := getattr(flags, name)) is not None and value < 1:
-                raise InputError(f"--{name}={value} must be at least 1")
-        if flags.temperature is not None and not 0 < flags.temperature < math.inf:
-            raise InputError(f"--temperature={flags.temperature} must be above 0")
-        if flags.top_p is not None and not 0 < flags.top_p <= 1:
-            raise InputError(f"--top-p={flags.top_p} must be above 0 and at most 1")
+        if flags.beam is not None and flags.beam < 1:
+            raise InputError(f"--beam={flags.beam} must be at least 1")
         run = open_run(flags.workdir)
-        method = "greedy" if flags.greedy else "sample" if flags.samples else None
-        decoding = decoding_of(run.config, "beam" if flags.beam else method, flags.beam)
-        for name in ("samples", "temperature", "top_p"):
-            if (value := getattr(flags, name)) is None:
-                continue
-            if decoding["method"] != "sample":
-                raise InputError(f"--{name.replace('_', '-')}={value} needs --samples=N")
-            decoding[name] = value
+        method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
+        decoding = decoding_of(
+            run.config,
+            method="sample" if flags.samples is not None else method,
+            width=flags.beam,
+            samples=flags.samples,
+            temperature=flags.temperature,
+            top_p=flags.top_p,
+        )
         captions = caption_photos(run, files, decoding, flags.seed)
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)

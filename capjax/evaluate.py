@@ -1,195 +1,248 @@
-"""`python -m capjax.evaluate --workdir=DIR --split=val`: captions of a split, and their scores."""
+"""`python -m capjax.evaluate`: what a run's captions are worth, or anyone's.
+
+python -m capjax.evaluate --workdir=DIR [--split=val] [--samples=5 --temperature=0.7]
+python -m capjax.evaluate --predictions=FILE --references=FILE
+"""
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import numpy as np
 from absl import logging
-from tqdm import tqdm
 
+from capjax.checkpoint import check_folder
+from capjax.comparison.measures import in_order
+from capjax.comparison.scorefiles import BESIDE
+from capjax.data.predictions import pair, read_predictions, read_references
 from capjax.data.prepare import encoder_named, prepare
-from capjax.data.split import Split
-from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.metrics.official import score_each
-from capjax.speaker import Params, Speaker
-from capjax.speaking import METHODS, check_decoding, speak_all
+from capjax.evaluation import Evaluation, evaluate, measure
+from capjax.metrics.official import METRICS, QUICK
+from capjax.metrics.protocol import HELD_OUT, HUMAN
+from capjax.metrics.spice import spice_missing
+from capjax.speaking import METHODS, decoding_of, spell
 from capjax.workdir import open_run, write_json
 
 
-class Evaluation(NamedTuple):
-    """The captions of a split's images, one each, and what was measured of them."""
-
-    scores: dict[str, Any]  # name -> number, and under "unavailable" what could not be measured
-    rows: list[dict[str, Any]]  # an image each: id, caption, references, its scores
-
-
-def evaluate(
-    speaker: Speaker,
-    params: Params,
-    vocabulary: Vocabulary,
-    split: Split,
-    images: np.ndarray,
-    decoding: Mapping[str, Any],
-    *,
-    noise: int = 0,
-    seed: int = 0,
-    progress: bool = False,
-) -> Evaluation:
-    """Captions every image of a split and scores the captions against all its references.
-
-    Scores are BLEU, ROUGE-L and CIDEr-D (pycocoevalcap; document frequencies of these references),
-    how many different words and captions were said, the mean length, and for generated images the
-    shares of captions that are true and that identify their image among its distractors.
-
-    Args:
-      images: [M, ...], the split's images as the speaker takes them.
-      decoding: as in `speak_all`; of several captions an image the first is scored.
-      seed: of the draws, where decoding samples.
-    """
-    check_decoding(decoding, speaker, params, images, noise)
-    words: list[np.ndarray] = []
-    batches = speak_all(speaker, params, images, decoding, noise=noise, key=jax.random.key(seed))
-    with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:
-        for batch in batches:
-            words.extend(batch[:, 0])
-            bar.update(len(batch))
-    captions = [vocabulary.decode(w) for w in words]
-    references = dict(zip(split.ids, split.captions, strict=True))
-    scored = score_each(dict(zip(split.ids, ([c] for c in captions), strict=True)), references)
-    rows = [
-        {"id": i, "caption": caption, "references": list(references[i])}
-        | {name: float(values[n]) for name, values in scored.each.items()}
-        for n, (i, caption) in enumerate(zip(split.ids, captions, strict=True))
-    ]
-    lengths = [len(caption.split()) for caption in captions]
-    scores: dict[str, Any] = {
-        **scored.total,
-        "distinct_words": len({word for caption in captions for word in caption.split()}),
-        "distinct_captions": len(set(captions)),
-        "mean_length": float(np.mean(lengths)),
-    }
-    if split.truth is not None:
-        scores |= _judge(split, captions, rows)
-    scores |= {
-        "n_images": len(captions),
-        "decoding": dict(decoding),
-        "references": "all",
-        "df": f"these references, N={len(captions)}",
-        "tokenizer": scored.tokenizer,
-        "unavailable": scored.unavailable,
-    }
-    return Evaluation(scores, rows)
-
-
-def _judge(split: Split, captions: Sequence[str], rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Marks each caption of a generated image as true or not, as identifying or not."""
-    from capjax.data import scenes
-
-    assert split.truth is not None
-    for row, caption, truth in zip(rows, captions, split.truth, strict=True):
-        row["true"] = scenes.holds(caption, truth["scene"])
-        if truth["distractors"]:
-            row["identifies"] = scenes.identifies(caption, truth["scene"], truth["distractors"])
-    shares = {"true": float(np.mean([row["true"] for row in rows]))}
-    told = [row["identifies"] for row in rows if "identifies" in row]
-    return shares | ({"identifies": float(np.mean(told))} if told else {})
-
-
 def show(scores: Mapping[str, Any], title: str) -> str:
-    """Scores as a table for a terminal."""
-    lines = [title]
-    for name, value in scores.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        lines.append(
-            f"  {name:18} {value:>10.4f}"
-            if isinstance(value, float)
-            else f"  {name:18} {value:>10}"
-        )
-    lines += [f"  {name:18} {'-':>10}  {why}" for name, why in scores["unavailable"].items()]
+    """Scores as tables for a terminal, each under what its numbers are of."""
+    step = f", step {scores['step']}" if "step" in scores else ""
+    samples = f", {scores['n_samples']} captions each" if scores["n_samples"] > 1 else ""
+    lines = [f"{title}{step}: {scores['n_images']} images{samples}"]
+    lines += _table(f"against {scores['references']} references", {"": scores})
+    if HELD_OUT in scores:
+        columns = {"model": scores[HELD_OUT], "people": scores[HUMAN]}
+        lines += _table(f"n-1 protocol: against {scores[HELD_OUT]['references']}", columns)
+    df = scores["df"]
+    lines.append(f"  tokenizer {scores['tokenizer']}; df of {df['source']}, {df['n']} images")
+    if scores["n_wordless"]:
+        lines.append(f"  {scores['n_wordless']} captions have no words")
+    lines += [f"  no {name}: {why}" for name, why in scores["unavailable"].items()]
     return "\n".join(lines)
 
 
-def write_evaluation(workdir: Path, split: str, found: Evaluation) -> tuple[Path, Path]:
-    """Writes `captions.json` and `scores.json` (val), or `captions-SPLIT.json` and so on."""
-    mark = "" if split == "val" else f"-{split}"
-    captions, scores = workdir / f"captions{mark}.json", workdir / f"scores{mark}.json"
+def _table(heading: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Measures by group; those that every column has as a number."""
+    numbers = [
+        {name for name, x in column.items() if type(x) in (int, float)}
+        for column in columns.values()
+    ]
+    known = in_order(set.intersection(*numbers) - BESIDE)
+    lines = [f"  {heading}{'':{max(0, 30 - len(heading))}}{_cells(columns)}".rstrip()]
+    group = ""
+    for found in known:
+        if found.group != group:
+            group = found.group
+            lines.append(f"  {group}")
+        values = [column[found.name] for column in columns.values()]
+        lines.append(f"    {found.name:28}{_cells(values)}")
+    return lines
+
+
+def _cells(values: Iterable[Any]) -> str:
+    return "".join(f"{x:11.4f}" if isinstance(x, float) else f"{x!s:>11}" for x in values)
+
+
+def write_evaluation(folder: Path, mark: str, found: Evaluation) -> tuple[Path, Path]:
+    """Writes `captions.json`, an image a row, and `scores.json`, with a mark in their names."""
+    captions, scores = folder / f"captions{mark}.json", folder / f"scores{mark}.json"
     write_json(captions, found.rows)
-    write_json(scores, {"split": split} | found.scores)
+    write_json(scores, found.scores)
     return captions, scores
 
 
+def mark_of(split: str, decoding: Mapping[str, Any], config: Mapping[str, Any], seed: int) -> str:
+    """What tells the files of one evaluation of a run from another's: "" for the recipe's own."""
+    own = dict(decoding) == dict(config["decoding"]) and not seed
+    if own:
+        return "" if split == "val" else f"-{split}"
+    short = {"samples": "x", "temperature": "t", "top_p": "p", "top_k": "k", "width": "w"}
+    default = {"groups": 1, "diversity": 0.0, "forbid_unknown": False, "top_k": None, "top_p": None}
+    parts = [
+        f"{short.get(name, name)}{decoding[name]}"
+        for name in METHODS[decoding["method"]]
+        if name in decoding and name != "max_len" and decoding[name] != default.get(name, "")
+    ]
+    parts += [f"seed{seed}"] if seed else []
+    return "-".join(["", split, decoding["method"], *parts])
+
+
+def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path]]:
+    """Evaluates a run's captions of a split: the evaluation, its title, the files written."""
+    run = open_run(flags.workdir)
+    data = run.config["data"]
+    drawn = flags.samples is not None and flags.decoding is None
+    decoding = decoding_of(
+        run.config,
+        method="sample" if drawn else flags.decoding,
+        width=flags.width,
+        groups=flags.groups,
+        diversity=flags.diversity,
+        samples=flags.samples,
+        temperature=flags.temperature,
+        top_k=flags.top_k,
+        top_p=flags.top_p,
+    )
+    encoder = encoder_named(data["encoder"])
+    prepared = prepare(
+        data["name"], flags.path or data["path"], flags.cache or data["cache"], encoder
+    )
+    if flags.split not in prepared.splits:
+        raise InputError(
+            f"{data['name']} has no split {flags.split!r}; it has {', '.join(prepared.splits)}"
+        )
+    split = prepared.splits[flags.split]
+    found = evaluate(
+        run.speaker,
+        run.params,
+        run.vocabulary,
+        split,
+        prepared.images[flags.split],
+        decoding,
+        noise=run.config["noise"],
+        seed=flags.seed,
+        retrieval=flags.retrieval,
+        progress=True,
+        metrics=_metrics(flags),
+        held_out=True,
+        known={text for texts in prepared.splits["train"].captions for text in texts},
+    )
+    folder = Path(flags.out or flags.workdir)
+    check_folder(folder)
+    name = Path(flags.workdir).resolve().name
+    about = {"run": name, "dataset": data["name"], "split": flags.split, "step": run.step}
+    if decoding["method"] == "sample":
+        about["seed"] = flags.seed
+    found = Evaluation(about | found.scores, found.rows)
+    mark = mark_of(flags.split, decoding, run.config, flags.seed)
+    title = f"{flags.split} of {data['name']}, {spell(decoding)}"
+    return found, title, write_evaluation(folder, mark, found)
+
+
+def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path]]:
+    """Evaluates a file of captions against a file of references; as `of_run`."""
+    if not flags.references:
+        raise InputError("--predictions needs --references=FILE, the captions of people")
+    pairs = pair(
+        read_predictions(flags.predictions, samples=True),
+        read_references(flags.references, split=flags.split),
+        subset=flags.subset,
+    )
+    known = None
+    if flags.known:
+        texts = read_references(flags.known, split="train" if flags.split else None)
+        known = {text for every in texts.values() for text in every}
+    for note in pairs.notes:
+        print(f"capjax: {note}", file=sys.stderr)
+    found = measure(
+        pairs.candidates,
+        pairs.references,
+        metrics=_metrics(flags),
+        held_out=True,
+        known=known,
+        df_source=pairs.df_source,
+    )
+    name = Path(flags.predictions).stem
+    folder = Path(flags.out or f"evaluation-{name}")
+    check_folder(folder)
+    about: dict[str, Any] = {"run": name, "dataset": Path(flags.references).stem}
+    if flags.split:
+        about["split"] = flags.split
+    notes = {"notes": list(pairs.notes)} if pairs.notes else {}
+    found = Evaluation(about | found.scores | notes, found.rows)
+    return found, f"{flags.predictions}, {_captions(found)}", write_evaluation(folder, "", found)
+
+
+def _captions(found: Evaluation) -> str:
+    images, samples = found.scores["n_images"], found.scores["n_samples"]
+    return f"{images} images" + (f", {samples} captions each" if samples > 1 else "")
+
+
+def _metrics(flags: argparse.Namespace) -> tuple[str, ...]:
+    """The official metrics that are wanted. Raises InputError where SPICE is required and cannot
+    be had."""
+    if flags.quick:
+        return QUICK
+    if flags.spice == "require" and (why := spice_missing()):
+        raise InputError(f"SPICE is required and cannot be had: {why}")
+    return tuple(name for name in METRICS if name != "spice" or flags.spice != "off")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="capjax.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--workdir", help="the folder of a training run")
+    what.add_argument("--predictions", help="captions: JSON lines, COCO results, {id: caption}")
+    parser.add_argument("--out", help="the folder to write to; default: the run's")
+    parser.add_argument("--split", help="train, val or test; default val, of a run")
+    parser.add_argument("--quick", action="store_true", help="without METEOR and SPICE")
+    parser.add_argument("--spice", choices=("auto", "require", "off"), default="auto")
+    run = parser.add_argument_group("captions of a run")
+    run.add_argument("--decoding", choices=METHODS, help="default: as the recipe says")
+    run.add_argument("--samples", type=int, help="captions an image: drawn, or the best beams")
+    run.add_argument("--temperature", type=float, help="of the draws")
+    run.add_argument("--top-k", type=int, help="of the draws")
+    run.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
+    run.add_argument("--width", type=int, help="beam width")
+    run.add_argument("--groups", type=int, help="of diverse beam search")
+    run.add_argument("--diversity", type=float, help="of diverse beam search, in nats")
+    run.add_argument("--seed", type=int, default=0, help="of the draws")
+    run.add_argument(
+        "--retrieval", type=int, default=0, metavar="J", help="self-retrieval among J images"
+    )
+    run.add_argument("--path", help="where the dataset lies, if it has moved")
+    run.add_argument("--cache", help="where what was made of datasets is kept")
+    files = parser.add_argument_group("captions of a file")
+    files.add_argument("--references", help="COCO annotations, Karpathy JSON, JSON lines")
+    files.add_argument("--known", help="training captions, for the share of novel ones")
+    files.add_argument("--subset", action="store_true", help="score the images with a caption only")
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="capjax.evaluate", description=__doc__)
-    parser.add_argument("--workdir", required=True, help="the folder of a training run")
-    parser.add_argument("--split", default="val", help="train, val or test")
-    parser.add_argument("--decoding", choices=METHODS, help="default: as the recipe says")
-    parser.add_argument("--width", type=int, help="beam width")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws of --decoding=sample")
-    parser.add_argument("--path", help="where the dataset lies, if it has moved")
-    parser.add_argument("--cache", help="where what was made of datasets is kept")
-    flags = parser.parse_args(argv)
+    flags = _parser().parse_args(argv)
     logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     try:
-        run = open_run(flags.workdir)
-        data = run.config["data"]
-        decoding = decoding_of(run.config, flags.decoding, flags.width)
-        encoder = encoder_named(data["encoder"])
-        prepared = prepare(
-            data["name"], flags.path or data["path"], flags.cache or data["cache"], encoder
-        )
-        if flags.split not in prepared.splits:
-            raise InputError(
-                f"{data['name']} has no split {flags.split!r}; it has {', '.join(prepared.splits)}"
-            )
-        found = evaluate(
-            run.speaker,
-            run.params,
-            run.vocabulary,
-            prepared.splits[flags.split],
-            prepared.images[flags.split],
-            decoding,
-            noise=run.config["noise"],
-            seed=flags.seed,
-            progress=True,
-        )
-        found.scores["step"] = run.step
-        paths = write_evaluation(Path(flags.workdir), flags.split, found)
+        if flags.spice == "require" and flags.quick:
+            raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
+        _metrics(flags)  # fails before any work
+        if flags.workdir:
+            flags.split = flags.split or "val"
+            found, title, paths = of_run(flags)
+        else:
+            found, title, paths = of_files(flags)
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
         return 2
-    print(show(found.scores, f"{flags.split} of {data['name']}, {spell(decoding)}"))
+    print(show(found.scores, title))
     print(f"captions: {paths[0]}\nscores:   {paths[1]}")
     return 0
-
-
-def decoding_of(
-    config: Mapping[str, Any], method: str | None = None, width: int | None = None
-) -> dict[str, Any]:
-    """A recipe's decoding, or another method with the recipe's length.
-
-    Raises InputError where a width is given that does not fit.
-    """
-    decoding = dict(config["decoding"])
-    if method and method != decoding["method"]:
-        decoding = {"method": method, "max_len": decoding["max_len"]}
-        decoding |= {"beam": {"width": 3}, "sample": {"samples": 1}}.get(method, {})
-    if width is not None:
-        if decoding["method"] != "beam" or width < 1:
-            raise InputError(f"--width={width} needs --decoding=beam and at least 1")
-        decoding["width"] = width
-    return decoding
-
-
-def spell(decoding: Mapping[str, Any]) -> str:
-    """A decoding in words."""
-    rest = ", ".join(f"{name} {value}" for name, value in decoding.items() if name != "method")
-    return f"{decoding['method']} ({rest})"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from capjax.data.batches import gather, rows_by_image, rows_of
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.evaluate import evaluate
+from capjax.evaluation import evaluate
 from capjax.objectives.algorithm import Algorithm
 from capjax.objectives.maximum_likelihood import decoded, maximum_likelihood
 from capjax.parallel import over_devices

@@ -20,11 +20,12 @@ from capjax.data.resumable import only_process
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.evaluate import Evaluation, evaluate, show, spell, write_evaluation
+from capjax.evaluate import show, write_evaluation
+from capjax.evaluation import Evaluation, evaluate
 from capjax.parallel import replicate
 from capjax.report import Example, write_report
 from capjax.settings import check_settings
-from capjax.speaking import check_decoding
+from capjax.speaking import check_decoding, spell
 from capjax.stages import STAGES, Interrupted, Setting, StopSignal, run_stage
 from capjax.workdir import (
     MetricsLog,
@@ -144,6 +145,7 @@ def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
     workdir, config = setting.workdir, setting.config
     run = open_run(workdir)
     found: dict[str, Evaluation] = {}
+    known = {text for texts in prepared.splits["train"].captions for text in texts}
     for split in ("val", "test"):
         if split not in prepared.splits:
             continue
@@ -156,9 +158,14 @@ def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
             config["decoding"],
             noise=config["noise"],
             progress=True,
+            held_out=True,
+            known=known,
         )
-        found[split].scores["step"] = run.step
-        write_evaluation(workdir, split, found[split])
+        about = {"run": workdir.resolve().name, "dataset": config["data"]["name"], "split": split}
+        found[split] = Evaluation(
+            about | {"step": run.step} | found[split].scores, found[split].rows
+        )
+        write_evaluation(workdir, "" if split == "val" else f"-{split}", found[split])
     rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
     report = workdir / "report.html"
     device = jax.devices()[0].device_kind

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import paint_photos, train_here
 from PIL import Image
+from small_runs import paint_photos, train_here
 
 from capjax import caption, evaluate
 from capjax.data.features import read_photo
@@ -204,25 +204,60 @@ def test_evaluate_prints_and_writes_the_scores(trained, tmp_path, capsys):
     workdir = tmp_path / "run"
     shutil.copytree(trained, workdir)
     for split, images in (("val", 4), ("train", 16)):
-        assert evaluate.main([f"--workdir={workdir}", f"--split={split}"]) == 0
+        assert evaluate.main([f"--workdir={workdir}", f"--split={split}", "--quick"]) == 0
         out = capsys.readouterr().out
         mark = "" if split == "val" else "-train"
         scores = json.loads((workdir / f"scores{mark}.json").read_text())
         assert scores["n_images"] == images
         assert f"{scores['cider_d']:.4f}" in out
+        assert f"{scores['n-1 human']['cider_d']:.4f}" in out
         rows = json.loads((workdir / f"captions{mark}.json").read_text())
         assert len(rows) == images
     # What a run writes of its own validation split is what the command finds.
-    for name in ("scores.json", "captions.json"):
-        assert (workdir / name).read_bytes() == (trained / name).read_bytes()
+    mine, theirs = (json.loads((w / "scores.json").read_text()) for w in (workdir, trained))
+    assert mine | {"run": "trained"} == theirs
+    assert (workdir / "captions.json").read_bytes() == (trained / "captions.json").read_bytes()
     # More beams than there are words.
-    assert evaluate.main([f"--workdir={workdir}", "--decoding=beam", "--width=99"]) == 0
+    command = [f"--workdir={workdir}", "--decoding=beam", "--width=99", "--quick"]
+    assert evaluate.main(command) == 0
+
+
+def test_evaluate_measures_several_captions_an_image(trained, tmp_path, capsys):
+    run = [f"--workdir={trained}", f"--out={tmp_path}", "--quick"]
+    assert evaluate.main([*run, "--samples=3", "--temperature=2", "--retrieval=4"]) == 0
+    (scores,) = (json.loads(p.read_text()) for p in tmp_path.glob("scores*.json"))
+    rows = json.loads(next(tmp_path.glob("captions*.json")).read_text())
+    assert scores["n_samples"] == 3
+    assert scores["decoding"]["temperature"] == 2
+    # Quality is the mean over the captions, and the best of them bounds it.
+    each = np.array([row["cider_d"] for row in rows])
+    assert each.shape == (4, 3)
+    assert scores["cider_d"] == pytest.approx(each.mean())
+    assert scores["oracle_cider_d@3"] == pytest.approx(each.max(1).mean())
+    assert scores["cider_d"] <= scores["oracle_cider_d@3"]
+    different = [len(set(row["captions"])) / 3 for row in rows]
+    assert [row["unique"] for row in rows] == pytest.approx(different)
+    assert scores["unique"] == pytest.approx(np.mean(different))
+    ranks = [row["self_retrieval_rank@4"] for row in rows]
+    assert scores["self_retrieval_mean_rank@4"] == pytest.approx(np.mean(ranks))
+    # The same seed draws the same captions, another seed has files of its own.
+    assert evaluate.main([*run, "--samples=3", "--temperature=2", "--seed=1"]) == 0
+    assert len(list(tmp_path.glob("scores*.json"))) == 2
+    # Beams are captions of one image, too.
+    assert evaluate.main([*run, "--decoding=beam", "--width=4", "--samples=4"]) == 0
+    beams = json.loads(next(tmp_path.glob("scores*beam*.json")).read_text())
+    assert beams["unique"] == 1
 
 
 def test_evaluate_names_what_is_wrong(trained, tmp_path, capsys):
     run = f"--workdir={trained}"
     told(capsys, evaluate.main([run, "--split=test"]), "no split 'test'", "train, val")
-    told(capsys, evaluate.main([run, "--width=3"]), "--width=3 needs --decoding=beam")
+    greedy = [run, "--decoding=greedy"]
+    told(capsys, evaluate.main([*greedy, "--width=3"]), "--width=3", "needs --decoding=beam")
+    told(capsys, evaluate.main([run, "--samples=9", "--decoding=beam"]), "no 9 captions")
+    told(capsys, evaluate.main([run, "--temperature=0"]), "--temperature=0", "above 0")
+    told(capsys, evaluate.main([run, "--retrieval=5"]), "among 5 images", "2 to 4")
+    told(capsys, evaluate.main([run, "--quick", "--spice=require"]), "take one")
     told(capsys, evaluate.main([run, "--decoding=beam", "--width=0"]), "--width=0")
     told(capsys, evaluate.main([f"--workdir={tmp_path / 'none'}"]), str(tmp_path / "none"))
     told(capsys, evaluate.main([f"--workdir={tmp_path}"]), "config.json")
@@ -294,7 +329,9 @@ def test_caption_names_what_is_wrong(trained, tmp_path, capsys):
     for flag in ("--temperature=0", "--temperature=nan", "--top-p=0", "--top-p=1.5"):
         name = flag.partition("=")[0]
         told(capsys, caption.main([run, "--samples=2", flag, str(photo)]), name)
-    told(capsys, caption.main([run, "--temperature=0.5", str(photo)]), "needs --samples")
+    told(
+        capsys, caption.main([run, "--greedy", "--top-p=0.5", str(photo)]), "--top-p=0.5", "greedy"
+    )
     told(capsys, caption.main([f"--workdir={tmp_path}", str(photo)]), "config.json")
 
 

@@ -1,0 +1,213 @@
+"""What are captions worth? All that is measured of them, of a speaker's or of anyone's, as text."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from capjax.data.split import Split
+from capjax.data.tokens import tokenize
+from capjax.data.vocabulary import Vocabulary
+from capjax.errors import InputError
+from capjax.metrics.diversity import consensus, diversity
+from capjax.metrics.ids import encode
+from capjax.metrics.ngrams import ngram_table
+from capjax.metrics.official import QUICK, Scores, score_each
+from capjax.metrics.protocol import ALL, HELD_OUT, Protocol, how_many, score_protocols
+from capjax.metrics.retrieval import recall, retrieval_ranks
+from capjax.metrics.self_retrieval import pairwise_log_probs
+from capjax.speaker import Params, Speaker
+from capjax.speaking import check_decoding, speak_all
+
+Texts = Mapping[Any, Sequence[str]]  # {id: texts}
+
+
+class Evaluation(NamedTuple):
+    """What was measured of the captions of N images, S each."""
+
+    scores: dict[str, Any]  # name -> number, and beside them what the numbers are of
+    rows: list[dict[str, Any]]  # an image each: id, its caption or captions, references, scores
+
+
+def evaluate(
+    speaker: Speaker,
+    params: Params,
+    vocabulary: Vocabulary,
+    split: Split,
+    images: np.ndarray,
+    decoding: Mapping[str, Any],
+    *,
+    noise: int = 0,
+    seed: int = 0,
+    retrieval: int = 0,
+    progress: bool = False,
+    **measures: Any,
+) -> Evaluation:
+    """Captions every image of a split and measures the captions.
+
+    Beside all that `measure` gives: for generated images the shares of captions that are true, and
+    that identify their image among its distractors; and self-retrieval (Dai & Lin, 2017), how the
+    speaker itself ranks the images given the (first) caption of each.
+
+    Args:
+      images: [M, ...], the split's images as the speaker takes them.
+      decoding: as in `speak_all`; with "samples", so many captions an image are measured.
+      noise, seed: as in `speak_all`; the seed of the draws, where decoding samples.
+      retrieval: how many images, the split's first, self-retrieval is among; 0 for none.
+      measures: as of `measure`.
+    """
+    check_decoding(decoding, speaker, params, images, noise)
+    if retrieval and not 2 <= retrieval <= len(images):
+        raise InputError(
+            f"retrieval among {retrieval} images needs 2 to {len(images)}, as many as there are"
+        )
+    words: list[np.ndarray] = []
+    batches = speak_all(speaker, params, images, decoding, noise=noise, key=jax.random.key(seed))
+    with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:
+        for batch in batches:
+            words.extend(batch)
+            bar.update(len(batch))
+    captions = {
+        i: [vocabulary.decode(w) for w in row] for i, row in zip(split.ids, words, strict=True)
+    }
+    references = dict(zip(split.ids, split.captions, strict=True))
+    found = measure(captions, references, **measures)
+    if split.truth is not None:
+        found.scores.update(_judge(split, found.rows))
+    if retrieval:
+        context = {"image": np.asarray(images[:retrieval])}
+        if noise:
+            context["noise"] = np.zeros((retrieval, noise), np.float32)
+        first = np.stack(words[:retrieval])[:, 0]
+        scores = pairwise_log_probs(speaker, params, context, first, progress=progress)
+        ranks = np.asarray(retrieval_ranks(scores))
+        found.scores.update(recall(ranks, retrieval))
+        for row, rank in zip(found.rows, ranks, strict=False):
+            row[f"self_retrieval_rank@{retrieval}"] = float(rank)
+    found.scores["decoding"] = dict(decoding)
+    return found
+
+
+def measure(
+    captions: Texts,
+    references: Texts,
+    *,
+    metrics: Collection[str] = QUICK,
+    held_out: bool = False,
+    known: Collection[str] | None = None,
+    df_source: str = "these references",
+) -> Evaluation:
+    """Measures captions against references: quality, and how different the captions are.
+
+    Of several captions an image, quality is the mean over them; then there are also what the best
+    of them by its CIDEr-D reaches (`oracle_cider_d@S`), what the one closest to the others reaches
+    (`consensus_cider_d@S`), and all of `metrics.diversity` with these references' document
+    frequencies.
+
+    Args:
+      captions: {id: [caption, ...]}, as many of every image.
+      references: {id: [reference, ...]} of the same ids.
+      metrics: of `score_captions`.
+      held_out: whether to score also by the n-1 protocol, and the held-out captions by it: under
+        "n-1" and "n-1 human", where every image has two references.
+      known: captions trained on: measures `novel`, the share of captions that are none of them.
+      df_source: as in `score_captions`.
+    Returns:
+      Evaluation; scores that do not apply are absent, those that could not be taken None.
+    Raises:
+      InputError: as `score_captions`.
+    """
+    options: dict[str, Any] = {"metrics": metrics, "df_source": df_source}
+    single = [i for i, texts in references.items() if len(texts) < 2]
+    if held_out and not single:
+        protocols = score_protocols(captions, references, **options)
+    else:
+        every = score_each(captions, references, **options)
+        protocols = [Protocol(ALL, f"all {how_many(references)}", every)]
+    first, *others = protocols
+    official = first.scores
+    several = official.n_samples > 1
+    rows = [
+        {"id": i, **({"captions": list(captions[i])} if several else {"caption": captions[i][0]})}
+        | {"references": list(references[i])}
+        | {name: values[n].tolist() for name, values in official.each.items()}
+        for n, i in enumerate(official.ids)
+    ]
+    scores: dict[str, Any] = {name: official.total.get(name) for name in official.names}
+    if several:
+        scores |= _of_several(captions, references, official, rows)
+    scores |= _words([captions[i] for i in official.ids], known)
+    scores |= {other.name: other.result() for other in others}
+    scores |= {"references": first.references}
+    about = official.result()
+    names = ("n_images", "n_samples", "n_wordless", "tokenizer", "df", "versions", "unavailable")
+    scores |= {name: about[name] for name in names}
+    if held_out and single:
+        why = (
+            f"image {single[0]} has one reference ({len(single)} images like it), none to hold out"
+        )
+        scores["unavailable"] = scores["unavailable"] | {HELD_OUT: why}
+    return Evaluation(scores, rows)
+
+
+def _of_several(
+    captions: Texts, references: Texts, official: Scores, rows: list[dict[str, Any]]
+) -> dict[str, float]:
+    """What only several captions an image have; their images' share goes into the rows."""
+    ids, words, each = official.ids, official.words, official.each
+    truth, known = encode([[words[text] for text in references[i]] for i in ids])
+    said = jnp.asarray(encode([[words[text] for text in captions[i]] for i in ids], known)[0])
+    table = ngram_table(truth)
+    found = diversity(said, table)
+    scores: dict[str, float] = found.pop("total")
+    for name, values in found.items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = float(value)
+    samples = said.shape[1]
+    if "cider_d" in each:
+        chosen = np.asarray(consensus(said, table))
+        best = each["cider_d"].max(1)
+        agreed = each["cider_d"][np.arange(len(ids)), chosen]
+        scores[f"oracle_cider_d@{samples}"] = float(best.mean())
+        scores[f"consensus_cider_d@{samples}"] = float(agreed.mean())
+    return scores
+
+
+def _words(captions: Sequence[Sequence[str]], known: Collection[str] | None) -> dict[str, Any]:
+    """What is said in all: by one caption an image, a mean over them where there are several."""
+    split = [[tuple(tokenize(text)) for text in texts] for texts in captions]
+    lists = list(zip(*split, strict=True))
+    scores: dict[str, Any] = {
+        "distinct_words": _mean([len({w for words in one for w in words}) for one in lists]),
+        "distinct_captions": _mean([len(set(one)) for one in lists]),
+        "mean_length": float(np.mean([len(words) for one in lists for words in one])),
+    }
+    if known is not None:
+        old = {tuple(tokenize(text)) for text in known}
+        scores["novel"] = float(np.mean([words not in old for one in lists for words in one]))
+    return scores
+
+
+def _mean(numbers: Sequence[int]) -> float | int:
+    """A count stays one."""
+    return numbers[0] if len(numbers) == 1 else float(np.mean(numbers))
+
+
+def _judge(split: Split, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Marks each caption of a generated image as true or not, as identifying or not."""
+    from capjax.data import scenes
+
+    assert split.truth is not None
+    for row, truth in zip(rows, split.truth, strict=True):
+        said = row.get("captions") or [row["caption"]]
+        scene, distractors = truth["scene"], truth["distractors"]
+        marks = {"true": [scenes.holds(caption, scene) for caption in said]}
+        if distractors:
+            marks["identifies"] = [scenes.identifies(text, scene, distractors) for text in said]
+        for name, values in marks.items():
+            row[name] = values if "captions" in row else values[0]
+    names = [name for name in ("true", "identifies") if all(name in row for row in rows)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
