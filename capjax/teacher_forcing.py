@@ -15,10 +15,6 @@ from jax import lax
 # Rows of a chunk on a CPU: more waste more on the last chunk, fewer add up gradients more often.
 ROWS = 384
 
-# One probability per scored word and vocabulary entry is kept for the backward pass while that
-# fits in this many bytes; beyond it the backward pass projects again.
-KEPT_BYTES = 1 << 30
-
 
 def matmul_rows(n: int, cpu: int) -> int:
     """Rows of one matmul out of n: few enough on a CPU to waste little, many elsewhere."""
@@ -52,26 +48,68 @@ def word_log_probs(
 
     Args:
       logits, params: as in `Speaker`.
-      hidden: float[..., H].
-      targets: int32[...].
-      real: bool[...], which entries are wanted; the others are not computed.
+      hidden: float[N, T, H].
+      targets: int32[N, T].
+      real: bool[N, T], which entries are wanted; the others are not computed.
       mean: whether the second is wanted; without it, it is 0.
     Returns:
-      (float32[...], float32[...]) in nats, 0 where not real.
+      (float32[N, T], float32[N, T]) in nats, 0 where not real.
     """
     packed, chunks = pack(real)
-    hidden = hidden.reshape(-1, hidden.shape[-1])[packed]
-    targets = targets.reshape(-1)[packed]
-    pair = jnp.stack(_chunked(logits, mean, params, hidden, targets, chunks))
+    hidden, targets = _packed(hidden, packed), _packed(targets, packed)
+    pair = _chunked(logits, mean, params, hidden, targets, chunks)
+    return _unpacked(pair[0], packed, real), _unpacked(pair[1], packed, real)
+
+
+def weighted_log_prob(
+    logits: Callable,
+    params: Any,
+    hidden: jax.Array,
+    targets: jax.Array,
+    real: jax.Array,
+    weights: jax.Array,
+    even: jax.Array | None = None,
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """A weighted sum of what `word_log_probs` gives, with gradients in one pass.
+
+    Weights that are known beforehand spare the gradient a second projection, or the memory of all
+    probabilities: each chunk is projected, scored and sent back at once.
+
+    Args:
+      weights: float[N, T], of the target words' log-probabilities; no gradient flows to it.
+      even: float[N, T], of the mean log-probabilities over the vocabulary; None for none.
+    Returns:
+      (float[], `word_log_probs`' returns, which have no gradient).
+    """
+    packed, chunks = pack(real)
+    # What fills up the last chunk weighs nothing.
+    both = tuple(
+        jnp.zeros(packed.shape) if w is None else jnp.where(packed < 0, 0, _packed(w, packed))
+        for w in (weights, even)
+    )
+    hidden, targets = _packed(hidden, packed), _packed(targets, packed)
+    total, pair = _weighted(logits, even is not None, params, hidden, targets, chunks, both)
+    return total, (_unpacked(pair[0], packed, real), _unpacked(pair[1], packed, real))
+
+
+def _packed(x, packed):
+    """The entries at flat indices: of x[N, T, ...]."""
+    return x.reshape(-1, *x.shape[2:])[packed]
+
+
+def _unpacked(x, packed, real):
     # An index of -1 is sent out of bounds, where it is dropped.
     index = jnp.where(packed < 0, real.size, packed)
-    chosen, average = jnp.zeros((2, real.size)).at[:, index].set(pair, mode="drop")
-    return chosen.reshape(real.shape), average.reshape(real.shape)
+    return jnp.zeros(real.size).at[index].set(x, mode="drop").reshape(real.shape)
 
 
 def _project(logits, mean, params, hidden, targets):
+    return _scores(logits(params, hidden), targets, mean)
+
+
+def _scores(z, targets, mean):
     """Of one chunk: ((chosen, mean), logits, the logarithm of their exponentials' sum)."""
-    z = logits(params, hidden).astype(jnp.float32)
+    z = z.astype(jnp.float32)
     peak = z.max(-1, keepdims=True)
     total = peak + jnp.log(jnp.exp(z - peak).sum(-1, keepdims=True))
     chosen = jnp.take_along_axis(z, targets[:, None], 1) - total
@@ -90,39 +128,62 @@ def _chunked(logits, mean, params, hidden, targets, chunks):
 
 
 def _chunked_forward(logits, mean, params, hidden, targets, chunks):
-    vocabulary = jax.eval_shape(logits, params, hidden[0]).shape[-1]
-    if targets.size * vocabulary * 4 > KEPT_BYTES:
-        out = _chunked(logits, mean, params, hidden, targets, chunks)
-        return out, (params, hidden, targets, chunks, None)
-    zeros = jnp.zeros(targets.shape, jnp.float32)
-    kept = jnp.zeros((*targets.shape, vocabulary), jnp.float32)
-
-    def body(i, out):
-        pair, z, total = _project(logits, mean, params, hidden[i], targets[i])
-        return put(out, i, (*pair, jnp.exp(z - total)))
-
-    *pair, kept = lax.fori_loop(0, chunks, body, (zeros, zeros, kept))
-    return tuple(pair), (params, hidden, targets, chunks, kept)
+    out = _chunked(logits, mean, params, hidden, targets, chunks)
+    return out, (params, hidden, targets, chunks)
 
 
 def _chunked_backward(logits, mean, residuals, cotangents):
-    params, hidden, targets, chunks, kept = residuals
-
-    def body(i, grads):
-        # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
-        z, pull = jax.vjp(logits, params, hidden[i])
-        p = jax.nn.softmax(z.astype(jnp.float32)) if kept is None else kept[i]
-        on_chosen = cotangents[0][i][:, None]
-        chosen = jnp.arange(p.shape[-1])[None] == targets[i][:, None]
-        d_logits = on_chosen * (chosen.astype(p.dtype) - p)
-        if mean:
-            d_logits += cotangents[1][i][:, None] * (1 / p.shape[-1] - p)
-        d_params, d_hidden = pull(d_logits.astype(z.dtype))
-        return jax.tree.map(jnp.add, grads[0], d_params), put(grads[1], i, d_hidden)
-
-    zeros = jax.tree.map(jnp.zeros_like, params), jnp.zeros_like(hidden)
-    d_params, d_hidden = lax.fori_loop(0, chunks, body, zeros)
+    params, hidden, targets, chunks = residuals
+    d_params, d_hidden, _ = _with_gradients(
+        logits, mean, params, hidden, targets, chunks, cotangents
+    )
     return d_params, d_hidden, None, None
 
 
 _chunked.defvjp(_chunked_forward, _chunked_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _weighted(logits, mean, params, hidden, targets, chunks, weights):
+    pair = _chunked(logits, mean, params, hidden, targets, chunks)
+    return sum(jnp.vdot(x, w) for x, w in zip(pair, weights, strict=True)), pair
+
+
+def _weighted_forward(logits, mean, params, hidden, targets, chunks, weights):
+    d_params, d_hidden, pair = _with_gradients(
+        logits, mean, params, hidden, targets, chunks, weights
+    )
+    total = sum(jnp.vdot(x, w) for x, w in zip(pair, weights, strict=True))
+    return (total, pair), (d_params, d_hidden)
+
+
+def _weighted_backward(logits, mean, gradients, cotangents):
+    scaled = jax.tree.map(lambda x: cotangents[0].astype(x.dtype) * x, gradients)
+    return *scaled, None, None, None
+
+
+_weighted.defvjp(_weighted_forward, _weighted_backward)
+
+
+def _with_gradients(logits, mean, params, hidden, targets, chunks, weights):
+    """Gradients of parameters and hidden states of a weighted sum, and what is summed."""
+    zeros = jnp.zeros(targets.shape, jnp.float32)
+
+    def body(i, state):
+        d_params, d_hidden, pair = state
+        z, pull = jax.vjp(logits, params, hidden[i])
+        new, z_32, total = _scores(z, targets[i], mean)
+        # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
+        weight, even = (w[i][:, None] for w in weights)
+        chosen = jnp.arange(z.shape[-1])[None] == targets[i][:, None]
+        d_logits = weight * chosen.astype(jnp.float32)
+        if mean:
+            d_logits += even / z.shape[-1]
+            weight = weight + even
+        d_logits -= weight * jnp.exp(z_32 - total)
+        new_params, new_hidden = pull(d_logits.astype(z.dtype))
+        d_params = jax.tree.map(jnp.add, d_params, new_params)
+        return d_params, put(d_hidden, i, new_hidden), put(pair, i, new)
+
+    state = jax.tree.map(jnp.zeros_like, params), jnp.zeros_like(hidden), (zeros, zeros)
+    return lax.fori_loop(0, chunks, body, state)

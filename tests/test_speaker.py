@@ -13,7 +13,7 @@ from capjax.decoding.sample import greedy, sample
 from capjax.models import recite
 from capjax.models.convnet import ConvNet
 from capjax.models.generator import generator
-from capjax.speaker import Speaker, log_probs, score, scored, shift, spoken
+from capjax.speaker import Speaker, log_probs, score, scored, shift, spoken, weighted_score
 
 V, D, NOISE, CONCEPTS, DIM, T = 11, 5, 3, 4, 8, 6
 
@@ -262,18 +262,12 @@ def test_recite_and_the_plain_scan_agree_in_values_and_gradients(n, plain_scan, 
     assert_close(got[1], expected[1], 1e-5)
 
 
-def test_gradients_are_the_finite_differences_of_the_plain_lstm(nic, key, monkeypatch):
-    """Along a random direction in each parameter, the image and the noise; in float64.
-
-    The same whether the backward pass kept the probabilities or projects again.
-    """
+def test_gradients_are_the_finite_differences_of_the_plain_lstm(nic, key):
+    """Along a random direction in each parameter, the image and the noise; in float64."""
     context = make_context(key, len(CAPTIONS))
     weights = np.random.default_rng(0).normal(size=CAPTIONS.shape)
     given = nic.params, context, jnp.asarray(CAPTIONS), jnp.asarray(weights, jnp.float32)
-    _, kept = compiled_gradients(nic.speaker)(*given)
-    monkeypatch.setattr(teacher_forcing, "KEPT_BYTES", 0)
-    _, again = compiled_gradients(nic.speaker)(*given)
-    assert_close(again, kept, 1e-6)
+    _, gradients = compiled_gradients(nic.speaker)(*given)
     point = as_float64((nic.params, context["image"], context["noise"]))
     leaves, tree = jax.tree.flatten(point)
 
@@ -282,7 +276,7 @@ def test_gradients_are_the_finite_differences_of_the_plain_lstm(nic, key, monkey
         there = context | {"image": image, "noise": noise}
         return (naive_rows(params, there, CAPTIONS) * weights).sum()
 
-    for i, gradient in enumerate(jax.tree.leaves(kept)):
+    for i, gradient in enumerate(jax.tree.leaves(gradients)):
         direction = np.random.default_rng(i).normal(size=leaves[i].shape)
         before, after = (
             [x + e * direction if j == i else x for j, x in enumerate(leaves)]
@@ -316,11 +310,49 @@ def test_gradients_of_the_mean_over_the_vocabulary_are_those_of_log_softmax(key)
         out = jnp.where(real[None], jnp.stack(out), 0)
         return (out * weights).sum(), out
 
-    got, expected = (
-        jax.jit(jax.value_and_grad(f, (0, 1), has_aux=True))(params, hidden) for f in (fast, plain)
+    def at_once(params, hidden):
+        total, out = teacher_forcing.weighted_log_prob(
+            logits, params, hidden, targets, real, *weights
+        )
+        return total, jnp.stack(out)
+
+    got, once, expected = (
+        jax.jit(jax.value_and_grad(f, (0, 1), has_aux=True))(params, hidden)
+        for f in (fast, at_once, plain)
     )
+    for found in (got, once):
+        np.testing.assert_allclose(found[0][0], expected[0][0], rtol=1e-5)
+        np.testing.assert_allclose(found[0][1], expected[0][1], atol=1e-5)
+        assert_close(found[1], expected[1], 1e-5)
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_a_weighted_score_and_its_gradient_are_those_of_the_scores(each, nic, key):
+    """Of one or several captions an image, scaled by what comes after it."""
+    keys = jax.random.split(key, 3)
+    context = make_context(keys[0], 4, dropout=jax.random.split(keys[1], 4))
+    captions = jax.random.randint(keys[2], (4, each, T), 0, V)
+    captions = captions[:, 0] if each == 1 else captions
+    weights = jax.random.normal(key, captions.shape)
+    even = jnp.float32(0.3)
+
+    def apart(params):
+        chosen, mean = score(nic.speaker, params, context, shift(captions), captions, True)
+        return jnp.tanh((weights * chosen).sum() + even * mean.sum()), chosen
+
+    def at_once(params):
+        total, (chosen, _) = weighted_score(
+            nic.speaker, params, context, shift(captions), captions, weights, even
+        )
+        return jnp.tanh(total), chosen
+
+    expected, got = (
+        jax.jit(jax.value_and_grad(f, has_aux=True))(jax.tree.map(lambda x: 0.1 * x, nic.params))
+        for f in (apart, at_once)
+    )
+    np.testing.assert_allclose(got[0][0], expected[0][0], rtol=1e-5)
     np.testing.assert_allclose(got[0][1], expected[0][1], atol=1e-5)
-    assert_close(got[1], expected[1], 1e-5)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), got[1], expected[1])
 
 
 def hidden_states(model, context, captions):
@@ -347,7 +379,8 @@ def test_a_dropout_key_names_its_masks(nic, key):
         assert (row != masks[0]).any()
     assert len({mask.tobytes() for mask in masks[0]}) > 1  # not one mask for all words
     plain = hidden_states(nic, context, captions)
-    np.testing.assert_allclose(hidden, np.where(masks, plain / 0.7, 0), atol=1e-6)
+    # The rate is one of 2**16.
+    np.testing.assert_allclose(hidden, np.where(masks, plain / 0.7, 0), rtol=2**-16, atol=1e-6)
 
 
 def test_dropout_leaves_the_mean_of_the_hidden_state(nic, key):

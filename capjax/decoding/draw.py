@@ -29,44 +29,68 @@ def draw(
     Returns:
       int32[N].
     """
+    return draw_scored(key, logits, temperature=temperature, top_k=top_k, top_p=top_p)[0]
+
+
+def draw_scored(
+    key: jax.Array,
+    logits: jax.Array,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """`draw`, and the logarithm of the sum of exp(logits / temperature), which it takes anyway.
+
+    Returns:
+      (int32[N], float32[N]).
+    """
     n, size = logits.shape
     width = math.isqrt(size - 1) + 1 if size > 1 else 1
-    blocks = -(-size // width)
     scaled = logits.astype(jnp.float32) / temperature
     peak = scaled.max(-1, keepdims=True)
-    scaled = scaled - jnp.where(jnp.isfinite(peak), peak, 0)
-    scaled = jnp.pad(scaled, ((0, 0), (0, blocks * width - size)), constant_values=-jnp.inf)
-    scaled = scaled.reshape(n, blocks, width)
+    peak = jnp.where(jnp.isfinite(peak), peak, 0)
+    # Kept: fused into the sums below, the exponentials would be taken again for every use.
+    mass = lax.optimization_barrier(jnp.exp(scaled - peak))
 
-    def choose(key, mass):
-        """Draws an entry, given the masses that may be drawn float[N, blocks, width]."""
+    def sums(mass):
+        """Of each block; nothing is padded, since no processor likes to take padding apart."""
+        left = -size % width
+        return lax.reduce_window(mass, 0.0, lax.add, (1, width), (1, width), ((0, 0), (0, left)))
+
+    def choose(key, mass, blocks):
+        """Draws an entry, given the masses that may be drawn float[N, V] and their blocks' sums."""
         u = jax.random.uniform(key, (2, n, 1))
-        block = _invert(mass.sum(-1), u[0])
-        inside = jnp.take_along_axis(mass, block[:, None, None], 1)[:, 0]
-        entry = _invert(inside, u[1])
-        chosen = jnp.take_along_axis(inside, entry[:, None], 1)
-        return block * width + entry, chosen
+        first = _invert(blocks, u[0])[:, None] * width
+        places = first + jnp.arange(width)[None]
+        inside = jnp.take_along_axis(mass, jnp.minimum(places, size - 1), 1)
+        entry = _invert(jnp.where(places < size, inside, 0), u[1])
+        word = jnp.minimum(first[:, 0] + entry, size - 1)
+        return word, jnp.take_along_axis(inside, entry[:, None], 1)
 
-    mass = lax.optimization_barrier(jnp.exp(scaled))
-    word, pivot = choose(key, mass)
+    blocks = sums(mass)
+    word, pivot = choose(key, mass, blocks)
+    total = blocks.sum(-1)
+    log_total = peak[:, 0] + jnp.log(total)
     if top_k is None and top_p is None:
-        return jnp.minimum(word, size - 1).astype(jnp.int32)
+        return word.astype(jnp.int32), log_total
     allowed = size if top_k is None else top_k
-    share = jnp.inf if top_p is None else top_p * mass.sum((1, 2))
+    share = jnp.inf if top_p is None else top_p * total
 
     def redo(state):
         i, word, pivot, _ = state
-        above = mass > pivot[..., None]
-        heavier = jnp.where(above, mass, 0)
-        kept = (above.sum((1, 2)) < allowed) & (heavier.sum((1, 2)) < share)
-        kept |= ~above.any((1, 2))  # nor is there another to draw where a row has no mass
-        again, higher = choose(jax.random.fold_in(key, i), heavier)
+        above = mass > pivot
+        heavier = lax.optimization_barrier(jnp.where(above, mass, 0))
+        blocks = sums(heavier)
+        kept = (above.sum(1) < allowed) & (blocks.sum(1) < share)
+        kept |= ~above.any(1)  # nor is there another to draw where a row has no mass
+        again, higher = choose(jax.random.fold_in(key, i), heavier, blocks)
         word, pivot = jnp.where(kept, word, again), jnp.where(kept[:, None], pivot, higher)
         return i + 1, word, pivot, kept.all()
 
     state = (jnp.int32(1), word, pivot, jnp.bool_(False))
     word = lax.while_loop(lambda s: ~s[3], redo, state)[1]
-    return jnp.minimum(word, size - 1).astype(jnp.int32)
+    return word.astype(jnp.int32), log_total
 
 
 def _invert(mass: jax.Array, u: jax.Array) -> jax.Array:

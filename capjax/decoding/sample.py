@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.decoding.draw import draw
+from capjax.decoding.draw import draw_scored
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker
 
 
@@ -42,10 +42,13 @@ def sample(
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p={top_p} must be in (0, 1]")
 
+    plain = temperature == 1.0 and not forbid_unknown
+
     def choose(logits, t):
-        return draw(
+        word, total = draw_scored(
             jax.random.fold_in(key, t), logits, temperature=temperature, top_k=top_k, top_p=top_p
         )
+        return word, total if plain else None
 
     return _speak(speaker, params, context, choose, max_len, forbid_unknown)
 
@@ -67,7 +70,7 @@ def greedy(
     """
 
     def choose(logits, t):
-        return jnp.argmax(logits, -1).astype(jnp.int32)
+        return jnp.argmax(logits, -1).astype(jnp.int32), None
 
     return _speak(speaker, params, context, choose, max_len, forbid_unknown)
 
@@ -81,10 +84,11 @@ def _speak(
     speaker: Speaker,
     params: Params,
     context: Context,
-    choose: Callable[[jax.Array, jax.Array], jax.Array],
+    choose: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]],
     max_len: int,
     forbid_unknown: bool,
 ) -> Captions:
+    """choose: (logits, step) -> (a word a row, and where known the logits' logsumexp)."""
     if max_len < 1:
         raise ValueError(f"max_len={max_len} must be at least 1")
     memory, carry = speaker.start(params, context)
@@ -94,10 +98,11 @@ def _speak(
         t, carry, word, done, captions, log_prob = state
         carry, hidden = speaker.step(params, memory, carry, word)
         logits = speaker.logits(params, hidden).astype(jnp.float32)
-        word = choose(forbid(logits, UNKNOWN) if forbid_unknown else logits, t)
+        word, total = choose(forbid(logits, UNKNOWN) if forbid_unknown else logits, t)
         word = jnp.where(done, END, word)
         chosen = jnp.take_along_axis(logits, word[:, None], 1)[:, 0]
-        log_prob += jnp.where(done, 0, chosen - jax.nn.logsumexp(logits, -1))
+        total = jax.nn.logsumexp(logits, -1) if total is None else total
+        log_prob += jnp.where(done, 0, chosen - total)
         captions = lax.dynamic_update_index_in_dim(captions, word, t, 0)
         return t + 1, carry, word, done | (word == END), captions, log_prob
 

@@ -14,7 +14,7 @@ from capjax.metrics.prefix_tree import Chunks, prefix_tree
 from capjax.speaker import Context, Params, Speaker
 
 # Prefixes read at once, and images that they are read with: their product is a matmul's rows.
-PREFIXES, IMAGES = 64, 16
+PREFIXES, IMAGES = 16, 16
 
 
 def pairwise_log_probs(

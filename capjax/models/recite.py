@@ -81,6 +81,8 @@ def reciter(module: nn.Module) -> Callable:
         d_params, d_memory, d_moving, d_taps, d_embedded = _run_back(
             module, params, memory, embedded, kept, d_hidden, blocks.longest
         )
+        # Steps that no row of a block has still hold what was fed in.
+        d_embedded = jnp.where(real[..., None], d_embedded, 0)
         packed = pack(real)
         weights = {
             path: _dense_gradient(_layer(params, path), kept.fed[path], d, *packed)
@@ -159,12 +161,16 @@ def _run(module, params, rows, embedded, longest, keep):
 
 
 def _run_back(module, params, memory, embedded, kept, d_hidden, longest):
-    """Gradients of parameters (dense layers' left out), memory, carry, layer outputs and inputs."""
+    """Gradients of parameters (dense layers' left out), memory, carry, layer outputs and inputs.
+
+    Of layer outputs and inputs each takes the place of the value it belongs to, which is read no
+    more: large buffers are what a step of training waits for.
+    """
 
     def one(b, mine, i, state):
-        d_moving, d_params, d_mine, d_taps, d_embedded = state
+        d_moving, d_params, d_mine, made, embedded = state
         t = longest[b] - 1 - i
-        before = jax.tree.map(lambda x: x[b, t], kept)
+        before = jax.tree.map(lambda x: x[b, t], kept._replace(made=made))
 
         def advance(params, taps, mine, moving, x):
             def reuse(call, args, kwargs, context):
@@ -183,22 +189,22 @@ def _run_back(module, params, memory, embedded, kept, d_hidden, longest):
         _, pull = jax.vjp(advance, params, taps, mine, before.moving, embedded[b, t])
         p, tap, m, d_moving, x = pull((d_moving, d_hidden[b, t]))
         d_params, d_mine = jax.tree.map(jnp.add, (d_params, d_mine), (p, m))
-        d_taps = jax.tree.map(lambda all_, new: all_.at[b, t].set(new), d_taps, tap)
-        return d_moving, d_params, d_mine, d_taps, d_embedded.at[b, t].set(x)
+        made = jax.tree.map(lambda all_, new: all_.at[b, t].set(new), made, tap)
+        return d_moving, d_params, d_mine, made, embedded.at[b, t].set(x)
 
     def block(b, state):
-        d_params, d_memory, d_all, d_taps, d_embedded = state
+        d_params, d_memory, d_all, made, embedded = state
         mine = jax.tree.map(lambda x: x[b], memory)
         end = jax.tree.map(lambda x: jnp.zeros_like(x[b]), d_all)
-        state = (end, d_params, jax.tree.map(jnp.zeros_like, mine), d_taps, d_embedded)
+        state = (end, d_params, jax.tree.map(jnp.zeros_like, mine), made, embedded)
         state = lax.fori_loop(0, longest[b], partial(one, b, mine), state)
-        d_moving, d_params, d_mine, d_taps, d_embedded = state
+        d_moving, d_params, d_mine, made, embedded = state
         put = partial(jax.tree.map, lambda all_, new: all_.at[b].set(new))
-        return d_params, put(d_memory, d_mine), put(d_all, d_moving), d_taps, d_embedded
+        return d_params, put(d_memory, d_mine), put(d_all, d_moving), made, embedded
 
     start = jax.tree.map(lambda x: x[:, 0], kept.moving)
-    zeros = jax.tree.map(jnp.zeros_like, (params, memory, start, kept.made, embedded))
-    return lax.fori_loop(0, longest.size, block, zeros)
+    zeros = jax.tree.map(jnp.zeros_like, (params, memory, start))
+    return lax.fori_loop(0, longest.size, block, (*zeros, kept.made, embedded))
 
 
 @jax.custom_vjp

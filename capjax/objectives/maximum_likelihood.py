@@ -10,7 +10,7 @@ from jax import lax
 
 from capjax.decoding.draw import draw
 from capjax.objectives.algorithm import Algorithm, row_keys
-from capjax.speaker import Context, Params, Speaker, score, scored, shift
+from capjax.speaker import Context, Params, Speaker, scored, shift, weighted_score
 
 
 class State(NamedTuple):
@@ -66,10 +66,11 @@ def maximum_likelihood(
         words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
 
         def loss(params):
-            smooth = label_smoothing > 0
-            chosen, mean = score(speaker, params, context, inputs, captions, smooth)
-            nll = -chosen.sum() / words
-            return (1 - label_smoothing) * nll - label_smoothing * mean.sum() / words, nll
+            even = -label_smoothing / words if label_smoothing > 0 else None
+            value, (chosen, _) = weighted_score(
+                speaker, params, context, inputs, captions, (label_smoothing - 1) / words, even
+            )
+            return value, -chosen.sum() / words
 
         (value, nll), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
         value, nll, gradient = lax.pmean((value, nll, gradient), "data")

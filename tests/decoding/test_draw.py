@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from capjax.decoding.draw import draw
+from capjax.decoding.draw import draw, draw_scored
 
 N = 20_000
 # A right sampler fails a comparison with this probability, were the keys not fixed.
@@ -67,6 +67,15 @@ def test_rows_are_drawn_independently(key):
     pairs = draw(key, jnp.tile(logits, (N, 1))).reshape(N, 2)
     p = np.outer(softmax(logits[0]), softmax(logits[1])).reshape(-1)
     assert_drawn_from(pairs[:, 0] * 5 + pairs[:, 1], p)
+
+
+def test_the_sum_that_is_taken_anyway_is_logsumexp(key):
+    logits = 5 * jax.random.normal(key, (7, 30))
+    logits = logits.at[0].set(-jnp.inf).at[1, :29].set(-jnp.inf)
+    for options in {}, {"top_k": 3}, {"temperature": 0.5}:
+        _, total = draw_scored(key, logits, **options)
+        scaled = logits / options.get("temperature", 1.0)
+        np.testing.assert_allclose(total, jax.nn.logsumexp(scaled, -1), rtol=1e-6)
 
 
 def test_minus_infinity_is_never_drawn(key):
