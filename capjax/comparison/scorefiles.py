@@ -11,8 +11,9 @@ from capjax.workdir import read_json
 
 ORDINARY, HELD_OUT = "all references", "n-1"  # the protocols
 BESIDE = {  # what stands beside the measures
-    "run", "dataset", "split", "step", "seed", "decoding", "n_images", "n_samples", "references",
-    "df", "tokenizer", "versions", "unavailable", "notes", "protocol", "system", "n-1", "n-1 human",
+    "run", "dataset", "split", "step", "seed", "decoding", "n_images", "n_samples", "n_wordless",
+    "references", "df", "tokenizer", "versions", "unavailable", "notes", "protocol", "system",
+    "n-1", "n-1 human",
 }  # fmt: skip
 _LARGEST = 1e15  # beyond it no measure can be, and scales overflow
 
