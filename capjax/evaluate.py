@@ -172,12 +172,7 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Pa
         about["split"] = flags.split
     notes = {"notes": list(pairs.notes)} if pairs.notes else {}
     found = Evaluation(about | found.scores | notes, found.rows)
-    return found, f"{flags.predictions}, {_captions(found)}", write_evaluation(folder, "", found)
-
-
-def _captions(found: Evaluation) -> str:
-    images, samples = found.scores["n_images"], found.scores["n_samples"]
-    return f"{images} images" + (f", {samples} captions each" if samples > 1 else "")
+    return found, flags.predictions, write_evaluation(folder, "", found)
 
 
 def _metrics(flags: argparse.Namespace) -> tuple[str, ...]:

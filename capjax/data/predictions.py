@@ -45,7 +45,7 @@ def read_predictions(path: str | Path, *, samples: bool = False) -> Texts:
         if len(texts) != len(captions[first]):
             raise InputError(
                 f"{path}: image {name} has {len(texts)} captions and image {first} has "
-                f"{len(captions[first])}; give every image as many"
+                f"{len(captions[first])}; give every image as many, or is an id there twice?"
             )
     return captions
 
@@ -103,13 +103,14 @@ def pair(candidates: Texts, references: Texts, *, subset: bool = False) -> Pairs
     alone = [name for name in candidates if name not in references]
     if alone:
         raise InputError(
-            f"{_few(alone)} have captions and no references; give the references of the same images"
+            f"there are captions and no references for {_few(alone)}; "
+            "give the references of the same images"
         )
     left_out = [name for name in references if name not in candidates]
     if left_out and not subset:
         raise InputError(
-            f"{_few(left_out)} have references and no caption; caption them, or ask for the subset "
-            "that has captions, whose CIDEr-D is then of other document frequencies"
+            f"there are references and no caption for {_few(left_out)}; caption them, or ask for "
+            "the subset that has captions (--subset), whose CIDEr-D has other document frequencies"
         )
     kept = {name: references[name] for name in candidates}
     empty = [name for name, texts in candidates.items() if not all(map(_has_words, texts))]
@@ -120,7 +121,7 @@ def pair(candidates: Texts, references: Texts, *, subset: bool = False) -> Pairs
             "CIDEr-D's document frequencies are of their references only."
         )
     if empty:
-        notes.append(f"{_few(empty)} have a caption without words, which is scored as it is.")
+        notes.append(f"A caption without words is scored as it is: {_few(empty)}.")
     source = f"references of {len(kept)} of {len(references)} images" if left_out else "references"
     return Pairs(candidates, kept, f"these {source}", tuple(notes))
 

@@ -195,9 +195,9 @@ def test_the_same_ids_are_paired_in_the_order_of_the_captions():
 def test_ids_that_are_only_on_one_side_are_named_and_left_out_only_aloud():
     references = {str(i): ["a dog"] for i in range(10)}
     candidates = {"3": ["a"], "4": ["b"]}
-    with pytest.raises(InputError, match=r"8 images \(0, 1, 2, \.\.\.\) have references and no"):
+    with pytest.raises(InputError, match=r"no caption for 8 images \(0, 1, 2, \.\.\.\)"):
         pair(candidates, references)
-    with pytest.raises(InputError, match=r"1 image \(x\) have captions and no references"):
+    with pytest.raises(InputError, match=r"captions and no references for 1 image \(x\)"):
         pair(candidates | {"x": ["c"]}, references, subset=True)
     pairs = pair(candidates, references, subset=True)
     assert list(pairs.references) == ["3", "4"]
@@ -208,5 +208,5 @@ def test_ids_that_are_only_on_one_side_are_named_and_left_out_only_aloud():
 def test_captions_without_words_are_counted():
     pairs = pair({"1": ["..."], "2": ["a", ""], "3": ["b"]}, {i: ["a"] for i in "123"})
     assert pairs.notes == (
-        "2 images (1, 2) have a caption without words, which is scored as it is.",
+        "A caption without words is scored as it is: 2 images (1, 2).",
     )
