@@ -17,7 +17,7 @@ from capjax.metrics.ids import encode
 from capjax.metrics.ngrams import ngram_table
 from capjax.metrics.official import QUICK, Scores, score_each
 from capjax.metrics.protocol import ALL, HELD_OUT, Protocol, how_many, score_protocols
-from capjax.metrics.retrieval import recall, retrieval_ranks
+from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 from capjax.speaker import Params, Speaker
 from capjax.speaking import check_decoding, speak_all
@@ -43,6 +43,7 @@ def evaluate(
     noise: int = 0,
     seed: int = 0,
     retrieval: int = 0,
+    scorers: Mapping[str, Score] | None = None,
     progress: bool = False,
     **measures: Any,
 ) -> Evaluation:
@@ -57,6 +58,7 @@ def evaluate(
       decoding: as in `speak_all`; with "samples", so many captions an image are measured.
       noise, seed: as in `speak_all`; the seed of the draws, where decoding samples.
       retrieval: how many images, the split's first, self-retrieval is among; 0 for none.
+      scorers: others than the speaker that rank the same images given the same captions, by name.
       measures: as of `measure`.
     """
     check_decoding(decoding, speaker, params, images, noise)
@@ -78,15 +80,19 @@ def evaluate(
     if split.truth is not None:
         found.scores.update(_judge(split, found.rows))
     if retrieval:
-        context = {"image": np.asarray(images[:retrieval])}
-        if noise:
-            context["noise"] = np.zeros((retrieval, noise), np.float32)
         first = np.stack(words[:retrieval])[:, 0]
-        scores = pairwise_log_probs(speaker, params, context, first, progress=progress)
-        ranks = np.asarray(retrieval_ranks(scores))
-        found.scores.update(recall(ranks, retrieval))
-        for row, rank in zip(found.rows, ranks, strict=False):
-            row[f"self_retrieval_rank@{retrieval}"] = float(rank)
+
+        def own(captions: Any, images: Any) -> np.ndarray:
+            context = {"image": images}
+            if noise:
+                context["noise"] = np.zeros((retrieval, noise), np.float32)
+            return pairwise_log_probs(speaker, params, context, captions, progress=progress)
+
+        for name, score in {"self": own, **(scorers or {})}.items():
+            told, ranks = retrieve(score, first, np.asarray(images[:retrieval]), name)
+            found.scores.update(told)
+            for row, rank in zip(found.rows, ranks, strict=False):
+                row[f"{name}_retrieval_rank@{retrieval}"] = float(rank)
     found.scores["decoding"] = dict(decoding)
     return found
 

@@ -6,8 +6,9 @@ from capjax.metrics.diversity import consensus, diversity, novel, self_cider_ker
 from capjax.metrics.ids import encode
 from capjax.metrics.ngrams import NgramTable, ngram_table
 from capjax.metrics.official import score_captions
-from capjax.metrics.retrieval import recall, retrieval_ranks
+from capjax.metrics.retrieval import recall, retrieval_ranks, retrieve
 from capjax.metrics.rouge import rouge_l
+from capjax.metrics.self_retrieval import pairwise_log_probs
 
 __all__ = [
     "NgramTable",
@@ -21,8 +22,10 @@ __all__ = [
     "ngram_table",
     "novel",
     "pack_references",
+    "pairwise_log_probs",
     "recall",
     "retrieval_ranks",
+    "retrieve",
     "rouge_l",
     "score_captions",
     "self_cider_kernel",

@@ -1,5 +1,6 @@
 """Do captions find their images? Ranks of the true image, and what is told of them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 RECALLS = (1, 3, 5, 10)
+
+Score = Callable[[Any, Any], Any]  # (captions int32[Q, T], images [J, ...]) -> float[Q, J]
 
 
 @jax.jit
@@ -33,6 +36,24 @@ def retrieval_ranks(scores: jax.Array) -> jax.Array:
     ahead = (other & ~(scores <= truth)).sum(-1, dtype=jnp.int32)
     ties = (other & (scores == truth)).sum(-1, dtype=jnp.int32)
     return 1 + ahead.astype(jnp.float32) + ties.astype(jnp.float32) / 2
+
+
+def retrieve(score: Score, captions: Any, images: Any, name: str) -> tuple[dict[str, float], Any]:
+    """Captions as queries for their images, by any score of pairs: the speaker's, a listener's.
+
+    A speaker that ranks by its own captions flatters itself; another scorer does not.
+
+    Args:
+      score: (captions, images) -> float[Q, J], higher for a better match.
+      captions: int32[Q, T], of the first Q of the images.
+      images: [J, ...], as the scorer takes them.
+      name: of the scorer, for the names of what is told.
+    Returns:
+      (what `recall` tells, the ranks float[Q]).
+    """
+    scores = jnp.asarray(score(captions, images))
+    ranks = np.asarray(retrieval_ranks(scores))
+    return recall(ranks, scores.shape[1], f"{name}_retrieval"), ranks
 
 
 def recall(ranks: Any, pool: int, name: str = "self_retrieval") -> dict[str, float]:

@@ -207,6 +207,4 @@ def test_ids_that_are_only_on_one_side_are_named_and_left_out_only_aloud():
 
 def test_captions_without_words_are_counted():
     pairs = pair({"1": ["..."], "2": ["a", ""], "3": ["b"]}, {i: ["a"] for i in "123"})
-    assert pairs.notes == (
-        "A caption without words is scored as it is: 2 images (1, 2).",
-    )
+    assert pairs.notes == ("A caption without words is scored as it is: 2 images (1, 2).",)

@@ -8,7 +8,7 @@ import pytest
 import capjax
 from capjax.metrics import self_retrieval
 from capjax.metrics.prefix_tree import prefix_tree
-from capjax.metrics.retrieval import retrieval_ranks
+from capjax.metrics.retrieval import retrieval_ranks, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 
 VOCABULARY, STEPS = 6, 5
@@ -77,3 +77,11 @@ def test_a_speaker_that_names_its_image_finds_it(key):
     spoken = capjax.greedy(speaker, (), context, max_len=3).words
     ranks = retrieval_ranks(pairwise_log_probs(speaker, (), context, np.asarray(spoken)))
     np.testing.assert_array_equal(ranks, np.ones(many))
+
+    def backwards(captions, images):
+        return -pairwise_log_probs(speaker, (), {"image": images}, captions)
+
+    told, ranks = retrieve(backwards, np.asarray(spoken), context["image"], "wrong")
+    np.testing.assert_array_equal(ranks, np.full(many, many))
+    assert told["wrong_retrieval_r5@9"] == 0
+    assert told["wrong_retrieval_median_rank@9"] == many
