@@ -20,6 +20,7 @@ _RUN: dict[str, _Range] = {
     "dim": _FROM_1,
     "noise": _FROM_0,
     "dropout": _BELOW_1,
+    "input_dropout": _BELOW_1,
     "decoding.max_len": _FROM_1,
     "decoding.width": _FROM_1,
     "decoding.samples": _FROM_1,

@@ -3,12 +3,10 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -17,15 +15,14 @@ from capjax.data import check_name
 from capjax.data.batches import caption_arrays
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
-from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.evaluate import show, write_evaluation
 from capjax.evaluation import Evaluation, evaluate
 from capjax.parallel import replicate
-from capjax.report import Example, write_report
+from capjax.run_report import write_run_report
 from capjax.settings import check_settings
-from capjax.speaking import check_decoding, spell
+from capjax.speaking import check_decoding
 from capjax.stages import STAGES, Interrupted, Setting, StopSignal, run_stage
 from capjax.workdir import (
     MetricsLog,
@@ -168,49 +165,12 @@ def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
         write_evaluation(workdir, "" if split == "val" else f"-{split}", found[split])
     rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
     report = workdir / "report.html"
-    device = jax.devices()[0].device_kind
     with whole(report) as draft:
-        write_report(
-            draft,
-            title=f"{config['recipe']} on {config['data']['name']}",
-            configuration=config,
-            metrics=rows,
-            scores={
-                split: evaluation.scores | {"decoding": spell(evaluation.scores["decoding"])}
-                for split, evaluation in found.items()
-            },
-            examples=examples(setting.split, found["val"], config["report_images"]),
-            groups=chart_groups(rows),
-            footer=f"capjax {version('capjax')}, jax {version('jax')}, {device}",
-        )
+        write_run_report(draft, config, rows, found, setting.split)
     for split, evaluation in found.items():
-        print(show(evaluation.scores, f"{split} of {config['data']['name']}, step {run.step}"))
+        print(show(evaluation.scores, f"{split} of {config['data']['name']}"))
     print(f"captions, scores, report: {workdir}/captions.json, scores.json, {report.name}")
     return found["val"].scores
-
-
-def examples(split: Split, found: Evaluation, number: int) -> list[Example]:
-    """Images for the report, evenly out of a split, with the model's captions and people's."""
-    chosen = np.linspace(0, len(found.rows) - 1, min(number, len(found.rows))).astype(int)
-    shown = []
-    for i in chosen:
-        row = found.rows[i]
-        notes = {name: row[name] for name in ("cider_d", "true", "identifies") if name in row}
-        captions = [("model", [row["caption"]]), ("people", row["references"])]
-        shown.append(Example(row["id"], split.image(int(i)), captions, notes))
-    return shown
-
-
-def chart_groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The charts of a report: training and validation nats a word on one, each score on its own."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    groups: list[tuple[str, list[str]]]
-    groups = [("Nats a word", [name for name in ("nll", "val_nll") if name in names])]
-    scores = [name for name in names if name.startswith("val_") and name != "val_nll"]
-    groups += [(name.removeprefix("val_"), [name]) for name in scores]
-    return groups + [
-        (name, [name]) for name in ("gradient_norm", "captions_per_s") if name in names
-    ]
 
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the recipe", lock_config=True)

@@ -115,8 +115,10 @@ def speaker_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Spea
       InputError: its settings do not fit one another or the images.
     """
     names = ("cell", "dim", "noise", "dropout")
+    settings = {name: config[name] for name in names}
+    settings["input_dropout"] = config.get("input_dropout", 0.0)  # runs before it had none
     try:
-        return generator(vocab_size, image, **{name: config[name] for name in names})
+        return generator(vocab_size, image, **settings)
     except ValueError as error:
         raise InputError(f"the captioner cannot be made: {error}") from error
 

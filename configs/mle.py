@@ -25,7 +25,8 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.cell = "nic"
     config.dim = 192 if drawn else 512
     config.noise = 0
-    config.dropout = 0.1 if drawn else 0.5
+    config.dropout = 0.1 if drawn else 0.5  # of hidden states, before the vocabulary
+    config.input_dropout = 0.0 if drawn else 0.3  # of the image's and the words' vectors
 
     config.stages = ("mle",)
     config.mle = ConfigDict()

@@ -222,6 +222,17 @@ def test_evaluate_prints_and_writes_the_scores(trained, tmp_path, capsys):
     assert evaluate.main(command) == 0
 
 
+def test_the_report_keeps_the_protocols_apart(trained):
+    """What people's held-out captions reach stands under names of the n-1 protocol only."""
+    page = (trained / "report.html").read_text()
+    scores = json.loads((trained / "scores.json").read_text())
+    both, held = page.split("n-1 protocol")
+    assert "val, people" in held
+    assert "val, people" not in both
+    for name in ("cider_d", "rouge_l"):
+        assert f"{scores['n-1 human'][name]:.3f}" in held.split(f"n-1 {name}")[1][:200]
+
+
 def test_evaluate_measures_several_captions_an_image(trained, tmp_path, capsys):
     run = [f"--workdir={trained}", f"--out={tmp_path}", "--quick"]
     assert evaluate.main([*run, "--samples=3", "--temperature=2", "--retrieval=4"]) == 0

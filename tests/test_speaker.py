@@ -12,7 +12,7 @@ from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import greedy, sample
 from capjax.models import recite
 from capjax.models.convnet import ConvNet
-from capjax.models.generator import generator
+from capjax.models.generator import drop, generator
 from capjax.speaker import Speaker, log_probs, score, scored, shift, spoken, weighted_score
 
 V, D, NOISE, CONCEPTS, DIM, T = 11, 5, 3, 4, 8, 6
@@ -381,6 +381,33 @@ def test_a_dropout_key_names_its_masks(nic, key):
     plain = hidden_states(nic, context, captions)
     # The rate is one of 2**16.
     np.testing.assert_allclose(hidden, np.where(masks, plain / 0.7, 0), rtol=2**-16, atol=1e-6)
+
+
+def test_inputs_are_dropped_by_their_share_and_alike_in_every_reading(key):
+    speaker = generator(V, ("features", D), dim=DIM, dropout=0.0, input_dropout=0.4)
+    params = speaker.init(key)
+    context = {"image": jax.random.normal(key, (5, D)), "dropout": jax.random.split(key, 5)}
+    captions = jax.random.randint(key, (5, T), 0, V)
+    plain = speaker._replace(recite=None)
+
+    def total(speaker, params):
+        return log_probs(speaker, params, context, captions).sum()
+
+    for got, expected in zip(
+        *(
+            jax.jit(jax.value_and_grad(total, 1), static_argnums=0)(s, params)
+            for s in (speaker, plain)
+        ),
+        strict=True,
+    ):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-5), got, expected)
+    keys = jax.random.split(key, 4000)
+    kept = np.asarray(drop(keys, jnp.ones((4000, DIM)), 0.4))
+    assert set(np.unique(kept > 0)) == {False, True}
+    # Four standard deviations of a mean of 4000 * DIM draws.
+    bound = 4 * np.sqrt(0.4 * 0.6 / kept.size)
+    assert abs((kept > 0).mean() - 0.6) < bound
+    assert abs(kept.mean() - 1) < bound / 0.6
 
 
 def test_dropout_leaves_the_mean_of_the_hidden_state(nic, key):

@@ -11,6 +11,7 @@ from capjax.models.convnet import ConvNet
 from capjax.models.recite import reciter
 from capjax.speaker import END, Speaker
 
+IMAGE_MASK = 2**31  # folded into a dropout key for the image's mask; no word stands so far on
 IMAGES = '("features", D), ("regions", R, D) or ("pixels", H, W)'
 
 
@@ -18,7 +19,8 @@ class NIC(nn.Module):
     """Show and Tell (Vinyals et al., 2015) as in NeuralTalk2 and G-GAN: the image enters once.
 
     ReLU(W [image; noise] + b) is the LSTM's first input, before the start and the words; a concept
-    is fed beside every word. Dropout is on the hidden state before the vocabulary.
+    is fed beside every word. Dropout is on the hidden state before the vocabulary and, where asked,
+    on the LSTM's inputs (Zaremba et al., 2014), never between its steps.
     """
 
     vocab_size: int
@@ -26,6 +28,7 @@ class NIC(nn.Module):
     dim: int = 512
     concepts: int = 0
     dropout: float = 0.5
+    input_dropout: float = 0.0
     dtype: Any = jnp.float32
 
     def setup(self):
@@ -50,6 +53,9 @@ class NIC(nn.Module):
         if "noise" in context:
             seen.append(context["noise"].astype(self.dtype))
         first = nn.relu(self.project(jnp.concatenate(seen, -1)))
+        if "dropout" in context and self.input_dropout:
+            keys = jax.vmap(jax.random.fold_in, (0, None))(context["dropout"], IMAGE_MASK)
+            first = drop(keys, first, self.input_dropout)
         n = first.shape[0]
         memory = {"concept": self.concept(context["concept"])} if self.concepts else {}
         carry = {
@@ -71,13 +77,15 @@ class NIC(nn.Module):
         return carry | {"cell": cell, "hidden": hidden}
 
     def advance(self, memory, carry, x):
+        if "dropout" not in carry:
+            carry = self.recur(memory, carry, x)
+            return carry, carry["hidden"]
+        keys = jax.vmap(jax.random.fold_in)(carry["dropout"], carry["position"])
+        if self.input_dropout:
+            x = drop(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), x, self.input_dropout)
         carry = self.recur(memory, carry, x)
-        hidden = carry["hidden"]
-        if "dropout" in carry:
-            keys = jax.vmap(jax.random.fold_in)(carry["dropout"], carry["position"])
-            hidden = drop(keys, hidden, self.dropout)
-            carry |= {"position": carry["position"] + 1}
-        return carry, hidden
+        hidden = drop(keys, carry["hidden"], self.dropout)
+        return carry | {"position": carry["position"] + 1}, hidden
 
     def embed(self, words):
         return self.table(words)
@@ -115,6 +123,7 @@ def generator(
     noise: int = 0,
     concepts: int = 0,
     dropout: float = 0.5,
+    input_dropout: float = 0.0,
     dtype: Any = jnp.float32,
 ) -> Speaker:
     """A captioner to train, as a Speaker (Vinyals et al., 2015, in the form of Dai et al., 2017).
@@ -128,6 +137,7 @@ def generator(
       noise: width Z of `context["noise"]` float[N, Z]; 0 for none.
       concepts: number of classes of `context["concept"]` int32[N]; 0 for none.
       dropout: share of hidden units dropped where the context has `dropout` keys.
+      input_dropout: the same of the LSTM's inputs, the image's and the words'.
       dtype: of the computation; parameters stay float32.
     Raises:
       ValueError: an unknown cell or kind of image, or a size that does not fit.
@@ -143,11 +153,14 @@ def generator(
         raise ValueError(f"image {image!r} is not one of {IMAGES}")
     if image[0] == "pixels" and any(s % 16 for s in image[1:]):
         raise ValueError(f"image {image!r}: height and width must be multiples of 16")
-    if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
-        raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
+    if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1 or not 0 <= input_dropout < 1:
+        raise ValueError(
+            f"vocab_size={vocab_size}, dim={dim}, dropout={dropout}, input_dropout={input_dropout}"
+            " do not fit"
+        )
     if noise < 0 or concepts < 0:
         raise ValueError(f"noise={noise} and concepts={concepts} must be at least 0")
-    module = CELLS[cell](vocab_size, tuple(image), dim, concepts, dropout, dtype)
+    module = CELLS[cell](vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype)
 
     def init(key):
         blank = jnp.zeros((1, *image[1:]), jnp.float32)

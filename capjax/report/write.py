@@ -19,6 +19,7 @@ def write_report(
     metrics: Sequence[Mapping[str, Any]],
     scores: Mapping[str, Mapping[str, Any]],
     examples: Sequence[Example],
+    beside: Sequence[str] = (),
     groups: Sequence[tuple[str, Sequence[str]]] | None = None,
     footer: str = "",
 ) -> Path:
@@ -26,13 +27,14 @@ def write_report(
 
     Arguments: path, of the file; configuration, shown as it is, folded up; metrics, the rows of
     metrics.jsonl; scores, a column of the table each: {"val": {"bleu_1": ..., "unavailable":
-    {name: reason}}}; examples, images with captions; groups, (title, names) of the charts, else
+    {name: reason}}}; beside, more on the scores, such as other tables; examples, images with
+    captions; groups, (title, names) of the charts, else
     those of `chart_groups`; footer, the version and date, say.
     """
     if groups is None:
         groups = chart_groups(metrics)
     parts = [
-        section("Scores", score_table(scores)),
+        section("Scores", score_table(scores), *beside),
         section("Curves", curves(metrics, groups)),
         section("Captions", gallery(examples)),
         section("Configuration", facts(configuration), folded=True),
