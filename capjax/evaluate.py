@@ -15,7 +15,7 @@ from absl import logging
 from capjax.checkpoint import check_folder
 from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
-from capjax.data.predictions import pair, read_predictions, read_references
+from capjax.data.predictions import read_pair, read_references
 from capjax.data.prepare import encoder_named, prepare
 from capjax.errors import InputError
 from capjax.evaluation import Evaluation, evaluate, measure
@@ -145,11 +145,7 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Pa
     """Evaluates a file of captions against a file of references; as `of_run`."""
     if not flags.references:
         raise InputError("--predictions needs --references=FILE, the captions of people")
-    pairs = pair(
-        read_predictions(flags.predictions, samples=True),
-        read_references(flags.references, split=flags.split),
-        subset=flags.subset,
-    )
+    pairs = read_pair(flags.predictions, flags.references, split=flags.split, subset=flags.subset)
     known = None
     if flags.known:
         texts = read_references(flags.known, split="train" if flags.split else None)

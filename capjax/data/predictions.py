@@ -50,19 +50,20 @@ def read_predictions(path: str | Path, *, samples: bool = False) -> Texts:
     return captions
 
 
-def read_references(path: str | Path, *, split: str | None = None) -> Texts:
+def read_references(path: str | Path, *, split: str | None = None, by_file: bool = False) -> Texts:
     """The references of a file: {id: [reference, ...]}, ids as text.
 
     COCO's annotations; a dataset_*.json of Karpathy's, of which `split` names the part that is
     wanted; JSON lines {"id" or "image_id": ..., "references": [text, ...]}, or "caption": text once
     for each reference; a JSON list of such rows; or a JSON object {id: [reference, ...]}. Every
     reference must hold a word. Raises InputError, in one sentence with file and row, where anything
-    is not as it should be.
+    is not as it should be. by_file: whether Karpathy's images are called by their files' names and
+    not by their ids.
     """
     path = Path(path)
     found = None if path.suffix == ".jsonl" else whole_file(path)
     if isinstance(found, dict) and _sentences(found):
-        return _karpathy(path, split)
+        return _karpathy(path, split, by_file)
     if split is not None:
         raise InputError(
             f"{path} is not one of Karpathy's dataset_*.json and has no split {split!r}; ask for "
@@ -91,6 +92,25 @@ def read_references(path: str | Path, *, split: str | None = None) -> Texts:
     if not references:
         raise InputError(f"{path} holds no references; is it the right file?")
     return references
+
+
+def read_pair(
+    predictions: str | Path,
+    references: str | Path,
+    *,
+    split: str | None = None,
+    subset: bool = False,
+) -> Pairs:
+    """A file of captions and one of references, as `pair` puts them together.
+
+    Images may have several captions. Those of a split of Karpathy's may be called by their files.
+    """
+    candidates = read_predictions(predictions, samples=True)
+    truth = read_references(references, split=split)
+    if split is not None and not candidates.keys() & truth.keys():
+        by_file = read_references(references, split=split, by_file=True)
+        truth = by_file if candidates.keys() & by_file.keys() else truth
+    return pair(candidates, truth, subset=subset)
 
 
 def pair(candidates: Texts, references: Texts, *, subset: bool = False) -> Pairs:
@@ -155,7 +175,7 @@ def _sentences(found: dict[str, Any]) -> bool:
     )
 
 
-def _karpathy(path: Path, split: str | None) -> Texts:
+def _karpathy(path: Path, split: str | None, by_file: bool) -> Texts:
     photos = read_karpathy(path)
     splits = sorted({photo.split for photo in photos})
     if split not in splits:
@@ -163,7 +183,8 @@ def _karpathy(path: Path, split: str | None) -> Texts:
     references: Texts = {}
     for photo in photos:
         if photo.split == split:
-            name = image_name({"id": photo.id}, str(path), ("id",))
+            called = Path(photo.file).name if by_file else photo.id
+            name = image_name({"id": called}, str(path), ("id",))
             if name in references:
                 raise InputError(f"{path} has image {name} twice; join the two entries")
             references[name] = list(photo.captions)

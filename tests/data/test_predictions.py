@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from capjax.data.predictions import pair, read_predictions, read_references
+from capjax.data.predictions import pair, read_pair, read_predictions, read_references
 from capjax.errors import InputError
 
 LINES = '{"id": 42, "caption": "a dog"}\n\n{"image_id": "7", "caption": ""}\n'
@@ -112,6 +112,20 @@ def test_a_split_of_karpathys_is_read(write):
     for split in (None, "train"):
         with pytest.raises(InputError, match="has the splits test, val"):
             read_references(path, split=split)
+
+
+def test_karpathys_images_may_be_called_by_their_files(write):
+    images = [
+        {"filename": f"{n}.jpg", "imgid": i, "split": "val", "sentences": [{"raw": f"a {n}"}]}
+        for i, n in enumerate(("dog", "cat"))
+    ]
+    references = write({"images": images}, "references.json")
+    for first, second in (("0", "1"), ("dog.jpg", "cat.jpg")):
+        said = write({first: "the dog", second: "the cat"})
+        found = read_pair(said, references, split="val")
+        assert found.references == {first: ["a dog"], second: ["a cat"]}
+    with pytest.raises(InputError, match="no references for 1 image"):
+        read_pair(write({"cow.jpg": "the cow"}), references, split="val")
 
 
 BAD = [
