@@ -17,7 +17,6 @@ from capjax.metrics.check_captions import METRICS, Captions, check_captions, che
 from capjax.metrics.java import PATIENCE, Java, JavaError, find_java
 from capjax.metrics.meteor import LONGEST, Pair, meteor_scores
 from capjax.metrics.ptb import JAVA, PYTHON, Words, split_texts
-from capjax.metrics.ptb import java_words as _java_words  # noqa: F401  (tests/data compare with it)
 from capjax.metrics.spice import spice_scores
 from capjax.metrics.word_scores import bleu_scores, cider_d_scores, rouge_l_scores
 
