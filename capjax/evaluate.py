@@ -25,6 +25,13 @@ from capjax.metrics.spice import spice_missing
 from capjax.speaking import METHODS, decoding_of, spell
 from capjax.workdir import open_run, write_json
 
+# Flags that have a meaning for one of the two only.
+RUN_ONLY = (
+    *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
+    *("seed", "retrieval", "path", "cache"),
+)
+FILES_ONLY = ("references", "known", "subset")
+
 
 def show(scores: Mapping[str, Any], title: str) -> str:
     """Scores as tables for a terminal, each under what its numbers are of."""
@@ -114,6 +121,8 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
             f"{data['name']} has no split {flags.split!r}; it has {', '.join(prepared.splits)}"
         )
     split = prepared.splits[flags.split]
+    folder = Path(flags.out or flags.workdir)
+    check_folder(folder)
     found = evaluate(
         run.speaker,
         run.params,
@@ -129,8 +138,6 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         held_out=True,
         known={text for texts in prepared.splits["train"].captions for text in texts},
     )
-    folder = Path(flags.out or flags.workdir)
-    check_folder(folder)
     name = Path(flags.workdir).resolve().name
     about = {"run": name, "dataset": data["name"], "split": flags.split, "step": run.step}
     if decoding["method"] == "sample":
@@ -150,6 +157,9 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Pa
     if flags.known:
         texts = read_references(flags.known, split="train" if flags.split else None)
         known = {text for every in texts.values() for text in every}
+    name = Path(flags.predictions).stem
+    folder = Path(flags.out or f"evaluation-{name}")
+    check_folder(folder)
     for note in pairs.notes:
         print(f"capjax: {note}", file=sys.stderr)
     found = measure(
@@ -160,9 +170,6 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Pa
         known=known,
         df_source=pairs.df_source,
     )
-    name = Path(flags.predictions).stem
-    folder = Path(flags.out or f"evaluation-{name}")
-    check_folder(folder)
     about: dict[str, Any] = {"run": name, "dataset": Path(flags.references).stem}
     if flags.split:
         about["split"] = flags.split
@@ -172,13 +179,23 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Pa
 
 
 def _metrics(flags: argparse.Namespace) -> tuple[str, ...]:
-    """The official metrics that are wanted. Raises InputError where SPICE is required and cannot
-    be had."""
+    """The official metrics that are wanted; InputError where SPICE is required and not there."""
     if flags.quick:
         return QUICK
     if flags.spice == "require" and (why := spice_missing()):
         raise InputError(f"SPICE is required and cannot be had: {why}")
     return tuple(name for name in METRICS if name != "spice" or flags.spice != "off")
+
+
+def _check_flags(flags: argparse.Namespace) -> None:
+    """Raises InputError for a flag that has no meaning beside the others."""
+    if flags.spice == "require" and flags.quick:
+        raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
+    other = FILES_ONLY if flags.workdir else RUN_ONLY
+    given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
+    if given:
+        mine = "--workdir" if flags.workdir else "--predictions"
+        raise InputError(f"--{given[0].replace('_', '-')} has no meaning with {mine}; leave it out")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -220,8 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = _parser().parse_args(argv)
     logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     try:
-        if flags.spice == "require" and flags.quick:
-            raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
+        _check_flags(flags)
         _metrics(flags)  # fails before any work
         if flags.workdir:
             flags.split = flags.split or "val"

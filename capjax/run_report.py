@@ -52,8 +52,14 @@ def examples(split: Split, found: Evaluation, number: int) -> list[Example]:
     shown = []
     for i in chosen:
         row = found.rows[i]
-        notes = {name: row[name] for name in ("cider_d", "true", "identifies") if name in row}
-        captions = [("model", [row["caption"]]), ("people", row["references"])]
+        said = row.get("captions") or [row["caption"]]
+        # Of several captions, each has marks of its own: the share or the mean is told.
+        notes = {
+            name: row[name] if len(said) == 1 else float(np.mean(row[name]))
+            for name in ("cider_d", "true", "identifies")
+            if name in row
+        }
+        captions = [("model", said), ("people", row["references"])]
         shown.append(Example(row["id"], split.image(int(i)), captions, notes))
     return shown
 

@@ -167,8 +167,10 @@ def run_stage(setting: Setting, index: int, name: str, params: Params | None) ->
         scores = validation(setting, stage.decoded(state))
         log.add({"stage": name, "step": base + done, "epoch": done * batch / count, **scores})
         tqdm.write(_line(name, base + done, scores))
-        if scores["val_cider_d"] > best:
-            best = scores["val_cider_d"]
+        # CIDEr-D cannot be had of a single image.
+        score = scores.get("val_cider_d", scores["val_rouge_l"])
+        if score > best:
+            best = score
             note = {"stage": index, "image": list(setting.image), "scores": scores}
             setting.best.save(base + done, {"params": stage.decoded(state)}, note)
 
@@ -227,7 +229,7 @@ def validation(setting: Setting, params: Params) -> dict[str, float]:
     nll = validation_nll(setting.speaker, params, setting.validation)
     names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
     return {"val_nll": nll} | {
-        f"val_{name}": found.scores[name] for name in names if name in found.scores
+        f"val_{name}": found.scores[name] for name in names if found.scores.get(name) is not None
     }
 
 

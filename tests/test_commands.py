@@ -222,6 +222,27 @@ def test_evaluate_prints_and_writes_the_scores(trained, tmp_path, capsys):
     assert evaluate.main(command) == 0
 
 
+def test_a_run_may_draw_several_captions_and_validate_on_one_image(recipe, tmp_path):
+    """CIDEr-D cannot be had of one image; the best is then chosen by ROUGE-L."""
+    folder = paint_photos(tmp_path / "photos")
+    rows = json.loads((folder / "captions.json").read_text())
+    for name in ("16.png", "17.png", "18.png"):
+        rows[name]["split"] = "train"
+    (folder / "captions.json").write_text(json.dumps(rows))
+    changes = {"data.path": str(folder), "mle.epochs": 2.0, "validate_every": 4}
+    config = recipe(**changes)
+    config["decoding"] |= {"method": "sample", "samples": 3}
+    scores = train_here(config, tmp_path / "run")
+    assert scores["n_images"] == 1
+    assert scores["n_samples"] == 3
+    assert scores["cider_d"] is None
+    assert "one image" in scores["unavailable"]["cider_d"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    (row,) = json.loads((tmp_path / "run" / "captions.json").read_text())
+    assert len(row["captions"]) == 3
+    assert all(caption in page for caption in row["captions"])
+
+
 def test_the_report_keeps_the_protocols_apart(trained):
     """What people's held-out captions reach stands under names of the n-1 protocol only."""
     page = (trained / "report.html").read_text()
@@ -269,6 +290,10 @@ def test_evaluate_names_what_is_wrong(trained, tmp_path, capsys):
     told(capsys, evaluate.main([run, "--temperature=0"]), "--temperature=0", "above 0")
     told(capsys, evaluate.main([run, "--retrieval=5"]), "among 5 images", "2 to 4")
     told(capsys, evaluate.main([run, "--quick", "--spice=require"]), "take one")
+    told(capsys, evaluate.main([run, "--subset"]), "--subset", "--workdir")
+    files = ["--predictions=said.jsonl", "--references=truth.json"]
+    for flag in ("--samples=5", "--retrieval=10", "--top-p=0.5", "--seed=1"):
+        told(capsys, evaluate.main([*files, flag]), flag.partition("=")[0], "--predictions")
     told(capsys, evaluate.main([run, "--decoding=beam", "--width=0"]), "--width=0")
     told(capsys, evaluate.main([f"--workdir={tmp_path / 'none'}"]), str(tmp_path / "none"))
     told(capsys, evaluate.main([f"--workdir={tmp_path}"]), "config.json")

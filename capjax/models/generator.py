@@ -105,7 +105,7 @@ def drop(keys: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     The rate is rounded to a multiple of 2**-16, and what is kept is scaled by just that.
     """
     width = x.shape[-1]
-    kept = round((1 - rate) * 65536)
+    kept = max(1, round((1 - rate) * 65536))
     words = jax.vmap(lambda key: jax.random.bits(key, (-(-width // 2),), jnp.uint32))(keys)
     halves = jnp.concatenate([words & 65535, words >> 16], -1)[:, :width]
     return jnp.where(halves < kept, x * (65536 / kept), 0)
