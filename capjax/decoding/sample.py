@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.decoding.draw import draw_scored
+from capjax.decoding.draw import draw_scored, fold_in
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker
 
 
@@ -25,7 +25,8 @@ def sample(
     """Draws one caption for each row of the context, word by word.
 
     Args:
-      key: one typed key; all randomness comes from it.
+      key: one typed key, or one a row [N]; all randomness comes from it. With a key a row, what is
+        drawn for a row depends on no other row.
       max_len: T, words at most.
       temperature, top_k, top_p: as in `draw`; top-p is nucleus sampling (Holtzman et al., 2020).
       forbid_unknown: never draw `<unk>`.
@@ -46,7 +47,7 @@ def sample(
 
     def choose(logits, t):
         word, total = draw_scored(
-            jax.random.fold_in(key, t), logits, temperature=temperature, top_k=top_k, top_p=top_p
+            fold_in(key, t), logits, temperature=temperature, top_k=top_k, top_p=top_p
         )
         return word, total if plain else None
 
