@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from capjax.models.convnet import ConvNet
+from capjax.models.dropout import drop
+from capjax.models.image_kind import blank_image, check_image
+from capjax.models.lstm import lstm
 from capjax.models.recite import reciter
 from capjax.speaker import END, Speaker
 
 IMAGE_MASK = 2**31  # folded into a dropout key for the image's mask; no word stands so far on
-IMAGES = '("features", D), ("regions", R, D) or ("pixels", H, W)'
 
 
 class NIC(nn.Module):
@@ -68,13 +70,9 @@ class NIC(nn.Module):
         return memory, carry
 
     def recur(self, memory, carry, x):
-        """One LSTM step (Hochreiter & Schmidhuber, 1997), forget gates opened by a bias of 1."""
         inputs = [x, *memory.values(), carry["hidden"]]
-        gates = self.gates(jnp.concatenate(inputs, -1)).astype(jnp.float32)
-        enter, forget, show, new = jnp.split(gates, 4, -1)
-        cell = nn.sigmoid(forget + 1) * carry["cell"] + nn.sigmoid(enter) * jnp.tanh(new)
-        hidden = (nn.sigmoid(show) * jnp.tanh(cell)).astype(self.dtype)
-        return carry | {"cell": cell, "hidden": hidden}
+        cell, hidden = lstm(self.gates(jnp.concatenate(inputs, -1)), carry["cell"])
+        return carry | {"cell": cell, "hidden": hidden.astype(self.dtype)}
 
     def advance(self, memory, carry, x):
         if "dropout" not in carry:
@@ -97,18 +95,6 @@ class NIC(nn.Module):
         memory, carry = self.start(context)
         words = jnp.full(carry["cell"].shape[:1], END)
         return self.logits(self.advance(memory, carry, self.embed(words))[1])
-
-
-def drop(keys: jax.Array, x: jax.Array, rate: float) -> jax.Array:
-    """Dropout of float[N, D] by one key a row (Srivastava et al., 2014), 16 random bits a unit.
-
-    The rate is rounded to a multiple of 2**-16, and what is kept is scaled by just that.
-    """
-    width = x.shape[-1]
-    kept = max(1, round((1 - rate) * 65536))
-    words = jax.vmap(lambda key: jax.random.bits(key, (-(-width // 2),), jnp.uint32))(keys)
-    halves = jnp.concatenate([words & 65535, words >> 16], -1)[:, :width]
-    return jnp.where(halves < kept, x * (65536 / kept), 0)
 
 
 CELLS = {"nic": NIC}
@@ -144,15 +130,7 @@ def generator(
     """
     if cell not in CELLS:
         raise ValueError(f"cell {cell!r} is unknown; choose one of {', '.join(CELLS)}")
-    sizes = {"features": 1, "regions": 2, "pixels": 2}.get(image[0]) if image else None
-    if (
-        not sizes
-        or sizes != len(image) - 1
-        or not all(isinstance(s, int) and s > 0 for s in image[1:])
-    ):
-        raise ValueError(f"image {image!r} is not one of {IMAGES}")
-    if image[0] == "pixels" and any(s % 16 for s in image[1:]):
-        raise ValueError(f"image {image!r}: height and width must be multiples of 16")
+    check_image(image)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1 or not 0 <= input_dropout < 1:
         raise ValueError(
             f"vocab_size={vocab_size}, dim={dim}, dropout={dropout}, input_dropout={input_dropout}"
@@ -163,10 +141,7 @@ def generator(
     module = CELLS[cell](vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype)
 
     def init(key):
-        blank = jnp.zeros((1, *image[1:]), jnp.float32)
-        if image[0] == "pixels":
-            blank = jnp.zeros((1, *image[1:], 3), jnp.uint8)
-        context = {"image": blank}
+        context = {"image": blank_image(image)}
         if noise:
             context["noise"] = jnp.zeros((1, noise))
         if concepts:

@@ -1,0 +1,66 @@
+"""The contract of what judges captions: an evaluator reads word by word, beside the image."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from capjax.speaker import Carry, Context, Params, scored
+
+
+class Evaluator(NamedTuple):
+    """A judge of captions: r(I, S) = sigmoid(<f(I), h(S)>) (Dai et al., 2017). Leaves lead with N.
+
+    It reads the words of a caption and then, where there is room, the end; not the start. A score
+    may be asked after any word, so that it can read along with a speaker.
+    """
+
+    init: Callable[[jax.Array], Params]  # (key) -> params
+    image: Callable[[Params, Context], jax.Array]  # -> what the image says: float[N, D]
+    start: Callable[[Params, int], Carry]  # (params, n) -> carry before the first word
+    read: Callable[[Params, Carry, jax.Array], Carry]  # (params, carry, words int32[N]) -> carry
+    score: Callable[[Params, jax.Array, Carry], jax.Array]
+    # (params, image, carry) -> logits float[N], before the logistic
+    recite: Callable[[Params, jax.Array, jax.Array], Carry] | None = None
+    # optional, for speed: (params, words int32[N, T], lengths int32[N]) -> carry, after `lengths`
+    # words of each row, good for `score`
+
+
+def judge(evaluator: Evaluator, params: Params, context: Context, captions: jax.Array) -> jax.Array:
+    """The evaluator's score of each caption with its image, before the logistic.
+
+    Args:
+      captions: int32[N, T]; row i is judged with row i of the context.
+    Returns:
+      float32[N]; r is its logistic.
+    """
+    return score_read(evaluator, params, evaluator.image(params, context), captions)
+
+
+def score_read(
+    evaluator: Evaluator, params: Params, image: jax.Array, captions: jax.Array
+) -> jax.Array:
+    """`judge` with images that were looked at before: float[N, D], int32[N, T] -> float32[N]."""
+    return evaluator.score(params, image, read_all(evaluator, params, captions)).astype(jnp.float32)
+
+
+def read_all(evaluator: Evaluator, params: Params, captions: jax.Array) -> Carry:
+    """The evaluator's carry after reading whole captions int32[N, T], their end included."""
+    real = scored(captions)
+    if evaluator.recite:
+        return evaluator.recite(params, captions, real.sum(-1))
+
+    def one(carry, column):
+        word, live = column
+        new = evaluator.read(params, carry, word)
+        return jax.tree.map(lambda a, b: jnp.where(_beside(live, a), a, b), new, carry), None
+
+    start = evaluator.start(params, captions.shape[0])
+    return lax.scan(one, start, (captions.T, real.T))[0]
+
+
+def _beside(mask, x):
+    """A mask [N] that broadcasts against x [N, ...]."""
+    return mask.reshape(-1, *(1,) * (x.ndim - 1))

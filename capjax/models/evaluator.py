@@ -1,0 +1,115 @@
+"""Evaluators: judges of captions behind the Evaluator contract."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from capjax.judging import Evaluator
+from capjax.models.convnet import ConvNet
+from capjax.models.dropout import drop
+from capjax.models.image_kind import blank_image, check_image
+from capjax.models.lstm import lstm
+from capjax.models.recite import reciter
+
+
+class Matcher(nn.Module):
+    """The evaluator of G-GAN (Dai et al., 2017): f(I) = ReLU(W I + b), h(S) an LSTM's last state.
+
+    Embedding, LSTM and image projection are its own; no layer lies between them and the product.
+    """
+
+    vocab_size: int
+    image: tuple
+    dim: int = 512
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    def setup(self):
+        if self.image[0] == "pixels":
+            self.see = ConvNet(self.dim)
+        self.project = nn.Dense(self.dim, dtype=self.dtype)
+        words = nn.initializers.normal(0.35)
+        self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words, dtype=self.dtype)
+        self.gates = nn.Dense(4 * self.dim, dtype=self.dtype)
+
+    def look(self, context):
+        image = context["image"]
+        if self.image[0] == "pixels":
+            image = self.see(image)
+        elif self.image[0] == "regions":
+            image = image.mean(1)
+        image = image.astype(self.dtype)
+        if "dropout" in context and self.dropout:
+            image = drop(context["dropout"], image, self.dropout)
+        return nn.relu(self.project(image))
+
+    def start(self, n):
+        blank = jnp.zeros((n, self.dim), jnp.float32)
+        return {"cell": blank, "hidden": blank.astype(self.dtype)}
+
+    def embed(self, words):
+        return self.table(words)
+
+    def advance(self, memory, carry, x):
+        gates = self.gates(jnp.concatenate([x, carry["hidden"]], -1))
+        cell, hidden = lstm(gates, carry["cell"])
+        hidden = hidden.astype(self.dtype)
+        return {"cell": cell, "hidden": hidden}, hidden
+
+    def judge(self, context, words):
+        carry = self.advance({}, self.start(words.shape[0]), self.embed(words))[0]
+        return (self.look(context) * carry["hidden"]).sum(-1)
+
+
+def evaluator(
+    vocab_size: int,
+    image: tuple,
+    *,
+    dim: int = 512,
+    dropout: float = 0.0,
+    dtype: Any = jnp.float32,
+) -> Evaluator:
+    """A judge of captions to train: r(I, S) = sigmoid(<f(I), h(S)>) (Dai et al., 2017).
+
+    Args:
+      vocab_size, image, dtype: as in `generator`.
+      dim: width of f, of word embeddings and of the LSTM.
+      dropout: share of the image's vector dropped where the context has `dropout` keys.
+    Raises:
+      ValueError: an unknown kind of image, or a size that does not fit.
+    """
+    check_image(image)
+    if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
+        raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
+    module = Matcher(vocab_size, tuple(image), dim, dropout, dtype)
+    recite_hidden = reciter(module)
+
+    def init(key):
+        context = {"image": blank_image(image)}
+        return module.init(key, context, jnp.zeros(1, jnp.int32), method=module.judge)
+
+    def look(params, context):
+        context = {name: context[name] for name in {"image", "dropout"} & set(context)}
+        return module.apply(params, context, method=module.look)
+
+    def start(params, n):
+        return module.apply(params, n, method=module.start)
+
+    embed = partial(module.apply, method=module.embed)
+    advance = partial(module.apply, method=module.advance)
+
+    def read(params, carry, words):
+        return advance(params, {}, carry, embed(params, words))[0]
+
+    def score(params, image, carry):
+        product = image.astype(jnp.float32) * carry["hidden"].astype(jnp.float32)
+        return product.sum(-1)
+
+    def recite(params, words, lengths):
+        hidden = recite_hidden(params, {}, start(params, words.shape[0]), words, lengths)
+        last = jnp.maximum(lengths - 1, 0)[:, None, None]
+        return {"hidden": jnp.take_along_axis(hidden, last, 1)[:, 0]}
+
+    return Evaluator(init, look, start, read, score, recite)
