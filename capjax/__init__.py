@@ -3,20 +3,27 @@
 from capjax import metrics
 from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search
+from capjax.decoding.rollouts import rollout_values
 from capjax.decoding.sample import greedy, sample
+from capjax.judging import Evaluator, judge
+from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.objectives import losses
 from capjax.speaker import Captions, Speaker, log_probs
 
 __all__ = [
     "Captions",
+    "Evaluator",
     "Speaker",
     "Vocabulary",
     "beam_search",
+    "evaluator",
     "generator",
     "greedy",
+    "judge",
     "log_probs",
     "losses",
     "metrics",
+    "rollout_values",
     "sample",
 ]

@@ -1,0 +1,290 @@
+"""Early feedback against the machine's own limit, and against plain PyTorch.
+
+    python benchmarks/rollouts.py [--no-torch] [--scaling] [--json FILE]
+
+Captions and their completions have the lengths of COCO's captions: whether a caption ends depends
+on how many words it has, with COCO's odds. Work is counted as the algorithm needs it: the
+multiply-adds of the speaker's and the evaluator's LSTM for each word that is fed in, and of one
+projection onto the vocabulary for each draw that another draw does not share; never padding. The
+limit is the fastest float32 matmul of 2048 x 2048 timed in the same run. Nothing else may run on
+the machine meanwhile.
+"""
+
+import argparse
+import json
+import platform
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from maximum_likelihood import (
+    DIM,
+    IMAGE,
+    LENGTHS,
+    STEPS,
+    VOCABULARY,
+    captions_like_coco,
+    matmul_peak,
+    seconds,
+)
+
+import capjax
+from capjax.decoding.rollouts import Values, values_and_load
+from capjax.speaker import Speaker
+
+# The odds that a caption of so many words ends there, as a logit beside the other words' mass.
+_shares = np.array(LENGTHS) / sum(LENGTHS)
+_hazard = _shares / np.maximum(_shares[::-1].cumsum()[::-1], 1e-9)
+ENDS = np.log(np.clip(_hazard, 1e-6, 1 - 1e-6)) - np.log1p(-np.clip(_hazard, 1e-6, 1 - 1e-6))
+ENDS += np.log(VOCABULARY)
+
+
+def of_coco_lengths(speaker: Speaker) -> Speaker:
+    """A speaker whose captions have COCO's lengths, whatever its parameters."""
+
+    def start(params, context):
+        memory, carry = speaker.start(params, context)
+        return memory, (carry, jnp.zeros(context["image"].shape[0], jnp.int32))
+
+    def step(params, memory, carry, words):
+        inner, position = carry
+        inner, hidden = speaker.step(params, memory, inner, words)
+        end = jnp.asarray(ENDS, jnp.float32)[position]
+        return (inner, position + 1), jnp.concatenate([hidden, end[:, None]], 1)
+
+    def logits(params, hidden):
+        scores = speaker.logits(params, hidden[..., :-1])
+        return jnp.where(jnp.arange(VOCABULARY) == 0, hidden[..., -1:], scores)
+
+    return Speaker(speaker.init, start, step, logits)
+
+
+class Case:
+    """Captions, their images and the two networks."""
+
+    def __init__(self, batch: int):
+        plain = capjax.generator(VOCABULARY, ("features", IMAGE))
+        self.speaker = of_coco_lengths(plain)
+        self.evaluator = capjax.evaluator(VOCABULARY, ("features", IMAGE))
+        self.params = jax.jit(plain.init)(jax.random.key(0))
+        self.evaluator_params = jax.jit(self.evaluator.init)(jax.random.key(1))
+        rng = np.random.default_rng(0)
+        self.captions = captions_like_coco(rng, batch)
+        self.images = rng.normal(size=(batch, IMAGE)).astype(np.float32)
+
+    def values(self, n: int, lanes: int | None = None) -> Values:
+        found = _values(
+            self.speaker,
+            self.evaluator,
+            n,
+            lanes,
+            self.params,
+            self.evaluator_params,
+            {"image": jnp.asarray(self.images)},
+            jnp.asarray(self.captions),
+            jax.random.key(2),
+        )
+        return jax.block_until_ready(found)
+
+    def work(self, moved: float) -> float:
+        """Floating-point operations, of which `moved` lane steps."""
+        lstm, project = 2 * (2 * DIM) * (4 * DIM), 2 * DIM * VOCABULARY
+        words = int((self.captions > 0).sum())
+        rows = len(self.captions)
+        once = rows * (4 * IMAGE * DIM + 2 * lstm) + words * (3 * lstm + project)
+        return once + moved * (2 * lstm + project)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _values(speaker, evaluator, n, lanes, params, evaluator_params, context, captions, key):
+    return values_and_load(
+        speaker,
+        params,
+        evaluator,
+        evaluator_params,
+        context,
+        captions,
+        key,
+        rollouts=n,
+        lanes=lanes,
+    )
+
+
+def torch_versions(case: Case, n: int):
+    """The same by two straightforward PyTorch loops: prefixes run again, and states kept."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    captions = torch.from_numpy(case.captions.astype(np.int64))
+    images = torch.from_numpy(case.images)
+    ends = torch.from_numpy(ENDS.astype(np.float32))
+    batch = len(captions)
+
+    class Network(nn.Module):
+        def __init__(self, words: bool):
+            super().__init__()
+            self.project = nn.Linear(IMAGE, DIM)
+            self.embed = nn.Embedding(VOCABULARY, DIM)
+            self.cell = nn.LSTMCell(DIM, DIM)
+            self.words = nn.Linear(DIM, VOCABULARY) if words else None
+
+    speaker, judge = Network(True), Network(False)
+
+    def draw(hidden, t):
+        logits = speaker.words(hidden)
+        logits[:, 0] = ends[t]
+        return torch.multinomial(torch.softmax(logits, 1), 1)[:, 0]
+
+    def finish(state, word, t, given):
+        """Speaks on from a prefix of words 0..t; the captions, and r by reading them whole."""
+        done = torch.zeros(len(word), dtype=torch.bool)
+        said = list(given)
+        for q in range(t + 1, STEPS):
+            state = speaker.cell(speaker.embed(word), state)
+            word = torch.where(done, 0, draw(state[0], q))
+            done |= word == 0
+            said.append(word)
+            if done.all():
+                break
+        return torch.stack(said, 1)
+
+    def read(words, state, done, seen):
+        for q in range(words.shape[1]):
+            new = judge.cell(judge.embed(words[:, q]), state)
+            state = tuple(torch.where(done[:, None], a, b) for a, b in zip(state, new, strict=True))
+            done = done | (words[:, q] == 0)
+            if done.all():
+                break
+        return torch.sigmoid((seen * state[0]).sum(1))
+
+    def blank(rows):
+        return torch.zeros(rows, DIM), torch.zeros(rows, DIM)
+
+    @torch.no_grad()
+    def again():
+        """As the papers' codes do: every prefix is fed in again for every rollout."""
+        values = torch.zeros(batch, STEPS)
+        many = captions.repeat_interleave(n, 0)
+        first = images.repeat_interleave(n, 0)
+        seen = torch.relu(judge.project(first))
+        for t in range(STEPS - 1):
+            if not (captions[:, t] > 0).any():
+                break
+            state = speaker.cell(torch.relu(speaker.project(first)))
+            word = torch.zeros(len(many), dtype=torch.long)
+            for q in range(t + 1):
+                state = speaker.cell(speaker.embed(word), state)
+                word = many[:, q]
+            said = finish(state, word, t, many[:, : t + 1].T)
+            r = read(said, blank(len(said)), torch.zeros(len(said), dtype=torch.bool), seen)
+            values[:, t] = r.view(batch, n).mean(1) * (captions[:, t] > 0)
+        return values
+
+    @torch.no_grad()
+    def kept():
+        """States of every prefix are kept, the evaluator's as well."""
+        values = torch.zeros(batch, STEPS)
+        image = torch.relu(speaker.project(images))
+        seen = torch.relu(judge.project(images)).repeat_interleave(n, 0)
+        state, reading = speaker.cell(image), blank(batch)
+        state = speaker.cell(speaker.embed(torch.zeros(batch, dtype=torch.long)), state)
+        for t in range(STEPS - 1):
+            word = captions[:, t]
+            if not (word > 0).any():
+                break
+            reading = judge.cell(judge.embed(word), reading)
+            many = tuple(x.repeat_interleave(n, 0) for x in state)
+            said = finish(many, word.repeat_interleave(n), t, ())
+            before = tuple(x.repeat_interleave(n, 0) for x in reading)
+            r = read(said, before, torch.zeros(len(said), dtype=torch.bool), seen)
+            values[:, t] = r.view(batch, n).mean(1) * (word > 0)
+            state = speaker.cell(speaker.embed(word), state)
+        return values
+
+    return {"prefixes run again": again, "states kept": kept}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rollouts", type=int, default=16)
+    parser.add_argument("--lanes", type=int)
+    parser.add_argument("--no-torch", action="store_true")
+    parser.add_argument("--scaling", action="store_true", help="B = 16, 64, 256 and n = 4, 16, 64")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", help="also write the rows to this file")
+    flags = parser.parse_args()
+    peak = matmul_peak()
+    sizes = [(flags.batch, flags.rollouts)]
+    if flags.scaling:
+        sizes = [(b, n) for b in (16, 64, 256) for n in (4, 16, 64)]
+    rows = []
+    for batch, n in sizes:
+        case = Case(batch)
+        found = case.values(n, flags.lanes)
+        time_ = seconds(lambda: case.values(n, flags.lanes), flags.repeats)  # noqa: B023
+        memory = (
+            _values.lower(
+                case.speaker,
+                case.evaluator,
+                n,
+                flags.lanes,
+                case.params,
+                case.evaluator_params,
+                {"image": case.images},
+                case.captions,
+                jax.random.key(2),
+            )
+            .compile()
+            .memory_analysis()
+            .temp_size_in_bytes
+        )
+        rows.append(
+            {
+                "batch": batch,
+                "rollouts": n,
+                "seconds": time_,
+                "gflops": case.work(float(found.moved)) / time_ / 1e9,
+                "busy": float(found.busy),
+                "completions": int((case.captions > 0).sum()) * n,
+                "temporary_mb": memory / 1e6,
+            }
+        )
+    peak = max(peak, matmul_peak())
+    device = jax.devices()[0].device_kind
+    print(f"{platform.machine()} {device}, jax {jax.__version__}, peak {peak:.0f} GFLOP/s")
+    print(
+        f"{'B':>5}{'n':>4}{'seconds':>9}{'completions/s':>15}{'GFLOP/s':>9}{'of peak':>9}"
+        f"{'busy':>7}{'MB':>7}"
+    )
+    for row in rows:
+        print(
+            f"{row['batch']:5}{row['rollouts']:4}{row['seconds']:9.3f}"
+            f"{row['completions'] / row['seconds']:15.0f}{row['gflops']:9.1f}"
+            f"{row['gflops'] / peak:9.0%}{row['busy']:7.1%}{row['temporary_mb']:7.0f}"
+        )
+    peers = {}
+    if not flags.no_torch:
+        try:
+            versions = torch_versions(Case(flags.batch), flags.rollouts)
+        except ImportError:
+            versions = {}
+            print("torch is not installed: no comparison")
+        mine = [r for r in rows if (r["batch"], r["rollouts"]) == (flags.batch, flags.rollouts)]
+        for name, run in versions.items():
+            begin = time.perf_counter()
+            run()
+            peers[name] = time.perf_counter() - begin
+            ratio = f"  ({peers[name] / mine[0]['seconds']:.1f}x)" if mine else ""
+            print(f"torch, {name}: {peers[name]:.1f} s{ratio}")
+    if flags.json:
+        with open(flags.json, "w", encoding="utf-8") as file:
+            told = {"device": device, "peak_gflops": peak, "rows": rows, "torch": peers}
+            json.dump(told, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
