@@ -31,7 +31,7 @@ from maximum_likelihood import (
 )
 
 import capjax
-from capjax.decoding.rollouts import Values, values_and_load
+from capjax.decoding.rollouts import Load, values_and_load
 from capjax.speaker import Speaker
 
 # The odds that a caption of so many words ends there, as a logit beside the other words' mass.
@@ -74,7 +74,7 @@ class Case:
         self.captions = captions_like_coco(rng, batch)
         self.images = rng.normal(size=(batch, IMAGE)).astype(np.float32)
 
-    def values(self, n: int, lanes: int | None = None) -> Values:
+    def values(self, n: int, lanes: int | None = None) -> Load:
         found = _values(
             self.speaker,
             self.evaluator,
@@ -86,15 +86,15 @@ class Case:
             jnp.asarray(self.captions),
             jax.random.key(2),
         )
-        return jax.block_until_ready(found)
+        return jax.block_until_ready(found)[1]
 
-    def work(self, moved: float) -> float:
-        """Floating-point operations, of which `moved` lane steps."""
+    def work(self, load: Load) -> float:
+        """Floating-point operations; the lanes' part of them is as they tell."""
         lstm, project = 2 * (2 * DIM) * (4 * DIM), 2 * DIM * VOCABULARY
         words = int((self.captions > 0).sum())
         rows = len(self.captions)
         once = rows * (4 * IMAGE * DIM + 2 * lstm) + words * (3 * lstm + project)
-        return once + moved * (2 * lstm + project)
+        return once + float(load.fed) * (2 * lstm + project) + float(load.ended) * lstm
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
@@ -247,7 +247,7 @@ def main() -> None:
                 "batch": batch,
                 "rollouts": n,
                 "seconds": time_,
-                "gflops": case.work(float(found.moved)) / time_ / 1e9,
+                "gflops": case.work(found) / time_ / 1e9,
                 "busy": float(found.busy),
                 "completions": int((case.captions > 0).sum()) * n,
                 "temporary_mb": memory / 1e6,

@@ -1,6 +1,7 @@
 """`python -m capjax.evaluate`: what a run's captions are worth, or anyone's.
 
 python -m capjax.evaluate --workdir=DIR [--split=val] [--samples=5 --temperature=0.7]
+python -m capjax.evaluate --workdir=DIR --evaluator=RUN
 python -m capjax.evaluate --predictions=FILE --references=FILE
 """
 
@@ -10,25 +11,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import logging
 
 from capjax.checkpoint import check_folder
 from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
 from capjax.data.predictions import read_pair, read_references
-from capjax.data.prepare import encoder_named, prepare
+from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.errors import InputError
 from capjax.evaluation import Evaluation, evaluate, measure
 from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.metrics.spice import spice_missing
 from capjax.speaking import METHODS, decoding_of, spell
-from capjax.workdir import open_run, write_json
+from capjax.verdicts import Judge
+from capjax.workdir import Trained, open_run, write_json
+
+DRAWN = ("sample", "best_of")  # methods whose captions depend on the seed
 
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("seed", "retrieval", "path", "cache"),
+    *("candidates", "seed", "retrieval", "evaluator", "path", "cache"),
 )
 FILES_ONLY = ("references", "known", "subset")
 
@@ -86,7 +91,9 @@ def mark_of(split: str, decoding: Mapping[str, Any], config: Mapping[str, Any], 
     if own:
         return "" if split == "val" else f"-{split}"
     short = {"samples": "x", "temperature": "t", "top_p": "p", "top_k": "k", "width": "w"}
+    short |= {"candidates": "c"}
     default = {"groups": 1, "diversity": 0.0, "forbid_unknown": False, "top_k": None, "top_p": None}
+    default |= {"noise_law": config["decoding"].get("noise_law", "zero")}  # as decoding_of keeps it
     parts = [
         f"{short.get(name, name)}{decoding[name]}"
         for name in METHODS[decoding["method"]]
@@ -96,9 +103,35 @@ def mark_of(split: str, decoding: Mapping[str, Any], config: Mapping[str, Any], 
     return "-".join(["", split, decoding["method"], *parts])
 
 
+def judge_of(run: Trained, images: np.ndarray | None = None) -> Judge:
+    """The evaluator that a run trained as a judge of text.
+
+    Args:
+      images: as it takes them, where the speaker that it judges takes others.
+    Raises:
+      ValueError: the run trained none.
+    """
+    if run.evaluator is None:
+        raise ValueError("the run trained no evaluator")
+    max_len = run.config["data"]["max_len"]
+    return Judge(run.evaluator, run.evaluator_params, run.vocabulary, max_len, images)
+
+
+def _open_evaluator(workdir: str) -> Trained:
+    """The run of --evaluator, with its evaluator."""
+    run = open_run(workdir)
+    if run.evaluator is None:
+        raise InputError(
+            f"the run in {workdir} trained no evaluator; give --evaluator the folder of a run of"
+            " configs/evaluator.py"
+        )
+    return run
+
+
 def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path]]:
     """Evaluates a run's captions of a split: the evaluation, its title, the files written."""
     run = open_run(flags.workdir)
+    other = _open_evaluator(flags.evaluator) if flags.evaluator else None
     data = run.config["data"]
     drawn = flags.samples is not None and flags.decoding is None
     decoding = decoding_of(
@@ -108,14 +141,17 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         groups=flags.groups,
         diversity=flags.diversity,
         samples=flags.samples,
+        candidates=flags.candidates,
         temperature=flags.temperature,
         top_k=flags.top_k,
         top_p=flags.top_p,
     )
-    encoder = encoder_named(data["encoder"])
-    prepared = prepare(
-        data["name"], flags.path or data["path"], flags.cache or data["cache"], encoder
-    )
+
+    def prepared_with(encoder: str) -> Prepared:
+        path, cache = flags.path or data["path"], flags.cache or data["cache"]
+        return prepare(data["name"], path, cache, encoder_named(encoder))
+
+    prepared = prepared_with(data["encoder"])
     if flags.split not in prepared.splits:
         raise InputError(
             f"{data['name']} has no split {flags.split!r}; it has {', '.join(prepared.splits)}"
@@ -123,6 +159,15 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
     split = prepared.splits[flags.split]
     folder = Path(flags.out or flags.workdir)
     check_folder(folder)
+    judges: dict[str, Judge] = {}
+    if other:
+        theirs = other.config["data"]["encoder"]
+        same = theirs == data["encoder"]
+        judges["e_ngan"] = judge_of(
+            other, None if same else prepared_with(theirs).images[flags.split]
+        )
+    if run.evaluator:
+        judges["e_gan"] = judge_of(run)
     found = evaluate(
         run.speaker,
         run.params,
@@ -132,6 +177,8 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         decoding,
         noise=run.config["noise"],
         seed=flags.seed,
+        judge=(run.evaluator, run.evaluator_params) if run.evaluator else None,
+        judges=judges,
         retrieval=flags.retrieval,
         progress=True,
         metrics=_metrics(flags),
@@ -140,8 +187,10 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
     )
     name = Path(flags.workdir).resolve().name
     about = {"run": name, "dataset": data["name"], "split": flags.split, "step": run.step}
-    if decoding["method"] == "sample":
+    if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
         about["seed"] = flags.seed
+    if other:
+        about["notes"] = [f"e_ngan is by the evaluator of {flags.evaluator}, step {other.step}"]
     found = Evaluation(about | found.scores, found.rows)
     mark = mark_of(flags.split, decoding, run.config, flags.seed)
     title = f"{flags.split} of {data['name']}, {spell(decoding)}"
@@ -220,9 +269,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--width", type=int, help="beam width")
     run.add_argument("--groups", type=int, help="of diverse beam search")
     run.add_argument("--diversity", type=float, help="of diverse beam search, in nats")
+    run.add_argument("--candidates", type=int, help="of best_of: draws that an evaluator ranks")
     run.add_argument("--seed", type=int, default=0, help="of the draws")
     run.add_argument(
         "--retrieval", type=int, default=0, metavar="J", help="self-retrieval among J images"
+    )
+    run.add_argument(
+        "--evaluator",
+        metavar="RUN",
+        help="the folder of a run of configs/evaluator.py, which judges the captions: E-NGAN",
     )
     run.add_argument("--path", help="where the dataset lies, if it has moved")
     run.add_argument("--cache", help="where what was made of datasets is kept")

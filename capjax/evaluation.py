@@ -20,7 +20,8 @@ from capjax.metrics.protocol import ALL, HELD_OUT, Protocol, how_many, score_pro
 from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 from capjax.speaker import Params, Speaker
-from capjax.speaking import check_decoding, speak_all
+from capjax.speaking import Judged, check_decoding, speak_all
+from capjax.verdicts import Judge, evaluator_scores, verdicts
 
 Texts = Mapping[Any, Sequence[str]]  # {id: texts}
 
@@ -42,6 +43,8 @@ def evaluate(
     *,
     noise: int = 0,
     seed: int = 0,
+    judge: Judged | None = None,
+    judges: Mapping[str, Judge] | None = None,
     retrieval: int = 0,
     scorers: Mapping[str, Score] | None = None,
     progress: bool = False,
@@ -51,23 +54,28 @@ def evaluate(
 
     Beside all that `measure` gives: for generated images the shares of captions that are true, and
     that identify their image among its distractors; and self-retrieval (Dai & Lin, 2017), how the
-    speaker itself ranks the images given the (first) caption of each.
+    speaker itself ranks the images given the (first) caption of each. Each judge gives its E
+    (Dai et al., 2017), the mean of r over the captions, under its name, that of people's captions
+    as NAME_people, and it too ranks the images.
 
     Args:
       images: [M, ...], the split's images as the speaker takes them.
       decoding: as in `speak_all`; with "samples", so many captions an image are measured.
-      noise, seed: as in `speak_all`; the seed of the draws, where decoding samples.
+      noise, judge, seed: as in `speak_all`; the seed of the draws, where decoding samples.
+      judges: evaluators that judge the captions, by name: "e_ngan", "e_gan".
       retrieval: how many images, the split's first, self-retrieval is among; 0 for none.
       scorers: others than the speaker that rank the same images given the same captions, by name.
       measures: as of `measure`.
     """
-    check_decoding(decoding, speaker, params, images, noise)
+    check_decoding(decoding, speaker, params, images, noise, judge)
     if retrieval and not 2 <= retrieval <= len(images):
         raise InputError(
             f"retrieval among {retrieval} images needs 2 to {len(images)}, as many as there are"
         )
     words: list[np.ndarray] = []
-    batches = speak_all(speaker, params, images, decoding, noise=noise, key=jax.random.key(seed))
+    batches = speak_all(
+        speaker, params, images, decoding, noise=noise, judge=judge, key=jax.random.key(seed)
+    )
     with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:
         for batch in batches:
             words.extend(batch)
@@ -78,7 +86,10 @@ def evaluate(
     references = dict(zip(split.ids, split.captions, strict=True))
     found = measure(captions, references, **measures)
     if split.truth is not None:
-        found.scores.update(_judge(split, found.rows))
+        found.scores.update(_truth(split, found.rows))
+    judges = judges or {}
+    for name, one in judges.items():
+        found.scores.update(_judge(name, one, images, found.rows))
     if retrieval:
         first = np.stack(words[:retrieval])[:, 0]
 
@@ -88,7 +99,9 @@ def evaluate(
                 context["noise"] = np.zeros((retrieval, noise), np.float32)
             return pairwise_log_probs(speaker, params, context, captions, progress=progress)
 
-        for name, score in {"self": own, **(scorers or {})}.items():
+        texts = [captions[i][0] for i in split.ids[:retrieval]]
+        by_judges = {name: _scorer(one, texts) for name, one in judges.items()}
+        for name, score in {"self": own, **by_judges, **(scorers or {})}.items():
             told, ranks = retrieve(score, first, np.asarray(images[:retrieval]), name)
             found.scores.update(told)
             for row, rank in zip(found.rows, ranks, strict=False):
@@ -202,7 +215,7 @@ def _mean(numbers: Sequence[int]) -> float | int:
     return numbers[0] if len(numbers) == 1 else float(np.mean(numbers))
 
 
-def _judge(split: Split, rows: list[dict[str, Any]]) -> dict[str, float]:
+def _truth(split: Split, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Marks each caption of a generated image as true or not, as identifying or not."""
     from capjax.data import scenes
 
@@ -217,3 +230,31 @@ def _judge(split: Split, rows: list[dict[str, Any]]) -> dict[str, float]:
             row[name] = values if "captions" in row else values[0]
     names = [name for name in ("true", "identifies") if all(name in row for row in rows)]
     return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+def _judge(
+    name: str, judge: Judge, images: np.ndarray, rows: list[dict[str, Any]]
+) -> dict[str, float]:
+    """What an evaluator says of a model's captions and of people's; r goes into the rows."""
+    evaluator, params, vocabulary, max_len, others = judge
+    seen = images if others is None else others
+    said = [row.get("captions") or [row["caption"]] for row in rows]
+    r = verdicts(evaluator, params, vocabulary, seen, said, max_len)
+    for row, values in zip(rows, r.tolist(), strict=True):
+        row[name] = values if "captions" in row else values[0]
+    texts = [row["references"] for row in rows]
+    people = verdicts(evaluator, params, vocabulary, seen, texts, max_len)
+    return {
+        name: float(r.mean(dtype=np.float64)),
+        f"{name}_people": float(np.nanmean(people, dtype=np.float64)),
+    }
+
+
+def _scorer(judge: Judge, texts: Sequence[str]) -> Score:
+    """An evaluator as a scorer of texts: the captions it is given, in its own words."""
+
+    def score(_: Any, images: Any) -> np.ndarray:
+        seen = images if judge.images is None else judge.images[: len(images)]
+        return evaluator_scores(judge.evaluator, judge.params, seen, judge.read(texts))
+
+    return score

@@ -15,6 +15,7 @@ from capjax.evaluation import Evaluation
 from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.report import Example, Html, facts, score_table, write_report
 from capjax.speaking import spell
+from capjax.stage_captions import evenly, many_section, stage_examples, stage_table
 
 
 def write_run_report(
@@ -23,6 +24,8 @@ def write_run_report(
     rows: Sequence[Mapping[str, Any]],
     found: Mapping[str, Evaluation],
     split: Split,
+    *,
+    stages: Mapping[str, Evaluation] | None = None,
 ) -> None:
     """Writes a run's report.
 
@@ -30,17 +33,27 @@ def write_run_report(
       rows: of metrics.jsonl.
       found: the evaluation of each split, "val" among them.
       split: the validation split, whose images are shown.
+      stages: its evaluation after each stage of a recipe of several, in their order.
     """
     scores = {name: evaluation.scores for name, evaluation in found.items()}
     device = jax.devices()[0].device_kind
+    number = config["report_images"]
+    rows = [charted(row) for row in rows]
+    if stages:
+        shown = stage_examples(split, stages, number)
+        compared = [_apart(stage_table(stages))]
+    else:
+        shown, compared = examples(split, found["val"], number), []
+    many = many_section(split, found["val"]) if number else None
     write_report(
         path,
         title=f"{config['recipe']} on {config['data']['name']}",
         configuration=config,
         metrics=rows,
         scores={name: measures(mine) for name, mine in scores.items()},
-        beside=beside_scores(scores),
-        examples=examples(split, found["val"], config["report_images"]),
+        beside=[*compared, *beside_scores(scores)],
+        examples=shown,
+        more=[many] if many else [],
         groups=chart_groups(rows),
         footer=f"capjax {version('capjax')}, jax {version('jax')}, {device}",
     )
@@ -48,19 +61,18 @@ def write_run_report(
 
 def examples(split: Split, found: Evaluation, number: int) -> list[Example]:
     """Images for the report, evenly out of a split, with the model's captions and people's."""
-    chosen = np.linspace(0, len(found.rows) - 1, min(number, len(found.rows))).astype(int)
     shown = []
-    for i in chosen:
+    for i in evenly(len(found.rows), number):
         row = found.rows[i]
         said = row.get("captions") or [row["caption"]]
         # Of several captions, each has marks of its own: the share or the mean is told.
-        notes = {
+        notes: dict[str, Any] = {
             name: row[name] if len(said) == 1 else float(np.mean(row[name]))
             for name in ("cider_d", "true", "identifies")
             if name in row
         }
         captions = [("model", said), ("people", row["references"])]
-        shown.append(Example(row["id"], split.image(int(i)), captions, notes))
+        shown.append(Example(row["id"], split.image(i), captions, notes))
     return shown
 
 
@@ -84,8 +96,7 @@ def beside_scores(found: Mapping[str, Mapping[str, Any]]) -> list[Html]:
             column: {f"n-1 {k}": v for k, v in shown.items() if k != "unavailable"}
             for column, shown in held.items()
         }
-        shown = score_table(renamed, protocol)
-        parts.append(Html(f'<div style="margin-top:1.75rem">{shown}</div>'))
+        parts.append(_apart(score_table(renamed, protocol)))
     about = {
         split: {
             "step": scores["step"],
@@ -100,13 +111,51 @@ def beside_scores(found: Mapping[str, Mapping[str, Any]]) -> list[Html]:
     return [*parts, facts(about)]
 
 
+def _apart(shown: Html) -> Html:
+    return Html(f'<div style="margin-top:1.75rem">{shown}</div>')
+
+
+# Charts of several lines, or of one whose name does not say enough.
+_CHARTS = {
+    "Nats a word": ("nll", "val_nll"),
+    "Evaluator's loss": ("evaluator_loss", "val_evaluator_loss"),
+    "r by the captions' source": ("r_real", "r_generated", "r_mismatched"),
+    "r on the validation split": ("val_r_real", "val_r_generated", "val_r_mismatched"),
+    "Loss of the policy gradient": ("policy_loss",),
+    "Value of words, in r": ("value_first", "value_middle", "value_last", "reward"),
+    "Advantage, root mean square": ("advantage",),
+    "Entropy, nats a word": ("entropy",),
+    "Captions that fail": ("repeats", "unended"),
+    "Words of a drawn caption": ("words",),
+}
+_WORK = {
+    "Gradient norm": ("gradient_norm", "evaluator_gradient_norm"),
+    "Busy share of rollout lanes": ("busy",),
+    "captions_per_s": ("captions_per_s",),
+}
+
+_RENAMED = {  # by stage
+    "evaluator": {"loss": "evaluator_loss", "gradient_norm": "evaluator_gradient_norm"},
+    "adversarial": {"loss": "policy_loss"},
+}
+
+
+def charted(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of metrics.jsonl as it is drawn: under one name what is one thing, whatever a stage
+    calls it, and under two what is not."""
+    renamed = _RENAMED.get(row.get("stage", ""), {})
+    return {renamed.get(name, name): value for name, value in row.items()}
+
+
 def chart_groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The charts of a report: training and validation nats a word on one, each score on its own."""
+    """The charts of a report: what is learnt, each score of the validation split, then the work."""
     names = dict.fromkeys(name for row in rows for name in row)
-    groups: list[tuple[str, list[str]]]
-    groups = [("Nats a word", [name for name in ("nll", "val_nll") if name in names])]
-    scores = [name for name in names if name.startswith("val_") and name != "val_nll"]
-    groups += [(name.removeprefix("val_"), [name]) for name in scores]
-    return groups + [
-        (name, [name]) for name in ("gradient_norm", "captions_per_s") if name in names
-    ]
+
+    def there(charts: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+        found = [(title, [n for n in every if n in names]) for title, every in charts.items()]
+        return [(title, every) for title, every in found if every]
+
+    known = {name for every in _CHARTS.values() for name in every}
+    scores = [name for name in names if name.startswith("val_") and name not in known]
+    own = [(name.removeprefix("val_"), [name]) for name in scores]
+    return there(_CHARTS) + own + there(_WORK)

@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from capjax.decoding.noise import LAWS
 from capjax.errors import InputError
+from capjax.objectives.adversarial import BASELINES, REWARDS
 
 _Range = tuple[Callable[[float], bool], str]
 _ABOVE_0: _Range = (lambda x: 0 < x < math.inf, "above 0")
@@ -20,6 +22,8 @@ _RUN: dict[str, _Range] = {
     "dim": _FROM_1,
     "noise": _FROM_0,
     "dropout": _BELOW_1,
+    "evaluator_dim": _FROM_1,
+    "evaluator_dropout": _BELOW_1,
     "input_dropout": _BELOW_1,
     "decoding.max_len": _FROM_1,
     "decoding.width": _FROM_1,
@@ -41,8 +45,28 @@ _STAGE: dict[str, _Range] = {
     "label_smoothing": _BELOW_1,
     "scheduled_sampling": _SHARE,
     "average": _BELOW_1,
+    "steps": _FROM_0,
+    "alpha": _FROM_0,
+    "beta": _FROM_0,
+    "rollouts": _FROM_1,
+    "lanes": _FROM_0,
+    "samples": _FROM_1,
+    "evaluator_steps": _FROM_0,
+    "evaluator_learning_rate": _ABOVE_0,
+    "evaluator_weight_decay": _FROM_0,
+    "entropy": _FROM_0,
+    "likelihood": _FROM_0,
+    "lag": _BELOW_1,
+    "b1": _BELOW_1,
+    "b2": _BELOW_1,
 }
-_CHOICES = {"parallel": ("pmap", "shard_map"), "schedule": ("cosine", "constant")}
+_CHOICES = {
+    "parallel": ("pmap", "shard_map"),
+    "schedule": ("cosine", "constant"),
+    "reward": REWARDS,
+    "baseline": BASELINES,
+    "noise_law": LAWS,
+}
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -79,6 +103,12 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
         if choices and value not in choices:
             raise InputError(f"config.{name}={value!r} must be one of {', '.join(choices)}")
     for stage in config["stages"]:
+        own = config[stage]
+        if own.get("baseline", "none") != "none" and own["samples"] < 2:
+            raise InputError(
+                f"config.{stage}.baseline={own['baseline']!r} needs config.{stage}.samples=2 or"
+                f" more, and has {own['samples']}"
+            )
         if (batch := config[stage]["batch"]) % devices:
             raise InputError(
                 f"config.{stage}.batch={batch} cannot be shared by {devices} devices;"

@@ -10,20 +10,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from capjax.decoding.beam import beam_search
+from capjax.decoding.best_of import best_of
+from capjax.decoding.noise import draw_noise
 from capjax.decoding.sample import greedy, sample
 from capjax.errors import InputError
+from capjax.judging import Evaluator
+from capjax.judging import judge as judge_captions
 from capjax.speaker import Params, Speaker
 
 # The settings of each method. A recipe may hold those of another one, too: they wait.
+_ALL = ("max_len", "forbid_unknown", "noise_law")
 METHODS = {
-    "greedy": ("max_len", "forbid_unknown"),
-    "beam": ("max_len", "forbid_unknown", "samples", "width", "groups", "diversity"),
-    "sample": ("max_len", "forbid_unknown", "samples", "temperature", "top_k", "top_p"),
+    "greedy": _ALL,
+    "beam": (*_ALL, "samples", "width", "groups", "diversity"),
+    "sample": (*_ALL, "samples", "temperature", "top_k", "top_p"),
+    "best_of": (*_ALL, "samples", "candidates", "temperature", "top_k", "top_p"),
 }
+JUDGED = ("best_of",)  # methods that need an evaluator
+
+Judged = tuple[Evaluator, Params]  # what chooses: an evaluator and its parameters
 
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "width": (lambda x: x >= 1, "at least 1"),
     "groups": (lambda x: x >= 1, "at least 1"),
+    "candidates": (lambda x: x >= 1, "at least 1"),
     "samples": (lambda x: x >= 1, "at least 1"),
     "top_k": (lambda x: x >= 1, "at least 1"),
     "diversity": (lambda x: 0 <= x < math.inf, "at least 0"),
@@ -33,12 +43,17 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_decoding(
-    decoding: Mapping[str, Any], speaker: Speaker, params: Params, images: np.ndarray, noise: int
+    decoding: Mapping[str, Any],
+    speaker: Speaker,
+    params: Params,
+    images: np.ndarray,
+    noise: int,
+    judge: Judged | None = None,
 ) -> None:
     """Raises InputError where `decoding` is not a method of METHODS with settings that it takes.
 
     Args:
-      params, images: as in `speak_all`, or their shapes: nothing is computed.
+      params, images, judge: as in `speak_all`, or their shapes: nothing is computed.
     """
     if decoding["method"] not in METHODS:
         raise InputError(
@@ -47,33 +62,54 @@ def check_decoding(
     known = {"method"}.union(*METHODS.values())
     if unknown := sorted(decoding.keys() - known):
         raise InputError(f"no decoding has a setting {unknown[0]!r}; remove it from the recipe")
+    if decoding["method"] in JUDGED and judge is None:
+        raise InputError(
+            f"decoding by {decoding['method']} needs an evaluator, and there is none;"
+            " take a run of configs/gan.py, or another decoding"
+        )
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-    z = jax.ShapeDtypeStruct((1, noise), jnp.float32) if noise else None
+    evaluator, judge_params = judge or (None, None)
     try:
-        speak = _decoder(speaker, tuple(sorted(decoding.items())))
-        jax.eval_shape(speak, params, image, z, jax.random.key(0))
+        speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))
+        jax.eval_shape(speak, params, judge_params, image, jax.random.key(0))
     except ValueError as error:
         raise InputError(f"the decoding {dict(decoding)} cannot be done: {error}") from error
 
 
 @lru_cache(maxsize=8)
-def _decoder(speaker: Speaker, decoding: tuple) -> Callable:
+def _decoder(
+    speaker: Speaker, evaluator: Evaluator | None, noise: int, decoding: tuple
+) -> Callable:
     method = dict(decoding)["method"]
     settings = {name: value for name, value in decoding if name in METHODS[method]}
-    samples = settings.pop("samples", 1)
+    samples, law = settings.pop("samples", 1), settings.pop("noise_law", "zero")
 
-    def speak(params, image, noise, key):
-        context = {"image": image} | ({} if noise is None else {"noise": noise})
+    def speak(params, judge_params, image, key):
+        # Every sample has noise of its own; a search has one for all its hypotheses.
+        each = samples if method in ("sample", "best_of") else 1
+        context = {"image": jnp.repeat(image, each, 0)}
+        if noise:
+            keys = jax.random.split(jax.random.fold_in(key, 0x5EED), image.shape[0] * each)
+            context["noise"] = draw_noise(keys, noise, law)
         if method == "sample":
-            repeated = jax.tree.map(lambda x: jnp.repeat(x, samples, 0), context)
-            words = sample(speaker, params, repeated, key, **settings).words
-            return words.reshape(image.shape[0], samples, -1)
-        if method == "beam":
+            words = sample(speaker, params, context, key, **settings).words
+        elif method == "best_of":
+            number = settings.get("candidates", 10)
+            drawn = {k: v for k, v in settings.items() if k != "candidates"}
+
+            def score(context, captions):
+                assert evaluator is not None  # as check_decoding sees to
+                return judge_captions(evaluator, judge_params, context, captions)
+
+            words = best_of(speaker, params, context, key, score, number, **drawn).words
+        elif method == "beam":
             beams = beam_search(speaker, params, context, **settings).words
             if samples > beams.shape[1]:
                 raise ValueError(f"a beam of width {beams.shape[1]} has no {samples} captions")
             return beams[:, :samples]
-        return greedy(speaker, params, context, **settings).words[:, None]
+        else:
+            words = greedy(speaker, params, context, **settings).words
+        return words.reshape(image.shape[0], each, -1)
 
     return jax.jit(speak)
 
@@ -86,28 +122,32 @@ def speak_all(
     *,
     noise: int = 0,
     key: jax.Array | None = None,
+    judge: Judged | None = None,
     batch: int = 100,
 ) -> Iterator[np.ndarray]:
     """Captions of images by a decoder, a batch at a time.
 
     Args:
       images: [M, ...], what `context["image"]` holds.
-      decoding: {"method": one of METHODS, and the arguments of `greedy`, `beam_search` or `sample`;
-        for sampling and beams also "samples", how many an image (of beams the best)}.
-      noise: width of the speaker's noise, given as zeros.
-      key: for sampling.
+      decoding: {"method": one of METHODS, and the arguments of `greedy`, `beam_search`, `sample` or
+        `best_of` (n is "candidates", 10 by default); for all but greedy also "samples", how many an
+        image (of beams the best); "noise_law" of LAWS, "zero" by default}.
+      noise: width of the speaker's noise.
+      key: of all draws; None for a fixed one.
+      judge: an evaluator and its parameters, for `best_of`.
     Yields:
       int32[B, K, T] for the next B images, K the samples, 1 by default; beams best first.
     """
-    speak = _decoder(speaker, tuple(sorted(decoding.items())))
+    evaluator, judge_params = judge or (None, None)
+    speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))
+    key = jax.random.key(0) if key is None else key
     batch = min(batch, len(images))
     for first in range(0, len(images), batch):
         part = np.asarray(images[first : first + batch])
         # The last batch is filled up, so that one program serves all.
         filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
-        z = jnp.zeros((batch, noise)) if noise else None
-        row_key = None if key is None else jax.random.fold_in(key, first)
-        yield np.asarray(speak(params, jnp.asarray(filled), z, row_key))[: len(part)]
+        row_key = jax.random.fold_in(key, first)
+        yield np.asarray(speak(params, judge_params, jnp.asarray(filled), row_key))[: len(part)]
 
 
 def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
@@ -128,7 +168,7 @@ def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         method = decoding["method"]
         method = method if method in able or not able else able[0]
     if method != decoding["method"]:
-        kept = ("max_len", "forbid_unknown")
+        kept = _ALL
         decoding = {name: decoding[name] for name in kept if name in decoding}
         decoding = {"method": method} | decoding | ({"width": 3} if method == "beam" else {})
     for name, value in given.items():

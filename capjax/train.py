@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -17,18 +18,23 @@ from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.evaluate import show, write_evaluation
+from capjax.evaluate import judge_of, show, write_evaluation
 from capjax.evaluation import Evaluation, evaluate
 from capjax.parallel import replicate
 from capjax.run_report import write_run_report
+from capjax.run_stage import Interrupted, StopSignal, run_stage
 from capjax.settings import check_settings
-from capjax.speaking import check_decoding
-from capjax.stages import STAGES, Interrupted, Setting, StopSignal, run_stage
+from capjax.speaker import Speaker
+from capjax.speaking import check_decoding, speak_all
+from capjax.stages import STAGES, Learnt, Setting, decoding_after
 from capjax.workdir import (
     MetricsLog,
+    Trained,
     check_claim,
+    evaluator_of,
     image_kind,
     open_run,
+    read_json,
     saved,
     speaker_of,
     whole,
@@ -69,12 +75,25 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
             vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
         speaker = speaker_of(config, len(vocabulary), kind)
+        evaluator = evaluator_of(config, len(vocabulary), kind)
         like = jax.eval_shape(speaker.init, jax.random.key(0))
+        judged = jax.eval_shape(evaluator.init, jax.random.key(0)) if evaluator else None
         if start:
+            start = _with_noise(start, config, speaker)
             _check_start(config["init_from"], start.params, like)
-        check_decoding(config["decoding"], speaker, like, prepared.images["val"], config["noise"])
+            if evaluator and start.evaluator:
+                _check_start(config["init_from"], start.evaluator_params, judged, "evaluator")
+        for name in config["stages"]:
+            check_decoding(
+                decoding_after(config, config[name]),
+                speaker,
+                like,
+                prepared.images["val"],
+                config["noise"],
+                judge=(evaluator, judged) if evaluator else None,
+            )
         # Checkpoints hold the parameters, their average and two moments; three are there at once.
-        check_room(workdir, like, copies=4 * 3 + 3)
+        check_room(workdir, (like, judged), copies=4 * 3 + 3)
         write_json(workdir / "config.json", config)
         with whole(workdir / "vocabulary.json") as draft:
             vocabulary.save(draft)
@@ -88,12 +107,12 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         with (
             StopSignal() as stop,
             closing(Checkpoints(checkpoints / "last")) as last,
-            closing(Checkpoints(checkpoints / "best")) as best,
         ):
             setting = Setting(
                 config=config,
                 workdir=workdir,
                 speaker=speaker,
+                evaluator=evaluator,
                 vocabulary=vocabulary,
                 image=kind,
                 data=replicate(arrays("train")),
@@ -101,12 +120,14 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 images=prepared.images["val"],
                 validation=arrays("val"),
                 last=last,
-                best=best,
-                stop=stop,
             )
-            params = start.params if start else None
+            there: Learnt | None = Learnt()
+            if start:
+                there = Learnt(start.params, start.evaluator_params if evaluator else None)
             for index, name in enumerate(config["stages"]):
-                params = run_stage(setting, index, name, params)
+                there = run_stage(setting, stop, index, name, there)
+                if there is not None and name != config["stages"][-1]:
+                    _keep_captions(setting, prepared, name)
         return _finish(setting, prepared)
 
 
@@ -122,7 +143,18 @@ def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:
     return Vocabulary.build(texts, min_count)
 
 
-def _check_start(source: str, params: Any, like: Any) -> None:
+def _with_noise(start: Trained, config: Mapping[str, Any], speaker: Speaker) -> Trained:
+    """A speaker without noise as the start of one with noise: the new weights are new ones."""
+    if start.config["noise"] or not config["noise"]:
+        return start
+    fresh = jax.jit(speaker.init)(jax.random.key(config["seed"]))["params"]["project"]["kernel"]
+    layer = start.params["params"]["project"]
+    kernel = jnp.concatenate([layer["kernel"], fresh[len(layer["kernel"]) :]])
+    project = {**layer, "kernel": kernel}
+    return start._replace(params={"params": {**start.params["params"], "project": project}})
+
+
+def _check_start(source: str, params: Any, like: Any, what: str = "speaker") -> None:
     theirs, ours = (
         {jax.tree_util.keystr(path): x.shape for path, x in jax.tree.leaves_with_path(tree)}
         for tree in (params, like)
@@ -132,45 +164,101 @@ def _check_start(source: str, params: Any, like: Any) -> None:
     ]
     if differ:
         raise InputError(
-            f"the speaker of {source} has {differ[0]} {theirs.get(differ[0])} where this recipe has"
+            f"the {what} of {source} has {differ[0]} {theirs.get(differ[0])} where this recipe has"
             f" {ours.get(differ[0])}; give both the same cell, dim, noise, encoder and vocabulary"
         )
+
+
+def _evaluate(
+    setting: Setting, prepared: Prepared, run: Trained, split: str, stage: str
+) -> Evaluation:
+    """Evaluates what a run speaks after a stage."""
+    config = setting.config
+    known = {text for texts in prepared.splits["train"].captions for text in texts}
+    judges = {}
+    if run.evaluator:
+        judges["e_gan"] = judge_of(run)
+    found = evaluate(
+        run.speaker,
+        run.params,
+        run.vocabulary,
+        prepared.splits[split],
+        prepared.images[split],
+        decoding_after(config, config[stage]),
+        noise=config["noise"],
+        judge=(run.evaluator, run.evaluator_params) if run.evaluator else None,
+        judges=judges,
+        progress=True,
+        held_out=True,
+        known=known,
+    )
+    about = {
+        "run": setting.workdir.resolve().name,
+        "dataset": config["data"]["name"],
+        "split": split,
+        "step": run.step,
+    }
+    return Evaluation(about | found.scores, found.rows)
+
+
+def _keep_captions(setting: Setting, prepared: Prepared, stage: str) -> None:
+    """Writes what the speaker says of the validation split after a stage that others follow."""
+    run = open_run(setting.workdir, stage)
+    found = _evaluate(setting, prepared, run, "val", stage)
+    write_evaluation(setting.workdir, f"-after-{stage}", found)
 
 
 def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
     """Evaluates the best checkpoint, writes what a person looks at, and tells where it lies."""
     workdir, config = setting.workdir, setting.config
-    run = open_run(workdir)
+    *before, last = config["stages"]
+    run = open_run(workdir, last)
     found: dict[str, Evaluation] = {}
-    known = {text for texts in prepared.splits["train"].captions for text in texts}
     for split in ("val", "test"):
         if split not in prepared.splits:
             continue
-        found[split] = evaluate(
-            run.speaker,
-            run.params,
-            run.vocabulary,
-            prepared.splits[split],
-            prepared.images[split],
-            config["decoding"],
-            noise=config["noise"],
-            progress=True,
-            held_out=True,
-            known=known,
-        )
-        about = {"run": workdir.resolve().name, "dataset": config["data"]["name"], "split": split}
-        found[split] = Evaluation(
-            about | {"step": run.step} | found[split].scores, found[split].rows
-        )
+        found[split] = _evaluate(setting, prepared, run, split, last)
         write_evaluation(workdir, "" if split == "val" else f"-{split}", found[split])
+    if config["noise"]:
+        _add_many(setting, run, found["val"])
+    stages = {
+        name: Evaluation(
+            read_json(workdir / f"scores-after-{name}.json"),
+            read_json(workdir / f"captions-after-{name}.json"),
+        )
+        for name in before
+    }
     rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
     report = workdir / "report.html"
     with whole(report) as draft:
-        write_run_report(draft, config, rows, found, setting.split)
+        every = {**stages, last: found["val"]} if stages else None
+        write_run_report(draft, config, rows, found, setting.split, stages=every)
+    for name, evaluation in stages.items():
+        print(show(evaluation.scores, f"val of {config['data']['name']} after {name}"))
     for split, evaluation in found.items():
         print(show(evaluation.scores, f"{split} of {config['data']['name']}"))
     print(f"captions, scores, report: {workdir}/captions.json, scores.json, {report.name}")
     return found["val"].scores
+
+
+def _add_many(setting: Setting, run: Trained, found: Evaluation) -> None:
+    """Ten captions, from noise ten times, of the first few images: into their rows, as `many`."""
+    config = setting.config
+    images = setting.images[: config["report_images"]]
+    if not len(images):
+        return
+    decoding = {
+        "method": "sample",
+        "max_len": config["decoding"]["max_len"],
+        "samples": 10,
+        "noise_law": config["noise_law"],
+    }
+    said = speak_all(
+        run.speaker, run.params, images, decoding, noise=config["noise"], key=jax.random.key(1)
+    )
+    every = [words for batch in said for words in batch]
+    for row, words in zip(found.rows, every, strict=False):
+        row["many"] = [run.vocabulary.decode(w) for w in words]
 
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the recipe", lock_config=True)

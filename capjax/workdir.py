@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ import jax
 from capjax.checkpoint import Checkpoints
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
+from capjax.judging import Evaluator
+from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.settings import flat
 from capjax.speaker import Params, Speaker
@@ -29,6 +31,8 @@ class Trained(NamedTuple):
     speaker: Speaker
     params: Params
     step: int
+    evaluator: Evaluator | None = None  # the evaluator that the run trained, where it did
+    evaluator_params: Params | None = None
 
 
 @contextlib.contextmanager
@@ -77,7 +81,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
 
 
 def saved(workdir: Path, kind: str = "*") -> bool:
-    """Whether there is a checkpoint, of the kind "last" or "best" or of any."""
+    """Whether there is a checkpoint, of the kind "last" or "best*" or of any."""
     return any(found.name.isdigit() for found in (workdir / "checkpoints").glob(f"{kind}/*"))
 
 
@@ -123,6 +127,30 @@ def speaker_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Spea
         raise InputError(f"the captioner cannot be made: {error}") from error
 
 
+JUDGED = ("evaluator", "adversarial")  # stages that train an evaluator
+
+
+def evaluator_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Evaluator | None:
+    """The evaluator that a configuration describes; None where none of its stages trains one.
+
+    Raises:
+      InputError: its settings do not fit one another or the images.
+    """
+    if not set(JUDGED) & set(config.get("stages", ())):
+        return None
+    dim, dropout = config["evaluator_dim"], config["evaluator_dropout"]
+    try:
+        return evaluator(vocab_size, image, dim=dim, dropout=dropout)
+    except ValueError as error:
+        raise InputError(f"the evaluator cannot be made: {error}") from error
+
+
+def best_folder(workdir: Path, stages: Sequence[str], stage: str) -> Path:
+    """Where the best checkpoint of a stage lies: the last stage's in `best`, as what is spoken."""
+    name = "best" if stage == stages[-1] else f"best-{stage}"
+    return workdir / "checkpoints" / name
+
+
 def image_kind(encoder: str, shape: Iterable[int]) -> tuple:
     """What the generator is told of images: from the encoder's name and the shape of one output."""
     shape = tuple(int(s) for s in shape)
@@ -131,9 +159,11 @@ def image_kind(encoder: str, shape: Iterable[int]) -> tuple:
     return ("features", *shape) if len(shape) == 1 else ("regions", *shape)
 
 
-def open_run(workdir: str | Path) -> Trained:
-    """The trained speaker of a run: the best by validation.
+def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
+    """The trained speaker of a run, the best by validation, and its evaluator if it has one.
 
+    Args:
+      stage: after which of its stages; None: after the last that has got so far.
     Raises:
       InputError: the folder holds no run, or none of its checkpoints can be read.
     """
@@ -141,22 +171,43 @@ def open_run(workdir: str | Path) -> Trained:
     if not workdir.is_dir():
         raise InputError(f"there is no folder {workdir}; give the --workdir of a training run")
     config = read_config(workdir)
-    if not saved(workdir, "best"):
+    stages = config.get("stages") or ["mle"]
+    if stage is not None and stage not in stages:
+        raise InputError(f"the run in {workdir} has no stage {stage!r}; it has {', '.join(stages)}")
+    wanted = [stage] if stage else list(reversed(stages))
+    folders = [best_folder(workdir, stages, name) for name in wanted]
+    folder = next((f for f in folders if saved(workdir, f.name)), None)
+    if folder is None:
+        after = f" of stage {stage}" if stage else ""
         raise InputError(
-            f"{workdir} has no checkpoint yet; run capjax.train with it until a first validation"
+            f"{workdir} has no checkpoint{after} yet;"
+            " run capjax.train with it until a first validation"
         )
     vocabulary = Vocabulary.load(workdir / "vocabulary.json")
-    made: dict[str, Speaker] = {}
+    made: dict[str, Any] = {"evaluator": None}
 
     def like(note):
-        made["speaker"] = speaker_of(config, len(vocabulary), tuple(note["image"]))
-        return {"params": jax.eval_shape(made["speaker"].init, jax.random.key(0))}
+        image = tuple(note["image"])
+        made["speaker"] = speaker_of(config, len(vocabulary), image)
+        form = {"params": jax.eval_shape(made["speaker"].init, jax.random.key(0))}
+        if note.get("evaluator"):
+            made["evaluator"] = evaluator_of(config, len(vocabulary), image)
+            form["evaluator"] = jax.eval_shape(made["evaluator"].init, jax.random.key(0))
+        return form
 
-    with contextlib.closing(Checkpoints(workdir / "checkpoints" / "best", keep=None)) as best:
+    with contextlib.closing(Checkpoints(folder, keep=None)) as best:
         found = best.restore(like)
     assert found is not None  # a checkpoint was seen above
     step, state, _ = found
-    return Trained(config, vocabulary, made["speaker"], state["params"], step)
+    return Trained(
+        config,
+        vocabulary,
+        made["speaker"],
+        state["params"],
+        step,
+        made["evaluator"],
+        state.get("evaluator"),
+    )
 
 
 class MetricsLog:

@@ -27,6 +27,8 @@ class Measure(NamedTuple):
 _FULL = "evaluate without --quick"
 _SAMPLES = "it needs several captions an image: evaluate with --samples=5"
 _RETRIEVAL = "evaluate with --retrieval=1000"
+_OTHERS = "evaluate with --evaluator=RUN, a run of configs/evaluator.py"
+_OWN = "a run that trained an evaluator has it"
 _DETAILS = r"div[3-9]|div\d_ngram|mbleu[1-3]_\w+|effective|vocabulary"
 # In the order of the columns: pattern of the name, group, better, mend.
 _KNOWN = [
@@ -37,6 +39,10 @@ _KNOWN = [
     (r"spice|spider", QUALITY, 1, _FULL),
     (r"oracle_.*", QUALITY, 1, _SAMPLES),
     (r"consensus_.*", QUALITY, 1, _SAMPLES),
+    (r"e_ngan", QUALITY, 1, _OTHERS),
+    (r"e_ngan_people", QUALITY, 0, _OTHERS),  # the same whatever the model says
+    (r"e_gan", QUALITY, 1, _OWN),
+    (r"e_gan_people", QUALITY, 0, _OWN),
     (r"true", QUALITY, 1, "it is measured on scenes only"),
     (r"div\d(_ngram)?", DIVERSITY, 1, _SAMPLES),
     (r"mbleu\d?(_\w+)?", DIVERSITY, -1, _SAMPLES),

@@ -83,3 +83,34 @@ def gather(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
     """
     first = rows if rows.ndim == 1 else rows[:, 0]
     return {"image": data["image"][data["of"][first]], "caption": data["caption"][rows]}
+
+
+def rows_with_others(of: np.ndarray, batch: int, units: int, seed: int, step: int) -> np.ndarray:
+    """The rows of one batch of captions, each beside a caption of another image.
+
+    Args:
+      of: int[S], the image of each caption, ascending; two images at least.
+      batch, units: there are batch * units captions, every caption once an epoch.
+    Returns:
+      int32[batch, units, 2]: a caption, and one of an image that is not its own, every other image
+      as likely as any.
+    """
+    rows = rows_of(len(of), batch * units, seed, step)
+    images = of[-1] + 1
+    rng = np.random.default_rng((seed, 2, step))
+    other = (of[rows] + rng.integers(1, images, rows.size)) % images
+    first = np.searchsorted(of, np.arange(images + 1))
+    pick = first[other] + rng.integers(0, first[other + 1] - first[other])
+    return np.stack([rows, pick], -1).astype(np.int32).reshape(batch, units, 2)
+
+
+def gather_units(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+    """The batch of rows int32[..., 2] of `rows_with_others`, gathered on the device.
+
+    -> {"image" [..., *], "caption" int32[..., T], "mismatched" int32[..., T]}.
+    """
+    return {
+        "image": data["image"][data["of"][rows[..., 0]]],
+        "caption": data["caption"][rows[..., 0]],
+        "mismatched": data["caption"][rows[..., 1]],
+    }

@@ -20,13 +20,17 @@ from capjax.speaker import END, Context, Params, Speaker, scored, spoken
 from capjax.teacher_forcing import pack
 
 
-class Values(NamedTuple):
-    """What rollouts tell of captions."""
+class Load(NamedTuple):
+    """What the lanes did."""
 
-    values: jax.Array  # float32[N, T]
-    busy: jax.Array  # float32[], the share of the lanes' steps that moved a completion on
-    steps: jax.Array  # int32[], steps of the loop
-    moved: jax.Array  # float32[], words fed in by all lanes, the useful part of those steps
+    steps: jax.Array  # float32[], of all lanes together: loop steps times lanes
+    fed: jax.Array  # float32[], those that moved a completion on: words fed in and read
+    ended: jax.Array  # float32[], completions that went through a lane
+
+    @property
+    def busy(self) -> jax.Array:
+        """The share of the lanes' steps that moved a completion on: float32[]."""
+        return jnp.where(self.steps > 0, self.fed / jnp.maximum(self.steps, 1), 1)
 
 
 class Starts(NamedTuple):
@@ -45,9 +49,7 @@ class Completed(NamedTuple):
     """How completions of P beginnings are judged."""
 
     value: jax.Array  # float32[P], the mean r of the completions; 0 where not open
-    busy: jax.Array  # float32[], this and the next as of Values
-    steps: jax.Array  # int32[]
-    moved: jax.Array  # float32[]
+    load: Load
 
 
 def rollout_values(
@@ -88,7 +90,7 @@ def rollout_values(
         key,
         rollouts=rollouts,
         lanes=lanes,
-    ).values
+    )[0]
 
 
 def values_and_load(
@@ -102,7 +104,7 @@ def values_and_load(
     *,
     rollouts: int = 16,
     lanes: int | None = None,
-) -> Values:
+) -> tuple[jax.Array, Load]:
     """`rollout_values`, and how busy the lanes were. Arguments and errors as there."""
     n, steps = captions.shape
     image = evaluator.image(evaluator_params, context)
@@ -148,7 +150,7 @@ def values_and_load(
     last = jnp.arange(steps)[None] == real.sum(1, keepdims=True) - 1
     final = jax.nn.sigmoid(score_read(evaluator, evaluator_params, image, captions))
     values = jnp.where(last, final[:, None], jnp.where(real, values, 0))
-    return Values(values, *done[1:])
+    return values, done.load
 
 
 class _Lanes(NamedTuple):
@@ -178,7 +180,7 @@ class _Loop(NamedTuple):
     ended: jax.Array  # int32[], completions put into the ring
     judged: jax.Array  # int32[], halves of the ring judged
     steps: jax.Array  # int32[]
-    moved: jax.Array  # float32[], lanes' steps that moved a completion on
+    fed: jax.Array  # float32[], as of Load
 
 
 def complete(
@@ -209,13 +211,13 @@ def complete(
         raise ValueError(f"rollouts={rollouts} and lanes={lanes} must be at least 1")
     count = starts.row.shape[0]
     if not count:
-        return Completed(jnp.zeros(0), jnp.float32(1), jnp.int32(0), jnp.float32(0))
+        return Completed(jnp.zeros(0), Load(*jnp.zeros(3)))
     width = lanes or default_lanes(count * rollouts)
     first, closed = _first_words(
         speaker, params, evaluator, evaluator_params, image, starts, rollouts
     )
     # Completions that end at once need no lane.
-    total = closed * (first == END).sum(1)
+    total = closed * (first == END).sum(1, dtype=jnp.float32)
     waiting = (first != END) & starts.open[:, None]
     (queue,) = jnp.nonzero(waiting.reshape(-1), size=count * rollouts, fill_value=-1)
     jobs = waiting.sum()
@@ -270,7 +272,7 @@ def complete(
             taken=state.taken + jnp.minimum(number, jobs - state.taken),
             ended=state.ended + number,
             steps=state.steps + 1,
-            moved=state.moved + (~idle & ~full).sum(),
+            fed=state.fed + (~idle & ~full).sum(dtype=jnp.float32),
         )
         full_half = state.ended >= (state.judged + 1) * width
         return lax.cond(full_half, judge_half, lambda state: state, state)
@@ -290,12 +292,14 @@ def complete(
         ended=jnp.int32(0),
         judged=jnp.int32(0),
         steps=jnp.int32(0),
-        moved=jnp.float32(0),
+        fed=jnp.float32(0),
     )
     state = lax.while_loop(lambda s: (s.lanes.job >= 0).any(), one, state)
     state = judge_half(state)
-    busy = state.moved / jnp.maximum(state.steps * width, 1).astype(jnp.float32)
-    return Completed(state.total / rollouts, busy, state.steps, state.moved)
+    steps = state.steps.astype(jnp.float32) * width
+    return Completed(
+        state.total / rollouts, Load(steps, state.fed, state.ended.astype(jnp.float32))
+    )
 
 
 def _first_words(speaker, params, evaluator, evaluator_params, image, starts, rollouts):
@@ -353,11 +357,9 @@ def _where(mask, a, b):
 
 def default_lanes(jobs: int) -> int:
     """Lanes for a queue of at most so many jobs: wide matmuls, and few lanes idle at its end."""
-    widest = 256 if jax.default_backend() == "cpu" else 8192
-    lanes = 1
-    while lanes < widest and lanes * 16 <= jobs:
-        lanes *= 2
-    return lanes
+    if jax.default_backend() == "cpu":
+        return max(1, min(320, jobs // 32))
+    return max(1, min(8192, jobs // 32))
 
 
 def plain_values(

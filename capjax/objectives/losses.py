@@ -16,3 +16,45 @@ def maximum_likelihood(log_probs: jax.Array, caption: jax.Array) -> jax.Array:
       float[] in nats, not divided by the length.
     """
     return -jnp.where(scored(caption), log_probs, 0).sum()
+
+
+def evaluator(
+    real: jax.Array,
+    generated: jax.Array,
+    mismatched: jax.Array,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+) -> jax.Array:
+    """What an evaluator minimises of one image: -ln r(real) - alpha ln(1 - r(generated)) - beta
+    ln(1 - r(mismatched)), cross-entropy with three sources of captions (Dai et al., 2017, eq. 5).
+
+    Args:
+      real, generated, mismatched: float[], logits of a person's caption of the image, of the
+        speaker's, and of a person's caption of another image.
+      alpha, beta: weights of the last two.
+    Returns:
+      float[] in nats.
+    """
+    return (
+        jax.nn.softplus(-real)
+        + alpha * jax.nn.softplus(generated)
+        + beta * jax.nn.softplus(mismatched)
+    )
+
+
+def policy_gradient(log_probs: jax.Array, values: jax.Array, caption: jax.Array) -> jax.Array:
+    """What has the policy gradient of one drawn caption: minus the sum of values times log p.
+
+    The gradient is that of REINFORCE with a value a word (Sutton et al., 2000; Dai et al., 2017,
+    eq. 4); the number itself means nothing. No gradient flows to the values.
+
+    Args:
+      log_probs: float[T] in nats, of each word and the end.
+      values: float[T], of the caption after each word, less a baseline where there is one.
+      caption: int32[T].
+    Returns:
+      float[].
+    """
+    values = jax.lax.stop_gradient(values)
+    return -jnp.where(scored(caption), values * log_probs, 0).sum()

@@ -1,7 +1,7 @@
 """What does a run look like? Pure functions that turn numbers, captions and images into HTML."""
 
 from capjax.report.charts import chart, chart_groups, curves
-from capjax.report.gallery import Example, caption_list, gallery, picture
+from capjax.report.gallery import Example, caption_list, gallery, marked, picture, variants
 from capjax.report.markup import Html, escape
 from capjax.report.page import page, section
 from capjax.report.tables import Missing, facts, score_table, table
@@ -18,11 +18,13 @@ __all__ = [
     "escape",
     "facts",
     "gallery",
+    "marked",
     "page",
     "picture",
     "score_table",
     "section",
     "table",
+    "variants",
     "write_page",
     "write_report",
 ]

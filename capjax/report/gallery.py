@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,37 @@ def caption_list(texts: Sequence[str]) -> Html:
     # dir=auto sets apart what is written from right to left, and what only pretends to be.
     lines = join(Html(f'<li dir="auto">{_words(text)}</li>') for text in texts)
     return Html(f'<ol class="captions">{lines}</ol>')
+
+
+def marked(text: str, marks: Mapping[str, Any]) -> Html:
+    """A caption and facts about it behind it, as those about an image are shown beneath one."""
+    if not marks:
+        return _words(text)
+    notes = join(_note(name, value, "span") for name, value in marks.items())
+    return Html(f'{_words(text)} <span class="marks">{notes}</span>')
+
+
+def variants(texts: Sequence[str]) -> list[Html]:
+    """Captions drawn of one image, so that where they differ is seen at once.
+
+    Equal ones become one with their number, most frequent first. Words that all captions have are
+    pale, those of at most half of them stand out.
+    """
+    split = [tuple(text.split()) for text in texts]
+    having = Counter(word for words in split for word in set(words))
+
+    def shown(word: str) -> Html:
+        if having[word] == len(split):
+            return Html(f'<span class="shared">{escape(word)}</span>')
+        return Html(f"<b>{escape(word)}</b>") if 2 * having[word] <= len(split) else escape(word)
+
+    return [
+        Html(
+            (join(map(shown, words), " ") if words else _words(""))
+            + (f' <span class="times">\u00d7{number}</span>' if number > 1 else "")
+        )
+        for words, number in Counter(split).most_common()
+    ]
 
 
 def picture(image: np.ndarray, alt: str) -> Html:
@@ -86,11 +118,11 @@ def _words(text: str) -> Html:
     return escape(text) if text.strip() else Html('<span class="nothing">(no words)</span>')
 
 
-def _note(name: str, value: Any) -> Html:
-    """A fact about an image: yes and no as a sign, fractions with three decimals."""
+def _note(name: str, value: Any, tag: str = "li") -> Html:
+    """A fact: yes and no as a sign, fractions with three decimals."""
     if isinstance(value, bool | np.bool_):
         word, sign = ("yes", "\u2713") if value else ("no", "\u2717")
         shown = f'<span role="img" aria-label="{word}">{sign}</span>'
-        return Html(f'<li class="{word}"><bdi>{escape(name)}</bdi> {shown}</li>')
+        return Html(f'<{tag} class="{word}"><bdi>{escape(name)}</bdi> {shown}</{tag}>')
     text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
-    return Html(f"<li><bdi>{escape(name)}</bdi> {escape(text)}</li>")
+    return Html(f"<{tag}><bdi>{escape(name)}</bdi> {escape(text)}</{tag}>")

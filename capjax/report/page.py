@@ -123,9 +123,14 @@ path.stage { stroke: var(--axis); }
 .seen .photo { width: auto; }
 .seen .drawn { object-fit: contain; image-rendering: pixelated; }
 .seen h3 { margin-top: 0.4rem; font-size: 0.75rem; font-weight: 400; color: var(--soft); }
-.notes { display: flex; flex-wrap: wrap; gap: 0 0.75rem; font-size: 0.75rem; color: var(--soft); }
-.notes .yes { color: var(--k2); }
-.notes .no { color: var(--k1); }
+.notes, .marks { display: flex; flex-wrap: wrap; gap: 0 0.75rem; font-size: 0.75rem;
+  color: var(--soft); }
+.notes .yes, .marks .yes { color: var(--k2); }
+.notes .no, .marks .no { color: var(--k1); }
+.shared, .times { color: var(--soft); }
+.times { font-size: 0.8125rem; white-space: nowrap; }
+.captions b { font-weight: 650; text-decoration: underline; text-decoration-thickness: 1px;
+  text-underline-offset: 0.2em; }
 .said { display: grid; gap: 1rem 2rem; align-content: start; min-width: 0;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr)); }
 .said > div { min-width: 0; }

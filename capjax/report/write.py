@@ -7,6 +7,7 @@ from typing import Any
 
 from capjax.report.charts import chart_groups, curves
 from capjax.report.gallery import Example, gallery
+from capjax.report.markup import Html
 from capjax.report.page import page, section
 from capjax.report.tables import facts, score_table
 
@@ -20,6 +21,7 @@ def write_report(
     scores: Mapping[str, Mapping[str, Any]],
     examples: Sequence[Example],
     beside: Sequence[str] = (),
+    more: Sequence[Html] = (),
     groups: Sequence[tuple[str, Sequence[str]]] | None = None,
     footer: str = "",
 ) -> Path:
@@ -28,8 +30,8 @@ def write_report(
     Arguments: path, of the file; configuration, shown as it is, folded up; metrics, the rows of
     metrics.jsonl; scores, a column of the table each: {"val": {"bleu_1": ..., "unavailable":
     {name: reason}}}; beside, more on the scores, such as other tables; examples, images with
-    captions; groups, (title, names) of the charts, else
-    those of `chart_groups`; footer, the version and date, say.
+    captions; more, sections after theirs; groups, (title, names) of the charts, else those of
+    `chart_groups`; footer, the version and date, say.
     """
     if groups is None:
         groups = chart_groups(metrics)
@@ -37,6 +39,7 @@ def write_report(
         section("Scores", score_table(scores), *beside),
         section("Curves", curves(metrics, groups)),
         section("Captions", gallery(examples)),
+        *more,
         section("Configuration", facts(configuration), folded=True),
     ]
     return write_page(path, page(title, parts, footer=footer))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from capjax.decoding.draw import draw, draw_scored
+from capjax.decoding.draw import draw, draw_scored, draw_several
 
 N = 20_000
 # A right sampler fails a comparison with this probability, were the keys not fixed.
@@ -14,6 +14,7 @@ FALSE_ALARM = 1e-6
 
 
 draw = jax.jit(draw)  # one compilation for all values of the options
+draw_several = jax.jit(draw_several)
 
 
 def draws(key, logits, **options):
@@ -174,3 +175,40 @@ def test_vmap_over_keys_equals_a_loop(key):
     mapped = jax.vmap(one)(keys, logits)
     np.testing.assert_array_equal(mapped, [one(*x) for x in zip(keys, logits, strict=True)])
     assert mapped.dtype == jnp.int32
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 4, "top_p": 0.6}])
+def test_with_a_key_a_row_each_row_is_drawn_as_it_is_alone(options, key):
+    """Other rows neither change a draw nor, where some are drawn again, draw it once more."""
+    logits = jax.random.normal(key, (64, 23)) * 2
+    keys = jax.random.split(key, 64)
+    together = draw(keys, logits, **options)
+    assert together.dtype == jnp.int32
+    for row in range(64):
+        alone = draw(keys[row : row + 1], logits[row : row + 1], **options)
+        assert alone[0] == together[row]
+    backwards = draw(keys[::-1], logits[::-1], **options)
+    np.testing.assert_array_equal(backwards, together[::-1])
+
+
+def test_a_key_a_row_draws_from_the_softmax(key):
+    logits = jax.random.normal(key, (23,))
+    assert_drawn_from(draws(jax.random.split(key, N), logits), softmax(logits))
+
+
+@pytest.mark.parametrize("size", [1, 23, 97])
+def test_several_draws_are_those_of_the_same_keys_one_by_one(size, key):
+    logits = jax.random.normal(key, (5, size)) * 2
+    keys = jax.random.split(key, (5, 8))
+    several = draw_several(keys, logits)
+    assert several.dtype == jnp.int32
+    expected = jnp.stack([draw(keys[:, s], logits) for s in range(8)], 1)
+    np.testing.assert_array_equal(several, expected)
+
+
+def test_several_draws_of_a_row_follow_its_softmax(key):
+    """And those of its neighbour theirs; the pairs are independent."""
+    logits = jax.random.normal(key, (2, 5))
+    pairs = np.asarray(draw_several(jax.random.split(key, (2, N)), logits))
+    p = np.outer(softmax(logits[0]), softmax(logits[1])).reshape(-1)
+    assert_drawn_from(pairs[0] * 5 + pairs[1], p)

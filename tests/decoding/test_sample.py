@@ -157,6 +157,19 @@ def test_rows_do_not_influence_one_another(params, key):
     np.testing.assert_array_equal(drawn.words[1::2], changed.words[1::2])
 
 
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "top_k": 4, "top_p": 0.8}])
+def test_with_a_key_a_row_a_caption_does_not_depend_on_other_rows(options, params, key):
+    image, keys = jax.random.normal(key, (64, D)), jax.random.split(key, 64)
+    words, log_prob = sample_(params, {"image": image}, keys, **options)
+    assert len(np.unique(words, axis=0)) > 10
+    backwards = sample_(params, {"image": image[::-1]}, keys[::-1], **options)
+    np.testing.assert_array_equal(backwards.words[::-1], words)
+    for row in range(8):  # alone: fewer steps, and fewer words to draw again
+        alone = sample_(params, {"image": image[row : row + 1]}, keys[row : row + 1], **options)
+        np.testing.assert_array_equal(alone.words[0], words[row])
+        np.testing.assert_allclose(alone.log_prob[0], log_prob[row], atol=1e-5)
+
+
 def test_the_key_decides_the_draw(params, key):
     context = {"image": jax.random.normal(key, (64, D))}
     first, again = (sample_(params, context, key).words for _ in range(2))

@@ -1,0 +1,294 @@
+"""Adversarial training of a captioner with early feedback: G-GAN (Dai et al., 2017)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from capjax.decoding.rollouts import values_and_load
+from capjax.decoding.sample import sample
+from capjax.judging import Evaluator
+from capjax.objectives.algorithm import Algorithm, row_keys
+from capjax.objectives.evaluator_training import Noise, evaluator_step
+from capjax.speaker import (
+    Context,
+    Params,
+    Speaker,
+    log_probs,
+    scored,
+    shift,
+    spoken,
+    weighted_score,
+)
+
+REWARDS = ("evaluator", "constant", "shuffled")
+BASELINES = ("none", "leave_one_out", "prefix")
+
+
+class AdversarialState(NamedTuple):
+    """The state of adversarial training."""
+
+    params: Params  # the speaker's
+    average: Params  # decaying average of them: what is decoded; () without a decay
+    lagged: Params  # what rollouts speak with; () where that is params
+    optimizer: Any
+    evaluator: Params
+    evaluator_optimizer: Any
+
+
+def adversarial(
+    speaker: Speaker,
+    evaluator: Evaluator,
+    optimizer: optax.GradientTransformation,
+    evaluator_optimizer: optax.GradientTransformation,
+    *,
+    rollouts: int = 16,
+    lanes: int | None = None,
+    samples: int = 1,
+    evaluator_steps: int = 5,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    noise: Noise = Noise(),  # noqa: B008
+    reward: str = "evaluator",
+    baseline: str = "none",
+    entropy: float = 0.0,
+    likelihood: float = 0.0,
+    dropout: bool = False,
+    lag: float = 0.0,
+    average: float = 0.0,
+) -> Algorithm:
+    """The min-max of speaker and evaluator, by policy gradient with a value a word.
+
+    One update is `evaluator_steps` updates of the evaluator against fresh draws, then one of the
+    speaker: captions are drawn, each word valued by rollouts (`rollout_values`), and the words'
+    log-probabilities raised by their values (Dai et al., 2017, eq. 4).
+
+    Args:
+      rollouts, lanes: as in `rollout_values`.
+      samples: captions drawn of an image, each with noise of its own.
+      evaluator_steps: evaluator updates for one of the speaker.
+      alpha, beta: of `losses.evaluator`.
+      reward: "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of
+        another image's caption).
+      baseline: subtracted from the values: "none"; "leave_one_out", the mean value of an image's
+        other samples; "prefix", the value of the caption before the word, and for first words the
+        mean of the other samples' first words.
+      entropy: weight of the speaker's entropy, in values a nat; estimated from the drawn words.
+      likelihood: weight of maximum likelihood of the batch's own captions, nats a word.
+      dropout: whether captions are drawn and learnt with dropout (rollouts never have it).
+      lag: decay of the copy that rollouts speak with; 0: the speaker itself.
+      average: decay of the average of the speaker's parameters; 0 for none.
+    Returns:
+      Algorithm(init, update): init(key, params, evaluator_params); a batch is {"image" [B, U, ...],
+      "caption" and "mismatched" int32[B, U, T]} with U = 1 + evaluator_steps, the first for the
+      speaker. Metrics: see `speaker_step`; of the last evaluator update r by source and the loss.
+    Raises:
+      ValueError: an unknown reward or baseline, or one that needs several samples.
+    """
+    if reward not in REWARDS or baseline not in BASELINES:
+        raise ValueError(
+            f"reward={reward!r} must be one of {', '.join(REWARDS)},"
+            f" baseline={baseline!r} one of {', '.join(BASELINES)}"
+        )
+    if samples < 1 or evaluator_steps < 0 or (baseline != "none" and samples < 2):
+        raise ValueError(
+            f"samples={samples} and evaluator_steps={evaluator_steps}: a baseline needs at least 2"
+            " samples an image, no baseline 1; evaluator steps are at least 0"
+        )
+
+    def init(key: jax.Array, params: Params, evaluator_params: Params) -> AdversarialState:
+        params, evaluator_params = jax.tree.map(jnp.copy, (params, evaluator_params))
+        return AdversarialState(
+            params,
+            jax.tree.map(jnp.copy, params) if average else (),
+            jax.tree.map(jnp.copy, params) if lag else (),
+            optimizer.init(params),
+            evaluator_params,
+            evaluator_optimizer.init(evaluator_params),
+        )
+
+    def update(state: AdversarialState, batch: Context, key: jax.Array):
+        keys = jax.random.split(key, 1 + evaluator_steps)
+
+        def judge(judge_state, i):
+            params, opt = judge_state
+            mine = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 1, False), batch)
+            params, opt, metrics = evaluator_step(
+                speaker,
+                evaluator,
+                evaluator_optimizer,
+                state.params,
+                params,
+                opt,
+                mine,
+                keys[i],
+                alpha=alpha,
+                beta=beta,
+                noise=noise,
+            )
+            return (params, opt), metrics
+
+        judged: dict[str, jax.Array] = {}
+        judge_state = state.evaluator, state.evaluator_optimizer
+        if evaluator_steps:
+            steps = jnp.arange(1, 1 + evaluator_steps)
+            judge_state, history = lax.scan(judge, judge_state, steps)
+            judged = {k: v[-1] for k, v in history.items()}
+            judged["evaluator_loss"] = judged.pop("loss")
+            judged["evaluator_gradient_norm"] = judged.pop("gradient_norm")
+        first = jax.tree.map(lambda x: x[:, 0], batch)
+        gradient, metrics = speaker_gradient(
+            speaker,
+            state.params,
+            state.lagged if lag else state.params,
+            evaluator,
+            judge_state[0],
+            first,
+            keys[0],
+            rollouts=rollouts,
+            lanes=lanes,
+            samples=samples,
+            noise=noise,
+            reward=reward,
+            baseline=baseline,
+            entropy=entropy,
+            likelihood=likelihood,
+            dropout=dropout,
+        )
+        gradient, metrics = lax.pmean((gradient, metrics), "data")
+        change, opt = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, change)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
+
+        def follow(old, decay):
+            return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), old, params)
+
+        new = AdversarialState(
+            params,
+            follow(state.average, average) if average else (),
+            follow(state.lagged, lag) if lag else (),
+            opt,
+            *judge_state,
+        )
+        return new, metrics | judged
+
+    return Algorithm(init, update)
+
+
+def spoken_with(state: AdversarialState) -> Params:
+    """The parameters to decode with: the average where one is kept."""
+    return state.average if jax.tree.leaves(state.average) else state.params
+
+
+def speaker_gradient(
+    speaker: Speaker,
+    params: Params,
+    lagged: Params,
+    evaluator: Evaluator,
+    evaluator_params: Params,
+    batch: Context,
+    key: jax.Array,
+    *,
+    rollouts: int,
+    lanes: int | None,
+    samples: int,
+    noise: Noise,
+    reward: str,
+    baseline: str,
+    entropy: float,
+    likelihood: float,
+    dropout: bool,
+) -> tuple[Params, dict[str, jax.Array]]:
+    """The gradient of what the speaker minimises, of one device's share; see `adversarial`.
+
+    Returns:
+      (the gradient, metrics): `loss`, `reward` (mean r of the drawn captions), `value_first`,
+      `value_middle`, `value_last` (mean value after the first, the middle and the last word),
+      `advantage` (root mean square of values less baseline), `entropy` (nats a word, estimated),
+      `repeats` and `unended` (shares of captions that say a word twice running, or do not end),
+      `words` (mean length) and the lanes' `busy` share.
+    """
+    captions = batch["caption"]
+    rows, steps = captions.shape
+    n = rows * samples
+    keys = jax.vmap(lambda k: jax.random.split(k, 5), out_axes=1)(row_keys(key, n))
+    image = jnp.repeat(batch["image"], samples, 0)
+    context = noise.context(image, keys[0])
+    speaking = context | ({"dropout": keys[1]} if dropout else {})
+    drawn = sample(speaker, params, speaking, keys[2], max_len=steps)
+    words, real = drawn.words, scored(drawn.words)
+    count = real.sum(1)
+    metrics: dict[str, jax.Array] = {}
+    if reward == "constant":
+        values = jnp.where(real, 0.5, 0.0)
+    else:
+        values, load = values_and_load(
+            speaker,
+            lagged,
+            evaluator,
+            evaluator_params,
+            context,
+            words,
+            keys[3],
+            rollouts=rollouts,
+            lanes=lanes,
+        )
+        last = jnp.take_along_axis(values, count[:, None] - 1, 1)
+        metrics |= {
+            "reward": last.mean(),
+            "value_first": values[:, 0].mean(),
+            "value_middle": jnp.take_along_axis(values, count[:, None] // 2, 1).mean(),
+            "value_last": jnp.take_along_axis(values, jnp.maximum(count - 2, 0)[:, None], 1).mean(),
+            "busy": load.busy,
+        }
+        if reward == "shuffled":
+            # Of the next image's captions; after its end a caption keeps its verdict.
+            kept = jnp.where(real, values, last)
+            values = jnp.where(real, jnp.roll(kept, samples, 0), 0)
+    advantage = values - _baseline(values, real, samples, baseline)
+    if entropy:
+        chosen = lax.stop_gradient(log_probs(speaker, params, speaking, words))
+        advantage = advantage - entropy * chosen
+    weights = jnp.where(real, advantage, 0)
+    total = lax.pmean(count.sum().astype(jnp.float32), "data")
+
+    def loss(params):
+        value, _ = weighted_score(speaker, params, speaking, shift(words), words, -weights / n)
+        if likelihood:
+            own = noise.context(batch["image"], keys[4][::samples])
+            own["dropout"] = keys[1][::samples]
+            real_words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
+            weight = jnp.float32(-likelihood) / real_words
+            value += weighted_score(speaker, params, own, shift(captions), captions, weight)[0]
+        return value
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    said = spoken(words)
+    again = (words[:, 1:] == words[:, :-1]) & said[:, 1:]
+    metrics |= {
+        "loss": value,
+        "advantage": jnp.sqrt(lax.pmean((weights**2).sum(), "data") / total),
+        "entropy": -drawn.log_prob.sum() / total,
+        "repeats": again.any(1).astype(jnp.float32).mean(),
+        "unended": said.all(1).astype(jnp.float32).mean(),
+        "words": said.sum(1).astype(jnp.float32).mean(),
+    }
+    return gradient, metrics
+
+
+def _baseline(values: jax.Array, real: jax.Array, samples: int, kind: str) -> jax.Array:
+    """What is subtracted from values float[N, T] of N / S images' S captions: like values."""
+    if kind == "none":
+        return jnp.zeros_like(values)
+
+    def others(x):
+        """The mean over an image's other captions: float[N] -> float[N, 1]."""
+        grouped = x.reshape(-1, samples)
+        return ((grouped.sum(1, keepdims=True) - grouped) / (samples - 1)).reshape(-1, 1)
+
+    if kind == "leave_one_out":
+        mean = jnp.where(real, values, 0).sum(1) / real.sum(1).astype(jnp.float32)
+        return jnp.broadcast_to(others(mean), values.shape)
+    return jnp.concatenate([others(values[:, 0]), values[:, :-1]], 1)

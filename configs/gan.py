@@ -1,0 +1,96 @@
+"""G-GAN (Dai et al., 2017): maximum likelihood, an evaluator, then each against the other.
+
+python -m capjax.train --config=configs/gan.py                            # scenes
+python -m capjax.train --config=configs/gan.py:flickr8k --config.data.path=DIR
+python -m capjax.train --config=configs/gan.py:coco/paper                 # or coco/release
+
+After the dataset's name, `paper` takes the settings of the paper as far as they are known, and
+`release` those of its authors' code; both cost far more time than ours.
+"""
+
+import runpy
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+PRESETS = ("ours", "paper", "release")
+
+
+def get_config(arg: str = "scenes") -> ConfigDict:
+    dataset, _, preset = arg.partition("/")
+    preset = preset or "ours"
+    if preset not in PRESETS:
+        raise ValueError(f"the preset {preset!r} is not one of {', '.join(PRESETS)}")
+    drawn = dataset == "scenes"
+    mle = runpy.run_path(str(Path(__file__).with_name("mle.py")))["get_config"]
+    config = mle(dataset)
+    config.recipe = "gan" if preset == "ours" else f"gan-{preset}"
+    config.stages = ("mle", "evaluator", "adversarial")
+    config.noise = 100
+    config.noise_law = "uniform"  # or "normal", or "zero"; maximum likelihood speaks from zero
+
+    # What is spoken at the end; the stages before have their own.
+    beam = config.decoding.to_dict()
+    config.decoding.method = "sample"
+    config.decoding.noise_law = config.noise_law
+    config.mle.decoding = ConfigDict(beam)
+    config.mle.epochs = 2.5 if drawn else config.mle.epochs
+
+    config.evaluator_dim = 192 if drawn else 512
+    config.evaluator_dropout = 0.0 if drawn else 0.5  # of the image's vector
+    config.evaluator = ConfigDict()
+    config.evaluator.epochs = 1.0 if drawn else 4.0  # of people's captions
+    config.evaluator.batch = 64 if drawn else 128
+    config.evaluator.learning_rate = 1e-3
+    config.evaluator.warmup = 50
+    config.evaluator.schedule = "cosine"
+    config.evaluator.clip = 5.0
+    config.evaluator.weight_decay = 0.01
+    config.evaluator.alpha = 1.0  # weight of generated captions
+    config.evaluator.beta = 1.0  # weight of people's captions of other images
+    config.evaluator.decoding = ConfigDict(
+        {"method": "best_of", "candidates": 10, "max_len": config.data.max_len}
+    )
+
+    config.adversarial = ConfigDict()
+    config.adversarial.steps = 300 if drawn else 2000  # updates of the speaker
+    config.adversarial.batch = 32 if drawn else 64  # images
+    config.adversarial.samples = 2  # captions of an image
+    config.adversarial.rollouts = 4
+    config.adversarial.lanes = 0  # 0: what suits the hardware
+    config.adversarial.evaluator_steps = 1  # for one update of the speaker
+    config.adversarial.alpha = 1.0
+    config.adversarial.beta = 1.0
+    config.adversarial.reward = "evaluator"  # controls: "constant", "shuffled"
+    config.adversarial.baseline = "prefix"  # or "none", "leave_one_out"
+    config.adversarial.entropy = 0.0
+    config.adversarial.likelihood = 0.0  # maximum likelihood beside it
+    config.adversarial.dropout = False
+    config.adversarial.lag = 0.0  # decay of the copy that rollouts speak with
+    config.adversarial.average = 0.99
+    config.adversarial.learning_rate = 2e-4
+    config.adversarial.evaluator_learning_rate = 2e-4
+    config.adversarial.warmup = 20
+    config.adversarial.schedule = "constant"
+    config.adversarial.clip = 5.0
+    config.adversarial.weight_decay = 0.0
+    config.adversarial.evaluator_weight_decay = 0.01
+    if preset != "ours":
+        _as_published(config, preset)
+    return config
+
+
+def _as_published(config: ConfigDict, preset: str) -> None:
+    paper = preset == "paper"
+    config.mle.epochs = 20.0 if paper else 2.0
+    config.evaluator.epochs = 5.0 if paper else 2.0
+    own = config.adversarial
+    own.steps = 20_000 if paper else 100_000
+    own.batch, own.samples, own.baseline = 64, 1, "none"
+    own.rollouts = 16 if paper else 64
+    own.evaluator_steps = 5 if paper else 50
+    own.learning_rate = own.evaluator_learning_rate = 1e-4 if paper else 4e-4
+    own.dropout, own.average = True, 0.0
+    own.b1, own.b2 = 0.8, 0.999
+    config.evaluator_dropout, config.evaluator.weight_decay = 0.0, 0.0
+    own.evaluator_weight_decay = 0.0
