@@ -17,7 +17,7 @@ from jax import lax
 from capjax.decoding.draw import draw, draw_several
 from capjax.judging import Evaluator, score_read
 from capjax.speaker import END, Context, Params, Speaker, scored, spoken
-from capjax.teacher_forcing import pack
+from capjax.teacher_forcing import pack, put
 
 
 class Load(NamedTuple):
@@ -341,14 +341,10 @@ def _replace(lanes, ending, over, last, state, queue, jobs, begun):
         lane, place = order[i], (state.ended + i) % (2 * width)
         at = jnp.minimum(state.taken + i, queue.size - 1)
         job = jnp.where(state.taken + i < jobs, queue[at], -1)
-        ending = _put(ending, place, jax.tree.map(lambda x: x[lane], last))
-        return _put(lanes, lane, begun(job)), ending
+        ending = put(ending, place, jax.tree.map(lambda x: x[lane], last))
+        return put(lanes, lane, begun(job)), ending
 
     return *lax.fori_loop(0, number, swap, (lanes, ending)), number
-
-
-def _put(buffers, i, new):
-    return jax.tree.map(lambda b, x: lax.dynamic_update_index_in_dim(b, x, i, 0), buffers, new)
 
 
 def _where(mask, a, b):
