@@ -31,7 +31,8 @@ from maximum_likelihood import (
 )
 
 import capjax
-from capjax.decoding.rollouts import Load, values_and_load
+from capjax.decoding.completions import Load
+from capjax.decoding.rollouts import values_and_load
 from capjax.speaker import Speaker
 
 # The odds that a caption of so many words ends there, as a logit beside the other words' mass.

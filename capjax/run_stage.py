@@ -16,7 +16,8 @@ from tqdm import tqdm
 from capjax.checkpoint import Checkpoints
 from capjax.errors import InputError
 from capjax.parallel import over_devices
-from capjax.stages import STAGES, Learnt, Setting, steps_of
+from capjax.stage_setting import Learnt, Setting
+from capjax.stages import STAGES, steps_of
 from capjax.workdir import MetricsLog, best_folder
 
 

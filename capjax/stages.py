@@ -1,8 +1,6 @@
-"""The stages of a recipe: what each learns, from which batches, and how it is validated."""
+"""The stages of a recipe: what each learns, from which batches, and what of it is kept."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -10,41 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from capjax.checkpoint import Checkpoints
 from capjax.data.batches import gather, gather_units, rows_by_image, rows_of, rows_with_others
-from capjax.data.split import Split
-from capjax.data.vocabulary import Vocabulary
-from capjax.decoding.sample import sample
-from capjax.evaluation import evaluate
-from capjax.judging import Evaluator
-from capjax.objectives import losses
 from capjax.objectives.adversarial import adversarial, spoken_with
-from capjax.objectives.evaluator_training import Noise, evaluator_training, three_scores
+from capjax.objectives.evaluator_training import evaluator_training
 from capjax.objectives.maximum_likelihood import decoded, maximum_likelihood
-from capjax.speaker import Params, Speaker, log_probs, scored
-
-
-class Learnt(NamedTuple):
-    """What the stages of a run have learnt so far; None for what is still to be made."""
-
-    speaker: Params | None = None
-    evaluator: Params | None = None
-
-
-class Setting(NamedTuple):
-    """What the stages of a run share."""
-
-    config: Mapping[str, Any]
-    workdir: Path
-    speaker: Speaker
-    evaluator: Evaluator | None  # where the recipe trains one
-    vocabulary: Vocabulary
-    image: tuple  # what the speaker is told of images
-    data: dict[str, jax.Array]  # the training split, a row a caption
-    split: Split  # the validation split
-    images: np.ndarray  # its images
-    validation: dict[str, jax.Array]  # and its captions, a row a caption
-    last: Checkpoints
+from capjax.speaker import Params
+from capjax.stage_setting import Learnt, Setting, noise_of
+from capjax.validation import evaluator_validation, speaker_validation
 
 
 class Stage(NamedTuple):
@@ -187,16 +157,6 @@ def _evaluator(setting: Setting, there: Learnt, key: jax.Array) -> Params:
 STAGES = {"mle": mle_stage, "evaluator": evaluator_stage, "adversarial": adversarial_stage}
 
 
-def noise_of(config: Mapping[str, Any]) -> Noise:
-    """What a recipe's speaker draws its noise from, when it learns to use it."""
-    return Noise(config["noise"], config.get("noise_law", "uniform"))
-
-
-def decoding_after(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """How captions are spoken after a stage: as the stage says, else as the recipe does."""
-    return dict(options.get("decoding") or config["decoding"])
-
-
 def optimizer(
     options: Mapping[str, Any], steps: int, prefix: str = ""
 ) -> optax.GradientTransformation:
@@ -216,100 +176,3 @@ def learning_rate(options: Mapping[str, Any], steps: int, prefix: str = "") -> o
     return optax.join_schedules(
         [optax.linear_schedule(0.0, peak, warmup), optax.constant_schedule(peak)], [warmup]
     )
-
-
-def speaker_validation(
-    setting: Setting, there: Learnt, options: Mapping[str, Any]
-) -> dict[str, float]:
-    """Scores of the validation split's captions, by the stage's decoding."""
-    found = evaluate(
-        setting.speaker,
-        there.speaker,
-        setting.vocabulary,
-        setting.split,
-        setting.images,
-        decoding_after(setting.config, options),
-        noise=setting.config["noise"],
-        judge=(setting.evaluator, there.evaluator)
-        if setting.evaluator and there.evaluator is not None
-        else None,
-    )
-    nll = validation_nll(
-        setting.speaker, there.speaker, setting.validation, setting.config["noise"]
-    )
-    names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
-    return {"val_nll": nll} | {
-        f"val_{name}": found.scores[name] for name in names if found.scores.get(name) is not None
-    }
-
-
-def evaluator_validation(setting: Setting, there: Learnt, noise: Noise) -> dict[str, float]:
-    """The evaluator's loss and mean r by source on the validation split, a caption an image."""
-    assert setting.evaluator is not None
-    of = np.asarray(setting.validation["of"])
-    first = np.searchsorted(of, np.arange(of[-1] + 1))
-    rows = np.stack([first, np.roll(first, -1)], 1)  # mismatched: the next image's caption
-    batch, sums = min(200, len(rows)), np.zeros(4)
-    for begin in range(0, len(rows), batch):
-        part = np.arange(begin, begin + batch)
-        part = rows[np.minimum(part, len(rows) - 1)]
-        counts = np.arange(begin, begin + batch) < len(rows)
-        told = _judged(
-            setting.speaker, setting.evaluator, noise, there, setting.validation, part, counts
-        )
-        sums += np.asarray(told)
-    names = ("evaluator_loss", "r_real", "r_generated", "r_mismatched")
-    return {f"val_{name}": float(x) / len(rows) for name, x in zip(names, sums, strict=True)}
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _judged(
-    speaker: Speaker,
-    evaluator: Evaluator,
-    noise: Noise,
-    there: Learnt,
-    data: dict,
-    rows: jax.Array,
-    counts: jax.Array,
-) -> jax.Array:
-    """Sums over rows [B, 2] of loss and r by source: float32[4]; the draws are always the same."""
-    batch = gather_units(data, rows)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows[:, 0])
-    context = noise.context(batch["image"], keys)
-    steps = batch["caption"].shape[1]
-    drawn = sample(speaker, there.speaker, context, keys, max_len=steps).words
-    logits = three_scores(evaluator, there.evaluator, {"image": batch["image"]}, batch, drawn)
-    told = jnp.concatenate([jax.vmap(losses.evaluator)(*logits)[None], jax.nn.sigmoid(logits)])
-    return jnp.where(counts[None], told, 0).sum(1)
-
-
-def validation_nll(
-    speaker: Speaker, params: Params, data: dict[str, jax.Array], noise: int = 0
-) -> float:
-    """Nats a word of people's captions, of a split from `caption_arrays`; no dropout, no noise."""
-    count, total, words = data["caption"].shape[0], 0.0, 0
-    batch = min(500, count)
-    for first in range(0, count, batch):
-        # The last batch is filled up with captions that count for nothing.
-        rows = np.arange(first, first + batch)
-        nll, length = _nll(speaker, noise, params, data, np.minimum(rows, count - 1), rows < count)
-        total, words = total + float(nll), words + int(length)
-    return total / words
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _nll(
-    speaker: Speaker,
-    noise: int,
-    params: Params,
-    data: dict,
-    rows: jax.Array,
-    counts: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    batch = gather(data, rows)
-    captions = batch.pop("caption")
-    if noise:
-        batch["noise"] = jnp.zeros((captions.shape[0], noise))
-    log_p = log_probs(speaker, params, batch, captions)
-    real = scored(captions) & counts[:, None]
-    return -jnp.where(real, log_p, 0).sum(), real.sum()

@@ -26,7 +26,8 @@ from capjax.run_stage import Interrupted, StopSignal, run_stage
 from capjax.settings import check_settings
 from capjax.speaker import Speaker
 from capjax.speaking import check_decoding, speak_all
-from capjax.stages import STAGES, Learnt, Setting, decoding_after
+from capjax.stage_setting import Learnt, Setting, decoding_after
+from capjax.stages import STAGES
 from capjax.workdir import (
     MetricsLog,
     Trained,

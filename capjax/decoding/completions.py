@@ -1,0 +1,276 @@
+"""A queue of captions to be completed, spoken side by side over a fixed number of lanes.
+
+Jobs run in one compiled loop: a lane takes its next job the moment its sentence ends, so that
+hardly any step is spent on padding; an evaluator reads along. What a completion draws depends on
+its own key alone, so that the verdicts are the same, but for rounding, for any number of lanes.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from capjax.decoding.draw import draw, draw_several
+from capjax.judging import Evaluator
+from capjax.speaker import END, Params, Speaker
+from capjax.teacher_forcing import pack, put
+
+
+class Load(NamedTuple):
+    """What the lanes did."""
+
+    steps: jax.Array  # float32[], of all lanes together: loop steps times lanes
+    fed: jax.Array  # float32[], those that moved a completion on: words fed in and read
+    ended: jax.Array  # float32[], completions that went through a lane
+
+    @property
+    def busy(self) -> jax.Array:
+        """The share of the lanes' steps that moved a completion on: float32[]."""
+        return jnp.where(self.steps > 0, self.fed / jnp.maximum(self.steps, 1), 1)
+
+
+class Starts(NamedTuple):
+    """P beginnings of captions, to be completed. Leaves lead with P."""
+
+    row: jax.Array  # int32[P], the row of the context that each is spoken of
+    carry: Any  # the speaker's, after the last word was fed in
+    hidden: jax.Array  # float[P, H], which the next word comes out of
+    reading: Any  # the evaluator's carry, after the last word was read
+    position: jax.Array  # int32[P], where the next word stands, below max_len
+    open: jax.Array  # bool[P], which are to be completed; of the others nothing is computed
+    keys: jax.Array  # typed keys [P]
+
+
+class Completed(NamedTuple):
+    """How completions of P beginnings are judged."""
+
+    value: jax.Array  # float32[P], the mean r of the completions; 0 where not open
+    load: Load
+
+
+class _Lanes(NamedTuple):
+    """L completions under way. Leaves lead with L."""
+
+    job: jax.Array  # int32[L], beginning p and rollout k as p * n + k; -1 for an idle lane
+    word: jax.Array  # int32[L], drawn, and not yet fed to anyone
+    position: jax.Array  # int32[L], of that word
+    carry: Any
+    reading: Any
+    memory: Any
+
+
+class _Ending(NamedTuple):
+    """Completions that lack their last word's reading, in a ring of 2 * L. Leaves lead with 2L."""
+
+    start: jax.Array  # int32[2L], p
+    word: jax.Array  # int32[2L], the last word: the end, or the one at which they are cut
+    reading: Any
+
+
+class _Loop(NamedTuple):
+    lanes: _Lanes
+    ending: _Ending
+    total: jax.Array  # float32[P], the verdicts' sum
+    taken: jax.Array  # int32[], jobs taken from the queue
+    ended: jax.Array  # int32[], completions put into the ring
+    judged: jax.Array  # int32[], halves of the ring judged
+    steps: jax.Array  # float32[], as of Load
+    fed: jax.Array  # float32[], as of Load
+
+
+def complete(
+    speaker: Speaker,
+    params: Params,
+    evaluator: Evaluator,
+    evaluator_params: Params,
+    memory: Any,
+    image: jax.Array,
+    starts: Starts,
+    *,
+    rollouts: int,
+    max_len: int,
+    lanes: int | None = None,
+) -> Completed:
+    """Completes beginnings of captions by drawing, and judges them.
+
+    Args:
+      memory: the speaker's, of the context's rows.
+      image: float[N, D], as the evaluator sees the context's rows.
+      rollouts: completions of each beginning.
+      max_len: T, where a completion is cut.
+      lanes: as in `rollout_values`.
+    Raises:
+      ValueError: rollouts or lanes below 1.
+    """
+    if rollouts < 1 or (lanes is not None and lanes < 1):
+        raise ValueError(f"rollouts={rollouts} and lanes={lanes} must be at least 1")
+    count = starts.row.shape[0]
+    if not count:
+        return Completed(jnp.zeros(0), Load(*jnp.zeros(3)))
+    width = lanes or default_lanes(count * rollouts)
+    first, closed = _first_words(
+        speaker, params, evaluator, evaluator_params, image, starts, rollouts
+    )
+    # Completions that end at once need no lane.
+    total = closed * (first == END).sum(1, dtype=jnp.float32)
+    waiting = (first != END) & starts.open[:, None]
+    (queue,) = jnp.nonzero(waiting.reshape(-1), size=count * rollouts, fill_value=-1)
+    jobs = waiting.sum()
+
+    def begun(job):
+        """A lane's state for one job; -1 gives an idle one."""
+        p = jnp.maximum(job, 0) // rollouts
+        row = starts.row[p]
+        return _Lanes(
+            job=job,
+            word=first[p, jnp.maximum(job, 0) % rollouts],
+            position=starts.position[p],
+            carry=jax.tree.map(lambda x: x[p], starts.carry),
+            reading=jax.tree.map(lambda x: x[p], starts.reading),
+            memory=jax.tree.map(lambda x: x[row], memory),
+        )
+
+    def judge_half(state):
+        """Reads the last words of the ring's oldest half, and adds up the verdicts."""
+        width = state.lanes.job.size
+        at = state.judged % 2 * width
+        ending = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, at, width), state.ending)
+        reading = evaluator.read(evaluator_params, ending.reading, ending.word)
+        seen = image[starts.row[ending.start]]
+        verdict = jax.nn.sigmoid(evaluator.score(evaluator_params, seen, reading))
+        real = state.judged * width + jnp.arange(width) < state.ended
+        verdict = jnp.where(real, verdict.astype(jnp.float32), 0)
+        total = state.total.at[ending.start].add(verdict)
+        return state._replace(total=total, judged=state.judged + 1)
+
+    def one(state):
+        lanes = state.lanes
+        width = lanes.job.size
+        idle = lanes.job < 0
+        start = jnp.maximum(lanes.job, 0) // rollouts
+        keys = jax.vmap(jax.random.fold_in)(
+            starts.keys[start], jnp.maximum(lanes.job, 0) % rollouts
+        )
+        carry, hidden = speaker.step(params, lanes.memory, lanes.carry, lanes.word)
+        reading = evaluator.read(evaluator_params, lanes.reading, lanes.word)
+        position = lanes.position + 1
+        word = draw(jax.vmap(jax.random.fold_in)(keys, position), speaker.logits(params, hidden))
+        # Where the word that was fed in was the last that fits, this step was for nothing.
+        full = lanes.position == max_len - 1
+        over = ~idle & (full | (word == END) | (position == max_len - 1))
+        last = _Ending(
+            start, jnp.where(full, lanes.word, word), _where(full, lanes.reading, reading)
+        )
+        lanes = lanes._replace(word=word, position=position, carry=carry, reading=reading)
+        lanes, ending, number = _replace(lanes, state.ending, over, last, state, queue, jobs, begun)
+        state = state._replace(
+            lanes=lanes,
+            ending=ending,
+            taken=state.taken + jnp.minimum(number, jobs - state.taken),
+            ended=state.ended + number,
+            steps=state.steps + width,
+            fed=state.fed + (~idle & ~full).sum(dtype=jnp.float32),
+        )
+        full_half = state.ended >= (state.judged + 1) * width
+        return lax.cond(full_half, judge_half, lambda state: state, state)
+
+    def run(state, left):
+        """Runs until there are jobs for no more than so many lanes; then judges all that ended."""
+        many = lambda s: (s.lanes.job >= 0).sum() > left  # noqa: E731
+        return judge_half(lax.while_loop(many, one, state))
+
+    index = jnp.arange(width)
+    first_jobs = jnp.where(index < jobs, queue[jnp.minimum(index, count * rollouts - 1)], -1)
+    under_way = jax.vmap(begun)(first_jobs)
+    state = _Loop(
+        lanes=under_way,
+        ending=_ring(under_way),
+        total=total,
+        taken=jnp.minimum(width, jobs),
+        ended=jnp.int32(0),
+        judged=jnp.int32(0),
+        steps=jnp.float32(0),
+        fed=jnp.float32(0),
+    )
+    # What is left when the queue is empty moves together into a few lanes.
+    few = width // 4
+    state = run(state, few)
+    ended = state.ended
+    if few:
+        (kept,) = jnp.nonzero(state.lanes.job >= 0, size=few, fill_value=width)
+        moved: Any = jax.tree.map(lambda x: x[jnp.minimum(kept, width - 1)], state.lanes)
+        moved = moved._replace(job=jnp.where(kept < width, moved.job, -1))
+        state = state._replace(
+            lanes=moved,
+            ending=_ring(moved),
+            ended=jnp.int32(0),
+            judged=jnp.int32(0),
+        )
+        state = run(state, 0)
+        ended += state.ended
+    return Completed(
+        state.total / rollouts, Load(state.steps, state.fed, ended.astype(jnp.float32))
+    )
+
+
+def _ring(lanes):
+    """An empty ring for so many lanes."""
+    blank = jnp.zeros(2 * lanes.job.size, jnp.int32)
+    return _Ending(blank, blank, jax.tree.map(lambda x: jnp.concatenate([x, x]), lanes.reading))
+
+
+def _first_words(speaker, params, evaluator, evaluator_params, image, starts, rollouts):
+    """First words of all completions int32[P, n], and r float32[P] of what ends at once.
+
+    A beginning's completions draw their first words out of one distribution, computed once.
+    """
+    packed, chunks = pack(starts.open)
+    count = starts.row.shape[0]
+    keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(
+        starts.keys, jnp.arange(rollouts)
+    )
+
+    def chunk(i, state):
+        first, closed = state
+        at = packed[i]  # -1 where there is no more: the last row is then computed, and dropped
+        mine = jax.tree.map(lambda x: x[at], starts._replace(keys=keys))
+        draws = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)))(mine.keys, mine.position)
+        words = draw_several(draws, speaker.logits(params, mine.hidden))
+        ends = jnp.full(at.shape, END, jnp.int32)
+        reading = evaluator.read(evaluator_params, mine.reading, ends)
+        score = evaluator.score(evaluator_params, image[mine.row], reading)
+        to = jnp.where(at < 0, count, at)
+        first = first.at[to].set(words, mode="drop")
+        return first, closed.at[to].set(jax.nn.sigmoid(score.astype(jnp.float32)), mode="drop")
+
+    blank = jnp.full((count, rollouts), END, jnp.int32), jnp.zeros(count)
+    return lax.fori_loop(0, chunks, chunk, blank)
+
+
+def _replace(lanes, ending, over, last, state, queue, jobs, begun):
+    """Puts completions that are over into the ring, and their lanes' next jobs into the lanes."""
+    width = over.shape[0]
+    (order,) = jnp.nonzero(over, size=width, fill_value=0)
+    number = over.sum()
+
+    def swap(i, both):
+        lanes, ending = both
+        lane, place = order[i], (state.ended + i) % (2 * width)
+        at = jnp.minimum(state.taken + i, queue.size - 1)
+        job = jnp.where(state.taken + i < jobs, queue[at], -1)
+        ending = put(ending, place, jax.tree.map(lambda x: x[lane], last))
+        return put(lanes, lane, begun(job)), ending
+
+    return *lax.fori_loop(0, number, swap, (lanes, ending)), number
+
+
+def _where(mask, a, b):
+    return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), a, b)
+
+
+def default_lanes(jobs: int) -> int:
+    """Lanes for a queue of at most so many jobs: wide matmuls, and few lanes idle at its end."""
+    if jax.default_backend() == "cpu":
+        return max(1, min(320, jobs // 32))
+    return max(1, min(8192, jobs // 32))

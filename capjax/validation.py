@@ -1,0 +1,115 @@
+"""How good what a stage has learnt is, on the validation split."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from capjax.data.batches import gather, gather_units
+from capjax.decoding.sample import sample
+from capjax.evaluation import evaluate
+from capjax.judging import Evaluator
+from capjax.objectives import losses
+from capjax.objectives.evaluator_training import Noise, three_scores
+from capjax.speaker import Params, Speaker, log_probs, scored
+from capjax.stage_setting import Learnt, Setting, decoding_after
+
+
+def speaker_validation(
+    setting: Setting, there: Learnt, options: Mapping[str, Any]
+) -> dict[str, float]:
+    """Scores of the validation split's captions, by the stage's decoding."""
+    found = evaluate(
+        setting.speaker,
+        there.speaker,
+        setting.vocabulary,
+        setting.split,
+        setting.images,
+        decoding_after(setting.config, options),
+        noise=setting.config["noise"],
+        judge=(setting.evaluator, there.evaluator)
+        if setting.evaluator and there.evaluator is not None
+        else None,
+    )
+    nll = validation_nll(
+        setting.speaker, there.speaker, setting.validation, setting.config["noise"]
+    )
+    names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
+    return {"val_nll": nll} | {
+        f"val_{name}": found.scores[name] for name in names if found.scores.get(name) is not None
+    }
+
+
+def evaluator_validation(setting: Setting, there: Learnt, noise: Noise) -> dict[str, float]:
+    """The evaluator's loss and mean r by source on the validation split, a caption an image."""
+    assert setting.evaluator is not None
+    of = np.asarray(setting.validation["of"])
+    first = np.searchsorted(of, np.arange(of[-1] + 1))
+    rows = np.stack([first, np.roll(first, -1)], 1)  # mismatched: the next image's caption
+    batch, sums = min(200, len(rows)), np.zeros(4)
+    for begin in range(0, len(rows), batch):
+        part = np.arange(begin, begin + batch)
+        part = rows[np.minimum(part, len(rows) - 1)]
+        counts = np.arange(begin, begin + batch) < len(rows)
+        told = _judged(
+            setting.speaker, setting.evaluator, noise, there, setting.validation, part, counts
+        )
+        sums += np.asarray(told)
+    names = ("evaluator_loss", "r_real", "r_generated", "r_mismatched")
+    return {f"val_{name}": float(x) / len(rows) for name, x in zip(names, sums, strict=True)}
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _judged(
+    speaker: Speaker,
+    evaluator: Evaluator,
+    noise: Noise,
+    there: Learnt,
+    data: dict,
+    rows: jax.Array,
+    counts: jax.Array,
+) -> jax.Array:
+    """Sums over rows [B, 2] of loss and r by source: float32[4]; the draws are always the same."""
+    batch = gather_units(data, rows)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows[:, 0])
+    context = noise.context(batch["image"], keys)
+    steps = batch["caption"].shape[1]
+    drawn = sample(speaker, there.speaker, context, keys, max_len=steps).words
+    logits = three_scores(evaluator, there.evaluator, {"image": batch["image"]}, batch, drawn)
+    told = jnp.concatenate([jax.vmap(losses.evaluator)(*logits)[None], jax.nn.sigmoid(logits)])
+    return jnp.where(counts[None], told, 0).sum(1)
+
+
+def validation_nll(
+    speaker: Speaker, params: Params, data: dict[str, jax.Array], noise: int = 0
+) -> float:
+    """Nats a word of people's captions, of a split from `caption_arrays`; no dropout, no noise."""
+    count, total, words = data["caption"].shape[0], 0.0, 0
+    batch = min(500, count)
+    for first in range(0, count, batch):
+        # The last batch is filled up with captions that count for nothing.
+        rows = np.arange(first, first + batch)
+        nll, length = _nll(speaker, noise, params, data, np.minimum(rows, count - 1), rows < count)
+        total, words = total + float(nll), words + int(length)
+    return total / words
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _nll(
+    speaker: Speaker,
+    noise: int,
+    params: Params,
+    data: dict,
+    rows: jax.Array,
+    counts: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    batch = gather(data, rows)
+    captions = batch.pop("caption")
+    if noise:
+        batch["noise"] = jnp.zeros((captions.shape[0], noise))
+    log_p = log_probs(speaker, params, batch, captions)
+    real = scored(captions) & counts[:, None]
+    return -jnp.where(real, log_p, 0).sum(), real.sum()
