@@ -28,12 +28,12 @@ from capjax.speaking import METHODS, decoding_of, spell
 from capjax.verdicts import Judge
 from capjax.workdir import Trained, open_run, write_json
 
-DRAWN = ("sample", "best_of")  # methods whose captions depend on the seed
+DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the seed
 
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "seed", "retrieval", "evaluator", "path", "cache"),
+    *("candidates", "branch", "rollouts", "seed", "retrieval", "evaluator", "path", "cache"),
 )
 FILES_ONLY = ("references", "known", "subset")
 
@@ -91,7 +91,7 @@ def mark_of(split: str, decoding: Mapping[str, Any], config: Mapping[str, Any], 
     if own:
         return "" if split == "val" else f"-{split}"
     short = {"samples": "x", "temperature": "t", "top_p": "p", "top_k": "k", "width": "w"}
-    short |= {"candidates": "c"}
+    short |= {"candidates": "c", "branch": "b", "rollouts": "r"}
     default = {"groups": 1, "diversity": 0.0, "forbid_unknown": False, "top_k": None, "top_p": None}
     default |= {"noise_law": config["decoding"].get("noise_law", "zero")}  # as decoding_of keeps it
     parts = [
@@ -142,6 +142,8 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         diversity=flags.diversity,
         samples=flags.samples,
         candidates=flags.candidates,
+        branch=flags.branch,
+        rollouts=flags.rollouts,
         temperature=flags.temperature,
         top_k=flags.top_k,
         top_p=flags.top_p,
@@ -270,6 +272,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--groups", type=int, help="of diverse beam search")
     run.add_argument("--diversity", type=float, help="of diverse beam search, in nats")
     run.add_argument("--candidates", type=int, help="of best_of: draws that an evaluator ranks")
+    run.add_argument("--branch", type=int, help="of guided search: words tried of a hypothesis")
+    run.add_argument("--rollouts", type=int, help="of guided search: completions of each of them")
     run.add_argument("--seed", type=int, default=0, help="of the draws")
     run.add_argument(
         "--retrieval", type=int, default=0, metavar="J", help="self-retrieval among J images"

@@ -11,6 +11,7 @@ import numpy as np
 
 from capjax.decoding.beam import beam_search
 from capjax.decoding.best_of import best_of
+from capjax.decoding.guided import guided_search
 from capjax.decoding.noise import draw_noise
 from capjax.decoding.sample import greedy, sample
 from capjax.errors import InputError
@@ -25,8 +26,9 @@ METHODS = {
     "beam": (*_ALL, "samples", "width", "groups", "diversity"),
     "sample": (*_ALL, "samples", "temperature", "top_k", "top_p"),
     "best_of": (*_ALL, "samples", "candidates", "temperature", "top_k", "top_p"),
+    "guided": (*_ALL, "samples", "width", "branch", "rollouts"),
 }
-JUDGED = ("best_of",)  # methods that need an evaluator
+JUDGED = ("best_of", "guided")  # methods that need an evaluator
 
 Judged = tuple[Evaluator, Params]  # what chooses: an evaluator and its parameters
 
@@ -34,6 +36,8 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "width": (lambda x: x >= 1, "at least 1"),
     "groups": (lambda x: x >= 1, "at least 1"),
     "candidates": (lambda x: x >= 1, "at least 1"),
+    "branch": (lambda x: x >= 1, "at least 1"),
+    "rollouts": (lambda x: x >= 1, "at least 1"),
     "samples": (lambda x: x >= 1, "at least 1"),
     "top_k": (lambda x: x >= 1, "at least 1"),
     "diversity": (lambda x: 0 <= x < math.inf, "at least 0"),
@@ -102,8 +106,14 @@ def _decoder(
                 return judge_captions(evaluator, judge_params, context, captions)
 
             words = best_of(speaker, params, context, key, score, number, **drawn).words
-        elif method == "beam":
-            beams = beam_search(speaker, params, context, **settings).words
+        elif method in ("beam", "guided"):
+            if method == "beam":
+                beams = beam_search(speaker, params, context, **settings).words
+            else:
+                assert evaluator is not None
+                beams = guided_search(
+                    speaker, params, evaluator, judge_params, context, key, **settings
+                ).words
             if samples > beams.shape[1]:
                 raise ValueError(f"a beam of width {beams.shape[1]} has no {samples} captions")
             return beams[:, :samples]
@@ -129,12 +139,13 @@ def speak_all(
 
     Args:
       images: [M, ...], what `context["image"]` holds.
-      decoding: {"method": one of METHODS, and the arguments of `greedy`, `beam_search`, `sample` or
-        `best_of` (n is "candidates", 10 by default); for all but greedy also "samples", how many an
-        image (of beams the best); "noise_law" of LAWS, "zero" by default}.
+      decoding: {"method": one of METHODS, and the arguments of `greedy`, `beam_search`, `sample`,
+        `best_of` (n is "candidates", 10 by default) or `guided_search`; for all but greedy also
+        "samples", how many an image (of a search the best); "noise_law" of LAWS, "zero" by
+        default}.
       noise: width of the speaker's noise.
       key: of all draws; None for a fixed one.
-      judge: an evaluator and its parameters, for `best_of`.
+      judge: an evaluator and its parameters, for `best_of` and `guided_search`.
     Yields:
       int32[B, K, T] for the next B images, K the samples, 1 by default; beams best first.
     """
