@@ -114,7 +114,7 @@ def _values(speaker, evaluator, n, lanes, params, evaluator_params, context, cap
 
 
 def torch_versions(case: Case, n: int):
-    """The same by two straightforward PyTorch loops: prefixes run again, and states kept."""
+    """The same by straightforward PyTorch loops; the first is the form of SeqGAN's many codes."""
     import torch
     from torch import nn
 
@@ -139,7 +139,7 @@ def torch_versions(case: Case, n: int):
         logits[:, 0] = ends[t]
         return torch.multinomial(torch.softmax(logits, 1), 1)[:, 0]
 
-    def finish(state, word, t, given):
+    def finish(state, word, t, given, early=True):
         """Speaks on from a prefix of words 0..t; the captions, and r by reading them whole."""
         done = torch.zeros(len(word), dtype=torch.bool)
         said = list(given)
@@ -148,16 +148,16 @@ def torch_versions(case: Case, n: int):
             word = torch.where(done, 0, draw(state[0], q))
             done |= word == 0
             said.append(word)
-            if done.all():
+            if early and done.all():
                 break
         return torch.stack(said, 1)
 
-    def read(words, state, done, seen):
+    def read(words, state, done, seen, early=True):
         for q in range(words.shape[1]):
             new = judge.cell(judge.embed(words[:, q]), state)
             state = tuple(torch.where(done[:, None], a, b) for a, b in zip(state, new, strict=True))
             done = done | (words[:, q] == 0)
-            if done.all():
+            if early and done.all():
                 break
         return torch.sigmoid((seen * state[0]).sum(1))
 
@@ -165,8 +165,26 @@ def torch_versions(case: Case, n: int):
         return torch.zeros(rows, DIM), torch.zeros(rows, DIM)
 
     @torch.no_grad()
+    def one_by_one():
+        """A rollout of all captions after another, for every prefix, always T words long."""
+        values = torch.zeros(batch, STEPS)
+        seen = torch.relu(judge.project(images))
+        for _ in range(n):
+            for t in range(STEPS - 1):
+                state = speaker.cell(torch.relu(speaker.project(images)))
+                word = torch.zeros(batch, dtype=torch.long)
+                for q in range(t + 1):
+                    state = speaker.cell(speaker.embed(word), state)
+                    word = captions[:, q]
+                said = finish(state, word, t, captions[:, : t + 1].T, early=False)
+                done = torch.zeros(batch, dtype=torch.bool)
+                r = read(said, blank(batch), done, seen, early=False)
+                values[:, t] += r / n * (captions[:, t] > 0)
+        return values
+
+    @torch.no_grad()
     def again():
-        """As the papers' codes do: every prefix is fed in again for every rollout."""
+        """All rollouts of a prefix as one batch, which stops when its last caption ends."""
         values = torch.zeros(batch, STEPS)
         many = captions.repeat_interleave(n, 0)
         first = images.repeat_interleave(n, 0)
@@ -205,7 +223,11 @@ def torch_versions(case: Case, n: int):
             state = speaker.cell(speaker.embed(word), state)
         return values
 
-    return {"prefixes run again": again, "states kept": kept}
+    return {
+        "prefixes run again, a rollout at a time": one_by_one,
+        "prefixes run again, n at a time": again,
+        "states kept, n at a time": kept,
+    }
 
 
 def main() -> None:

@@ -158,45 +158,72 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         raise InputError(
             f"{data['name']} has no split {flags.split!r}; it has {', '.join(prepared.splits)}"
         )
-    split = prepared.splits[flags.split]
     folder = Path(flags.out or flags.workdir)
     check_folder(folder)
     judges: dict[str, Judge] = {}
+    notes: dict[str, Any] = {}
     if other:
         theirs = other.config["data"]["encoder"]
         same = theirs == data["encoder"]
         judges["e_ngan"] = judge_of(
             other, None if same else prepared_with(theirs).images[flags.split]
         )
-    if run.evaluator:
-        judges["e_gan"] = judge_of(run)
+        told = f"e_ngan is by the evaluator of {flags.evaluator}, step {other.step}"
+        notes["notes"] = [told]
+    if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
+        notes["seed"] = flags.seed
+    found = evaluate_run(
+        run,
+        Path(flags.workdir).resolve().name,
+        prepared,
+        flags.split,
+        decoding,
+        judges=judges,
+        seed=flags.seed,
+        retrieval=flags.retrieval,
+        metrics=_metrics(flags),
+    )
+    found = Evaluation(notes | found.scores, found.rows)
+    mark = mark_of(flags.split, decoding, run.config, flags.seed)
+    title = f"{flags.split} of {data['name']}, {spell(decoding)}"
+    return found, title, write_evaluation(folder, mark, found)
+
+
+def evaluate_run(
+    run: Trained,
+    name: str,
+    prepared: Prepared,
+    split: str,
+    decoding: Mapping[str, Any],
+    *,
+    judges: Mapping[str, Judge] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluates what a run speaks of a split, with all that it has: noise, evaluator, E-GAN by it.
+
+    Args:
+      name: of the run, for the tables.
+      judges: others than its own evaluator; as of `evaluate`, like options.
+    """
+    config = run.config
+    own = {"e_gan": judge_of(run)} if run.evaluator else {}
     found = evaluate(
         run.speaker,
         run.params,
         run.vocabulary,
-        split,
-        prepared.images[flags.split],
+        prepared.splits[split],
+        prepared.images[split],
         decoding,
-        noise=run.config["noise"],
-        seed=flags.seed,
+        noise=config["noise"],
         judge=(run.evaluator, run.evaluator_params) if run.evaluator else None,
-        judges=judges,
-        retrieval=flags.retrieval,
+        judges={**(judges or {}), **own},
         progress=True,
-        metrics=_metrics(flags),
         held_out=True,
         known={text for texts in prepared.splits["train"].captions for text in texts},
+        **options,
     )
-    name = Path(flags.workdir).resolve().name
-    about = {"run": name, "dataset": data["name"], "split": flags.split, "step": run.step}
-    if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
-        about["seed"] = flags.seed
-    if other:
-        about["notes"] = [f"e_ngan is by the evaluator of {flags.evaluator}, step {other.step}"]
-    found = Evaluation(about | found.scores, found.rows)
-    mark = mark_of(flags.split, decoding, run.config, flags.seed)
-    title = f"{flags.split} of {data['name']}, {spell(decoding)}"
-    return found, title, write_evaluation(folder, mark, found)
+    about = {"run": name, "dataset": config["data"]["name"], "split": split, "step": run.step}
+    return Evaluation(about | found.scores, found.rows)
 
 
 def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path]]:

@@ -18,8 +18,8 @@ from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.evaluate import judge_of, show, write_evaluation
-from capjax.evaluation import Evaluation, evaluate
+from capjax.evaluate import evaluate_run, show, write_evaluation
+from capjax.evaluation import Evaluation
 from capjax.parallel import replicate
 from capjax.run_report import write_run_report
 from capjax.run_stage import Interrupted, StopSignal, run_stage
@@ -174,32 +174,8 @@ def _evaluate(
     setting: Setting, prepared: Prepared, run: Trained, split: str, stage: str
 ) -> Evaluation:
     """Evaluates what a run speaks after a stage."""
-    config = setting.config
-    known = {text for texts in prepared.splits["train"].captions for text in texts}
-    judges = {}
-    if run.evaluator:
-        judges["e_gan"] = judge_of(run)
-    found = evaluate(
-        run.speaker,
-        run.params,
-        run.vocabulary,
-        prepared.splits[split],
-        prepared.images[split],
-        decoding_after(config, config[stage]),
-        noise=config["noise"],
-        judge=(run.evaluator, run.evaluator_params) if run.evaluator else None,
-        judges=judges,
-        progress=True,
-        held_out=True,
-        known=known,
-    )
-    about = {
-        "run": setting.workdir.resolve().name,
-        "dataset": config["data"]["name"],
-        "split": split,
-        "step": run.step,
-    }
-    return Evaluation(about | found.scores, found.rows)
+    decoding = decoding_after(setting.config, setting.config[stage])
+    return evaluate_run(run, setting.workdir.resolve().name, prepared, split, decoding)
 
 
 def _keep_captions(setting: Setting, prepared: Prepared, stage: str) -> None:

@@ -41,7 +41,7 @@ _KNOWN = [
     (r"consensus_.*", QUALITY, 1, _SAMPLES),
     (r"e_ngan", QUALITY, 1, _OTHERS),
     (r"e_ngan_people", QUALITY, 0, _OTHERS),  # the same whatever the model says
-    (r"e_gan", QUALITY, 1, _OWN),
+    (r"e_gan", QUALITY, 0, _OWN),  # each run has its own judge: not to be compared between runs
     (r"e_gan_people", QUALITY, 0, _OWN),
     (r"true", QUALITY, 1, "it is measured on scenes only"),
     (r"div\d(_ngram)?", DIVERSITY, 1, _SAMPLES),
