@@ -77,6 +77,11 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
         speaker = speaker_of(config, len(vocabulary), kind)
         evaluator = evaluator_of(config, len(vocabulary), kind)
+        if evaluator and len(prepared.splits["train"].ids) < 2:
+            raise InputError(
+                f"the training split of {data['name']} has one image, and an evaluator learns from"
+                " captions of others; give it two images or more, or take configs/mle.py"
+            )
         like = jax.eval_shape(speaker.init, jax.random.key(0))
         judged = jax.eval_shape(evaluator.init, jax.random.key(0)) if evaluator else None
         if start:

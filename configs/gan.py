@@ -31,10 +31,12 @@ def get_config(arg: str = "scenes") -> ConfigDict:
 
     # What is spoken at the end; the stages before have their own.
     beam = config.decoding.to_dict()
-    config.decoding.method = "sample"
+    config.decoding.method = "best_of"  # by the evaluator
+    config.decoding.candidates = 5
+    config.decoding.temperature = 0.6
     config.decoding.noise_law = config.noise_law
     config.mle.decoding = ConfigDict(beam)
-    config.mle.epochs = 2.5 if drawn else config.mle.epochs
+    config.mle.epochs = 4.0 if drawn else config.mle.epochs
 
     config.evaluator_dim = 192 if drawn else 512
     config.evaluator_dropout = 0.0 if drawn else 0.5  # of the image's vector
@@ -53,7 +55,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     )
 
     config.adversarial = ConfigDict()
-    config.adversarial.steps = 300 if drawn else 2000  # updates of the speaker
+    config.adversarial.steps = {"scenes": 600, "coco": 2000}.get(dataset, 500)  # of the speaker
     config.adversarial.batch = 32 if drawn else 64  # images
     config.adversarial.samples = 2  # captions of an image
     config.adversarial.rollouts = 4
@@ -64,11 +66,11 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial.reward = "evaluator"  # controls: "constant", "shuffled"
     config.adversarial.baseline = "prefix"  # or "none", "leave_one_out"
     config.adversarial.entropy = 0.0
-    config.adversarial.likelihood = 0.0  # maximum likelihood beside it
+    config.adversarial.likelihood = 0.3  # maximum likelihood beside it
     config.adversarial.dropout = False
     config.adversarial.lag = 0.0  # decay of the copy that rollouts speak with
     config.adversarial.average = 0.99
-    config.adversarial.learning_rate = 2e-4
+    config.adversarial.learning_rate = 5e-4
     config.adversarial.evaluator_learning_rate = 2e-4
     config.adversarial.warmup = 20
     config.adversarial.schedule = "constant"
@@ -84,12 +86,16 @@ def _as_published(config: ConfigDict, preset: str) -> None:
     paper = preset == "paper"
     config.mle.epochs = 20.0 if paper else 2.0
     config.evaluator.epochs = 5.0 if paper else 2.0
+    # The paper searches by what the evaluator is expected to say, the code by log-probability.
+    config.decoding.method = "guided" if paper else "beam"
+    config.decoding.width = 3 if paper else 10
     own = config.adversarial
     own.steps = 20_000 if paper else 100_000
     own.batch, own.samples, own.baseline = 64, 1, "none"
     own.rollouts = 16 if paper else 64
     own.evaluator_steps = 5 if paper else 50
     own.learning_rate = own.evaluator_learning_rate = 1e-4 if paper else 4e-4
+    own.likelihood = 0.0
     own.dropout, own.average = True, 0.0
     own.b1, own.b2 = 0.8, 0.999
     config.evaluator_dropout, config.evaluator.weight_decay = 0.0, 0.0

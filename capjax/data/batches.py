@@ -9,7 +9,6 @@ import numpy as np
 
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
-from capjax.errors import InputError
 
 
 @lru_cache(maxsize=2)
@@ -95,16 +94,9 @@ def rows_with_others(of: np.ndarray, batch: int, units: int, seed: int, step: in
     Returns:
       int32[batch, units, 2]: a caption, and one of an image that is not its own, every other image
       as likely as any.
-    Raises:
-      InputError: there is one image only.
     """
     rows = rows_of(len(of), batch * units, seed, step)
     images = of[-1] + 1
-    if images < 2:
-        raise InputError(
-            "the training split has one image, and an evaluator learns from captions of others;"
-            " give it two images or more"
-        )
     rng = np.random.default_rng((seed, 2, step))
     other = (of[rows] + rng.integers(1, images, rows.size)) % images
     first = np.searchsorted(of, np.arange(images + 1))
