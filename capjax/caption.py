@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
 from capjax.data.features import read_photo
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
-from capjax.speaker import log_probs
-from capjax.speaking import check_decoding, decoding_of, speak_all
+from capjax.speaking import check_decoding, decoding_of, speak_scored
 from capjax.workdir import Trained, open_run
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -66,20 +64,15 @@ def caption_photos(
     captions: list[list[tuple[str, float]]] = []
     key = jax.random.key(seed)
     noise = run.config["noise"]
-    check_decoding(decoding, run.speaker, run.params, images, noise)
-    batches = speak_all(
-        run.speaker, run.params, images, decoding, noise=noise, key=key, batch=batch
+    judge = (run.evaluator, run.evaluator_params) if run.evaluator else None
+    check_decoding(decoding, run.speaker, run.params, images, noise, judge)
+    spoken = speak_scored(
+        run.speaker, run.params, images, decoding, noise=noise, key=key, judge=judge, batch=batch
     )
-    for n, words in enumerate(batches):
-        here = images[n * batch : n * batch + len(words)]
-        context = {"image": jnp.repeat(jnp.asarray(here), words.shape[1], 0)}
-        if noise:
-            context["noise"] = jnp.zeros((len(here) * words.shape[1], noise))
-        flat = jnp.asarray(words.reshape(-1, words.shape[-1]))
-        scores = np.asarray(log_probs(run.speaker, run.params, context, flat).sum(-1))
-        for row, score in zip(words, scores.reshape(words.shape[:2]), strict=True):
-            spoken = [run.vocabulary.decode(w) for w in row]
-            captions.append([(text, float(s)) for text, s in zip(spoken, score, strict=True)])
+    for words, log_prob in spoken:
+        for row, scores in zip(words, log_prob, strict=True):
+            texts = [run.vocabulary.decode(w) for w in row]
+            captions.append([(text, float(s)) for text, s in zip(texts, scores, strict=True)])
     return captions
 
 

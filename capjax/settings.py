@@ -7,6 +7,7 @@ from typing import Any
 from capjax.decoding.noise import LAWS
 from capjax.errors import InputError
 from capjax.objectives.adversarial import BASELINES, REWARDS
+from capjax.objectives.contrastive import MASKS, PAIRS
 
 _Range = tuple[Callable[[float], bool], str]
 _ABOVE_0: _Range = (lambda x: 0 < x < math.inf, "above 0")
@@ -57,6 +58,8 @@ _STAGE: dict[str, _Range] = {
     "entropy": _FROM_0,
     "likelihood": _FROM_0,
     "lag": _BELOW_1,
+    "nu": _ABOVE_0,
+    "negatives": _FROM_1,
     "b1": _BELOW_1,
     "b2": _BELOW_1,
 }
@@ -66,6 +69,8 @@ _CHOICES = {
     "reward": REWARDS,
     "baseline": BASELINES,
     "noise_law": LAWS,
+    "pairs": PAIRS,
+    "masks": MASKS,
 }
 
 
@@ -93,6 +98,11 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
     if unknown or not config["stages"]:
         told = ", ".join(map(repr, unknown)) or "no stage"
         raise InputError(f"config.stages names {told}; choose from {', '.join(stages)}")
+    if config["stages"][0] == "contrastive" and not config["init_from"]:
+        raise InputError(
+            "contrastive learning starts from a captioner: name a run with --config.init_from=DIR,"
+            " or put 'mle' before it in config.stages"
+        )
     ranges = _RUN | {f"{s}.{name}": what for s in config["stages"] for name, what in _STAGE.items()}
     for name, value in flat(config).items():
         if name in ranges:

@@ -17,7 +17,7 @@ from capjax.decoding.sample import greedy, sample
 from capjax.errors import InputError
 from capjax.judging import Evaluator
 from capjax.judging import judge as judge_captions
-from capjax.speaker import Params, Speaker
+from capjax.speaker import Captions, Params, Speaker, log_probs
 
 # The settings of each method. A recipe may hold those of another one, too: they wait.
 _ALL = ("max_len", "forbid_unknown", "noise_law")
@@ -96,7 +96,7 @@ def _decoder(
             keys = jax.random.split(jax.random.fold_in(key, 0x5EED), image.shape[0] * each)
             context["noise"] = draw_noise(keys, noise, law)
         if method == "sample":
-            words = sample(speaker, params, context, key, **settings).words
+            found = sample(speaker, params, context, key, **settings)
         elif method == "best_of":
             number = settings.get("candidates", 10)
             drawn = {k: v for k, v in settings.items() if k != "candidates"}
@@ -105,21 +105,30 @@ def _decoder(
                 assert evaluator is not None  # as check_decoding sees to
                 return judge_captions(evaluator, judge_params, context, captions)
 
-            words = best_of(speaker, params, context, key, score, number, **drawn).words
-        elif method in ("beam", "guided"):
-            if method == "beam":
-                beams = beam_search(speaker, params, context, **settings).words
-            else:
-                assert evaluator is not None
-                beams = guided_search(
-                    speaker, params, evaluator, judge_params, context, key, **settings
-                ).words
-            if samples > beams.shape[1]:
-                raise ValueError(f"a beam of width {beams.shape[1]} has no {samples} captions")
-            return beams[:, :samples]
+            found = best_of(speaker, params, context, key, score, number, **drawn)
+        elif method == "greedy":
+            found = greedy(speaker, params, context, **settings)
         else:
-            words = greedy(speaker, params, context, **settings).words
-        return words.reshape(image.shape[0], each, -1)
+            found = search(params, judge_params, context, key)
+            if samples > found.words.shape[1]:
+                raise ValueError(
+                    f"a beam of width {found.words.shape[1]} has no {samples} captions"
+                )
+            return found.words[:, :samples], found.log_prob[:, :samples]
+        shape = image.shape[0], each
+        return found.words.reshape(*shape, -1), found.log_prob.reshape(shape)
+
+    def search(params, judge_params, context, key):
+        if method == "beam":
+            return beam_search(speaker, params, context, **settings)
+        assert evaluator is not None
+        words = guided_search(
+            speaker, params, evaluator, judge_params, context, key, **settings
+        ).words
+        flat = words.reshape(-1, words.shape[-1])
+        each = jax.tree.map(lambda x: jnp.repeat(x, words.shape[1], 0), context)
+        log_p = log_probs(speaker, params, each, flat).sum(-1)
+        return Captions(words, log_p.reshape(words.shape[:2]))
 
     return jax.jit(speak)
 
@@ -147,7 +156,27 @@ def speak_all(
       key: of all draws; None for a fixed one.
       judge: an evaluator and its parameters, for `best_of` and `guided_search`.
     Yields:
-      int32[B, K, T] for the next B images, K the samples, 1 by default; beams best first.
+      int32[B, K, T] for the next B images, K the samples, 1 by default; of a search best first.
+    """
+    options: dict[str, Any] = {"noise": noise, "key": key, "judge": judge, "batch": batch}
+    for words, _ in speak_scored(speaker, params, images, decoding, **options):
+        yield words
+
+
+def speak_scored(
+    speaker: Speaker,
+    params: Params,
+    images: np.ndarray,
+    decoding: Mapping[str, Any],
+    *,
+    noise: int = 0,
+    key: jax.Array | None = None,
+    judge: Judged | None = None,
+    batch: int = 100,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`speak_all` with log-probabilities: (int32[B, K, T], float32[B, K] in nats).
+
+    They are the speaker's own, given the noise that a caption was spoken with.
     """
     evaluator, judge_params = judge or (None, None)
     speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))
@@ -158,7 +187,8 @@ def speak_all(
         # The last batch is filled up, so that one program serves all.
         filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
         row_key = jax.random.fold_in(key, first)
-        yield np.asarray(speak(params, judge_params, jnp.asarray(filled), row_key))[: len(part)]
+        words, log_prob = speak(params, judge_params, jnp.asarray(filled), row_key)
+        yield np.asarray(words)[: len(part)], np.asarray(log_prob)[: len(part)]
 
 
 def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:

@@ -8,8 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from capjax.data.batches import gather, gather_units, rows_by_image, rows_of, rows_with_others
+from capjax.data.batches import (
+    gather,
+    gather_others,
+    gather_units,
+    rows_by_image,
+    rows_of,
+    rows_with_others,
+)
 from capjax.objectives.adversarial import adversarial, spoken_with
+from capjax.objectives.contrastive import contrastive
+from capjax.objectives.contrastive import decoded as contrastive_decoded
 from capjax.objectives.evaluator_training import evaluator_training
 from capjax.objectives.maximum_likelihood import decoded, maximum_likelihood
 from capjax.speaker import Params
@@ -145,6 +154,40 @@ def adversarial_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     )
 
 
+def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
+    batch, seed = options["batch"], setting.config["seed"]
+    of = np.asarray(setting.data["of"])
+    names = ("nu", "pairs", "masks", "average")
+    algorithm = contrastive(
+        setting.speaker,
+        setting.speaker,
+        optimizer(options, steps_of(options, len(of))),
+        **{name: options[name] for name in names},
+    )
+    width = setting.config["noise"]
+
+    def init(key, there):
+        start = _speaker(setting, there, key)
+        return algorithm.init(key, start, start)
+
+    def update(state, data, rows, key):
+        chosen = gather_others(data, rows)
+        if width:
+            chosen["noise"] = jnp.zeros((rows.shape[0], width))
+        return algorithm.update(state, chosen, key)
+
+    return Stage(
+        init=init,
+        update=update,
+        trained=lambda state: Learnt(contrastive_decoded(state)),
+        per_epoch=len(of),
+        rows=lambda step: rows_with_others(of, batch, 1, seed, step, options["negatives"])[:, 0],
+        captions=batch,
+        validate=lambda there: speaker_validation(setting, there, options),
+        score=lambda scores: scores.get("val_cider_d", scores["val_rouge_l"]),
+    )
+
+
 def _speaker(setting: Setting, there: Learnt, key: jax.Array) -> Params:
     return setting.speaker.init(key) if there.speaker is None else there.speaker
 
@@ -154,7 +197,12 @@ def _evaluator(setting: Setting, there: Learnt, key: jax.Array) -> Params:
     return setting.evaluator.init(key) if there.evaluator is None else there.evaluator
 
 
-STAGES = {"mle": mle_stage, "evaluator": evaluator_stage, "adversarial": adversarial_stage}
+STAGES = {
+    "mle": mle_stage,
+    "evaluator": evaluator_stage,
+    "adversarial": adversarial_stage,
+    "contrastive": contrastive_stage,
+}
 
 
 def optimizer(

@@ -94,7 +94,7 @@ def weighted_log_prob(
 
 def _packed(x, packed):
     """The entries at flat indices: of x[N, T, ...]."""
-    return x.reshape(-1, *x.shape[2:])[packed]
+    return jnp.asarray(x).reshape(-1, *x.shape[2:])[packed]
 
 
 def _unpacked(x, packed, real):

@@ -13,6 +13,7 @@ import pytest
 from small_runs import paint_photos, train_here
 from test_survival import same_end
 
+from capjax import caption
 from capjax.errors import InputError
 from capjax.run_stage import Interrupted
 
@@ -82,3 +83,14 @@ def test_one_image_is_refused_before_anything_is_learnt(caches, tmp_path):
     with pytest.raises(InputError, match="has one image, and an evaluator learns"):
         train_here(recipe(folder), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_photos_are_captioned_with_the_runs_own_evaluator(whole, photos, capsys):
+    """By default the best of its draws; with --samples drawn; with --beam no evaluator is asked."""
+    for how in ([], ["--samples=2"], ["--beam=2"]):
+        assert caption.main([f"--workdir={whole}", str(photos / "0.png"), "--json", *how]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        told = json.loads(line)["captions"]
+        assert len(told) == (2 if how == ["--samples=2"] else 1)
+        # Five words at most and their end, each about as likely as any of a handful.
+        assert all(-20 < row["log_prob"] < 0 for row in told)

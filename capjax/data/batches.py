@@ -85,23 +85,28 @@ def gather(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
     return {"image": data["image"][data["of"][first]], "caption": data["caption"][rows]}
 
 
-def rows_with_others(of: np.ndarray, batch: int, units: int, seed: int, step: int) -> np.ndarray:
-    """The rows of one batch of captions, each beside a caption of another image.
+def rows_with_others(
+    of: np.ndarray, batch: int, units: int, seed: int, step: int, others: int = 1
+) -> np.ndarray:
+    """The rows of one batch of captions, each beside captions of other images.
 
     Args:
       of: int[S], the image of each caption, ascending; two images at least.
       batch, units: there are batch * units captions, every caption once an epoch.
+      others: K, drawn with replacement.
     Returns:
-      int32[batch, units, 2]: a caption, and one of an image that is not its own, every other image
+      int32[batch, units, 1 + K]: a caption, and K of images that are not its own, every other image
       as likely as any.
     """
     rows = rows_of(len(of), batch * units, seed, step)
     images = of[-1] + 1
     rng = np.random.default_rng((seed, 2, step))
-    other = (of[rows] + rng.integers(1, images, rows.size)) % images
+    size = rows.size, others
+    other = (of[rows][:, None] + rng.integers(1, images, size)) % images
     first = np.searchsorted(of, np.arange(images + 1))
     pick = first[other] + rng.integers(0, first[other + 1] - first[other])
-    return np.stack([rows, pick], -1).astype(np.int32).reshape(batch, units, 2)
+    both = np.concatenate([rows[:, None], pick], 1)
+    return both.astype(np.int32).reshape(batch, units, 1 + others)
 
 
 def gather_units(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
@@ -113,4 +118,16 @@ def gather_units(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.A
         "image": data["image"][data["of"][rows[..., 0]]],
         "caption": data["caption"][rows[..., 0]],
         "mismatched": data["caption"][rows[..., 1]],
+    }
+
+
+def gather_others(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+    """The batch of rows int32[B, 1 + K] of `rows_with_others`, gathered on the device.
+
+    -> {"image" [B, *], "caption" int32[B, T], "mismatched" int32[B, K, T]}.
+    """
+    return {
+        "image": data["image"][data["of"][rows[:, 0]]],
+        "caption": data["caption"][rows[:, 0]],
+        "mismatched": data["caption"][rows[:, 1:]],
     }

@@ -272,5 +272,5 @@ def _where(mask, a, b):
 def default_lanes(jobs: int) -> int:
     """Lanes for a queue of at most so many jobs: wide matmuls, and few lanes idle at its end."""
     if jax.default_backend() == "cpu":
-        return max(1, min(320, jobs // 32))
-    return max(1, min(8192, jobs // 32))
+        return max(1, min(320, jobs // 20))
+    return max(1, min(8192, jobs // 20))

@@ -58,3 +58,42 @@ def policy_gradient(log_probs: jax.Array, values: jax.Array, caption: jax.Array)
     """
     values = jax.lax.stop_gradient(values)
     return -jnp.where(scored(caption), values * log_probs, 0).sum()
+
+
+def contrastive(
+    log_p: jax.Array,
+    log_q: jax.Array,
+    log_p_mismatched: jax.Array,
+    log_q_mismatched: jax.Array,
+    *,
+    nu: float = 1.0,
+) -> jax.Array:
+    """-ln h(true) - mean_k ln(1 - h(mismatched_k)) of one image (Dai & Lin, 2017, eqs. 5 to 8).
+
+    h = 1 / (1 + nu exp(-G)), G = ln p - ln q; in a form that overflows for no G.
+
+    Args:
+      log_p, log_q: float[] in nats, of the image's caption by the target and by the reference.
+      log_p_mismatched, log_q_mismatched: float[K], of captions of other images.
+      nu: above 0.
+    Returns:
+      float[] in nats.
+    """
+    true = log_p - log_q - jnp.log(nu)
+    mismatched = log_p_mismatched - log_q_mismatched - jnp.log(nu)
+    return jax.nn.softplus(-true) + jax.nn.softplus(mismatched).mean()
+
+
+def self_critical(
+    log_probs: jax.Array, reward: jax.Array, baseline: jax.Array, caption: jax.Array
+) -> jax.Array:
+    """Minus (reward - baseline) times log p of one drawn caption (Rennie et al., 2017, eq. 7).
+
+    Args:
+      log_probs: float[T] in nats, of each word and the end.
+      reward, baseline: float[], of the caption; no gradient flows to them.
+      caption: int32[T].
+    Returns:
+      float[]; its gradient is meant, not the number.
+    """
+    return policy_gradient(log_probs, jnp.broadcast_to(reward - baseline, caption.shape), caption)

@@ -1,0 +1,129 @@
+"""Contrastive learning of a captioner against a reference (Dai & Lin, 2017)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from capjax.objectives import losses
+from capjax.objectives.algorithm import Algorithm, row_keys
+from capjax.speaker import Context, Params, Speaker, score, scored, shift, weighted_score
+
+PAIRS = ("both", "positive_only", "negative_only")
+MASKS = ("shared", "target", "none")
+
+
+class ContrastiveState(NamedTuple):
+    """The state of contrastive learning."""
+
+    params: Params  # the target's
+    average: Params  # decaying average of them: what is decoded; () without a decay
+    reference: Params  # never changed
+    optimizer: Any
+
+
+def contrastive(
+    speaker: Speaker,
+    reference: Speaker,
+    optimizer: optax.GradientTransformation,
+    *,
+    nu: float = 1.0,
+    pairs: str = "both",
+    masks: str = "shared",
+    average: float = 0.0,
+) -> Algorithm:
+    """Lifts a captioner above a reference on true pairs, and holds it below on mismatched ones.
+
+    Minimises, a mean over the batch, -ln h(true) - mean_k ln(1 - h(mismatched_k)) with
+    h = 1 / (1 + nu exp(-G)) and G = ln p - ln q of a whole caption, its end included, by the
+    target and the reference (Dai & Lin, 2017, eqs. 5 to 8). Any two Speakers of one vocabulary.
+
+    Args:
+      nu: noise pairs for a true one, as the method sees it; the paper has 1.
+      pairs: "both"; or, as ablations, "positive_only", "negative_only".
+      masks: whose dropout is on. "shared": the target's and the reference's, with the same masks,
+        so that equal models stay equal; "target": the target's alone, as in the authors' code,
+        which then lies nats below the reference on every caption; "none".
+      average: decay of the average of the target's parameters; 0 for none.
+    Returns:
+      Algorithm(init, update): init(key, params, reference_params); a batch is {"image" [B, ...],
+      "caption" int32[B, T], "mismatched" int32[B, K, T]}, captions of other images. Metrics:
+      `loss`, `h_true`, `h_mismatched` (means), `log_ratio` (mean G of true pairs, nats a caption),
+      `nll` (nats a word of true pairs) and the gradient's global norm.
+    Raises:
+      ValueError: unknown pairs or masks, or nu not above 0.
+    """
+    if pairs not in PAIRS or masks not in MASKS or not nu > 0:
+        raise ValueError(
+            f"pairs={pairs!r} must be one of {', '.join(PAIRS)}, masks={masks!r} one of"
+            f" {', '.join(MASKS)}, and nu={nu} above 0"
+        )
+
+    def init(key: jax.Array, params: Params, reference_params: Params) -> ContrastiveState:
+        params, reference_params = jax.tree.map(jnp.copy, (params, reference_params))
+        averaged = jax.tree.map(jnp.copy, params) if average else ()
+        return ContrastiveState(params, averaged, reference_params, optimizer.init(params))
+
+    def update(state: ContrastiveState, batch: Context, key: jax.Array):
+        own, others = batch["caption"], batch["mismatched"]
+        captions = jnp.concatenate([own[:, None], others], 1)
+        inputs = shift(captions)
+        plain = {k: v for k, v in batch.items() if k not in ("caption", "mismatched")}
+        masked = plain | {"dropout": row_keys(key, own.shape[0])}
+        context = plain if masks == "none" else masked
+        theirs = masked if masks == "shared" else plain
+
+        def log_p(speaker, params, context):
+            """Of whole captions, the true one first: float32[B, 1 + K]."""
+            return score(speaker, params, context, inputs, captions)[0].sum(-1)
+
+        p = log_p(speaker, state.params, context)
+        q = log_p(reference, state.reference, theirs)
+        weights, told = _weights(p, q, nu, pairs)
+        weights = weights / own.shape[0]
+        gradient = jax.grad(
+            lambda params: weighted_score(
+                speaker, params, context, inputs, captions, weights[..., None]
+            )[0]
+        )(state.params)
+        words = scored(own).sum().astype(jnp.float32)
+        told["nll"] = -p[:, 0].sum() / lax.pmean(words, "data")
+        gradient, metrics = lax.pmean((gradient, told), "data")
+        change, opt = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, change)
+        averaged = state.average
+        if average:
+            averaged = jax.tree.map(lambda a, x: a + (1 - average) * (x - a), averaged, params)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
+        return ContrastiveState(params, averaged, state.reference, opt), metrics
+
+    return Algorithm(init, update)
+
+
+def decoded(state: ContrastiveState) -> Params:
+    """The parameters to decode with: the average where one is kept."""
+    return state.average if jax.tree.leaves(state.average) else state.params
+
+
+def _weights(p: jax.Array, q: jax.Array, nu: float, pairs: str):
+    """The loss's derivative by log p float[B, 1 + K], of one example each, and what is told."""
+
+    def loss(p, q):
+        ratio = p - q - jnp.log(nu)
+        if pairs == "positive_only":
+            return -jax.nn.log_sigmoid(ratio[0])
+        if pairs == "negative_only":
+            return -jax.nn.log_sigmoid(-ratio[1:]).mean()
+        return losses.contrastive(p[0], q[0], p[1:], q[1:], nu=nu)
+
+    value, weights = jax.vmap(jax.value_and_grad(loss))(p, q)
+    h = jax.nn.sigmoid(p - q - jnp.log(nu))
+    told = {
+        "loss": value.mean(),
+        "h_true": h[:, 0].mean(),
+        "h_mismatched": h[:, 1:].mean(),
+        "log_ratio": (p - q)[:, 0].mean(),
+    }
+    return weights, told

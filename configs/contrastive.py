@@ -1,0 +1,35 @@
+"""Contrastive learning (Dai & Lin, 2017) of a captioner against what it was at the start.
+
+python -m capjax.train --config=configs/contrastive.py:flickr8k --config.init_from=runs/mle-flickr8k
+python -m capjax.train --config=configs/contrastive.py          # scenes, maximum likelihood first
+"""
+
+import runpy
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+
+def get_config(dataset: str = "scenes") -> ConfigDict:
+    mle = runpy.run_path(str(Path(__file__).with_name("mle.py")))["get_config"]
+    config = mle(dataset)
+    drawn = dataset == "scenes"
+    config.recipe = "contrastive"
+    config.stages = ("mle", "contrastive") if drawn else ("contrastive",)
+    if not drawn:
+        del config.mle
+
+    config.contrastive = ConfigDict()
+    config.contrastive.epochs = 1.0
+    config.contrastive.batch = 64  # people's captions
+    config.contrastive.negatives = 5  # captions of other images beside each, drawn at every step
+    config.contrastive.nu = 1.0
+    config.contrastive.pairs = "both"  # ablations: "positive_only", "negative_only"
+    config.contrastive.masks = "shared"  # of dropout, with the reference; or "target", "none"
+    config.contrastive.learning_rate = 1e-4
+    config.contrastive.warmup = 50
+    config.contrastive.schedule = "cosine"
+    config.contrastive.clip = 5.0
+    config.contrastive.weight_decay = 0.0
+    config.contrastive.average = 0.99
+    return config
