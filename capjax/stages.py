@@ -16,11 +16,11 @@ from capjax.data.batches import (
     rows_of,
     rows_with_others,
 )
-from capjax.objectives.adversarial import adversarial, spoken_with
+from capjax.objectives.adversarial import adversarial
+from capjax.objectives.algorithm import decoded
 from capjax.objectives.contrastive import contrastive
-from capjax.objectives.contrastive import decoded as contrastive_decoded
 from capjax.objectives.evaluator_training import evaluator_training
-from capjax.objectives.maximum_likelihood import decoded, maximum_likelihood
+from capjax.objectives.maximum_likelihood import maximum_likelihood
 from capjax.speaker import Params
 from capjax.stage_setting import Learnt, Setting, noise_of
 from capjax.validation import evaluator_validation, speaker_validation
@@ -141,7 +141,7 @@ def adversarial_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
             key, _speaker(setting, there, key), _evaluator(setting, there, key)
         ),
         update=update,
-        trained=lambda state: Learnt(spoken_with(state), state.evaluator),
+        trained=lambda state: Learnt(decoded(state), state.evaluator),
         per_epoch=len(of),
         rows=lambda step: rows_with_others(of, batch, units, seed, step),
         captions=batch * units,
@@ -179,7 +179,7 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     return Stage(
         init=init,
         update=update,
-        trained=lambda state: Learnt(contrastive_decoded(state)),
+        trained=lambda state: Learnt(decoded(state)),
         per_epoch=len(of),
         rows=lambda step: rows_with_others(of, batch, 1, seed, step, options["negatives"])[:, 0],
         captions=batch,

@@ -177,11 +177,6 @@ def adversarial(
     return Algorithm(init, update)
 
 
-def spoken_with(state: AdversarialState) -> Params:
-    """The parameters to decode with: the average where one is kept."""
-    return state.average if jax.tree.leaves(state.average) else state.params
-
-
 def speaker_gradient(
     speaker: Speaker,
     params: Params,

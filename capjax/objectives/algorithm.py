@@ -19,6 +19,11 @@ class Algorithm(NamedTuple):
     update: Callable[[State, Any, jax.Array], tuple[State, Metrics]]  # (state, batch, key)
 
 
+def decoded(state: Any) -> Any:
+    """The parameters to decode with, of a state that has an average: that, where one is kept."""
+    return state.average if jax.tree.leaves(state.average) else state.params
+
+
 def row_keys(key: jax.Array, rows: int) -> jax.Array:
     """One key a row of the batch, the same whatever the number of devices: typed keys [rows]."""
     first = jax.lax.axis_index("data") * rows

@@ -1,5 +1,6 @@
 """Contrastive learning of a captioner against a reference (Dai & Lin, 2017)."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from jax import lax
 
 from capjax.objectives import losses
 from capjax.objectives.algorithm import Algorithm, row_keys
-from capjax.speaker import Context, Params, Speaker, score, scored, shift, weighted_score
+from capjax.speaker import Context, Params, Speaker, score, scored, shift
 
 PAIRS = ("both", "positive_only", "negative_only")
 MASKS = ("shared", "target", "none")
@@ -79,17 +80,22 @@ def contrastive(
             """Of whole captions, the true one first: float32[B, 1 + K]."""
             return score(speaker, params, context, inputs, captions)[0].sum(-1)
 
-        p = log_p(speaker, state.params, context)
         q = log_p(reference, state.reference, theirs)
-        weights, told = _weights(p, q, nu, pairs)
-        weights = weights / own.shape[0]
-        gradient = jax.grad(
-            lambda params: weighted_score(
-                speaker, params, context, inputs, captions, weights[..., None]
-            )[0]
-        )(state.params)
-        words = scored(own).sum().astype(jnp.float32)
-        told["nll"] = -p[:, 0].sum() / lax.pmean(words, "data")
+
+        def loss(params):
+            p = log_p(speaker, params, context)
+            return jax.vmap(partial(_loss, nu=nu, pairs=pairs))(p, q).mean(), p
+
+        (value, p), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        h = jax.nn.sigmoid(p - q - jnp.log(nu))
+        words = lax.pmean(scored(own).sum().astype(jnp.float32), "data")
+        told = {
+            "loss": value,
+            "h_true": h[:, 0].mean(),
+            "h_mismatched": h[:, 1:].mean(),
+            "log_ratio": (p - q)[:, 0].mean(),
+            "nll": -p[:, 0].sum() / words,
+        }
         gradient, metrics = lax.pmean((gradient, told), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
@@ -102,28 +108,11 @@ def contrastive(
     return Algorithm(init, update)
 
 
-def decoded(state: ContrastiveState) -> Params:
-    """The parameters to decode with: the average where one is kept."""
-    return state.average if jax.tree.leaves(state.average) else state.params
-
-
-def _weights(p: jax.Array, q: jax.Array, nu: float, pairs: str):
-    """The loss's derivative by log p float[B, 1 + K], of one example each, and what is told."""
-
-    def loss(p, q):
-        ratio = p - q - jnp.log(nu)
-        if pairs == "positive_only":
-            return -jax.nn.log_sigmoid(ratio[0])
-        if pairs == "negative_only":
-            return -jax.nn.log_sigmoid(-ratio[1:]).mean()
-        return losses.contrastive(p[0], q[0], p[1:], q[1:], nu=nu)
-
-    value, weights = jax.vmap(jax.value_and_grad(loss))(p, q)
-    h = jax.nn.sigmoid(p - q - jnp.log(nu))
-    told = {
-        "loss": value.mean(),
-        "h_true": h[:, 0].mean(),
-        "h_mismatched": h[:, 1:].mean(),
-        "log_ratio": (p - q)[:, 0].mean(),
-    }
-    return weights, told
+def _loss(p: jax.Array, q: jax.Array, nu: float, pairs: str) -> jax.Array:
+    """Of one example's captions float[1 + K], the true one first, or of a side of them."""
+    ratio = p - q - jnp.log(nu)
+    if pairs == "positive_only":
+        return -jax.nn.log_sigmoid(ratio[0])
+    if pairs == "negative_only":
+        return -jax.nn.log_sigmoid(-ratio[1:]).mean()
+    return losses.contrastive(p[0], q[0], p[1:], q[1:], nu=nu)

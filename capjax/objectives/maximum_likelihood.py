@@ -88,11 +88,6 @@ def maximum_likelihood(
     return Algorithm(init, update)
 
 
-def decoded(state: State) -> Params:
-    """The parameters to decode with: the average where one is kept."""
-    return state.average if jax.tree.leaves(state.average) else state.params
-
-
 def own_words(
     speaker: Speaker,
     params: Params,

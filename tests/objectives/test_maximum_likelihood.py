@@ -12,7 +12,8 @@ from scipy import stats
 from capjax.decoding.sample import greedy
 from capjax.models.generator import generator
 from capjax.objectives import losses
-from capjax.objectives.maximum_likelihood import decoded, maximum_likelihood, own_words
+from capjax.objectives.algorithm import decoded
+from capjax.objectives.maximum_likelihood import maximum_likelihood, own_words
 from capjax.speaker import log_probs, scored, shift
 
 V, D, B, T, RATE = 7, 4, 5, 4, 0.5
