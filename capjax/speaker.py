@@ -76,6 +76,7 @@ def score(
     inputs: jax.Array,
     captions: jax.Array,
     mean: bool = False,
+    keep: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """`log_probs` in general: other words fed in than scored, several captions an image.
 
@@ -84,12 +85,13 @@ def score(
         captions for each row of the context, whose image is then taken in once. They share a
         dropout mask.
       mean: whether the second return is wanted; without it, it is 0.
+      keep: whether a gradient keeps the logits of all words: faster, and V floats a word of memory.
     Returns:
       (log-probability of each scored word, mean log-probability over the vocabulary there), both
       float32 like captions, in nats and 0 after the end; the second is what label smoothing adds.
     """
     hidden, flat = _recited(speaker, params, context, inputs, captions)
-    pair = word_log_probs(speaker.logits, params, hidden, flat, scored(flat), mean)
+    pair = word_log_probs(speaker.logits, params, hidden, flat, scored(flat), mean, keep)
     return pair[0].reshape(captions.shape), pair[1].reshape(captions.shape)
 
 

@@ -43,6 +43,7 @@ def word_log_probs(
     targets: jax.Array,
     real: jax.Array,
     mean: bool = False,
+    keep: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probability of each target word, and the mean log-probability over the vocabulary.
 
@@ -52,12 +53,13 @@ def word_log_probs(
       targets: int32[N, T].
       real: bool[N, T], which entries are wanted; the others are not computed.
       mean: whether the second is wanted; without it, it is 0.
+      keep: whether a gradient keeps all logits, float[N * T, V], in place of projecting twice.
     Returns:
       (float32[N, T], float32[N, T]) in nats, 0 where not real.
     """
     packed, chunks = pack(real)
     hidden, targets = _packed(hidden, packed), _packed(targets, packed)
-    pair = _chunked(logits, mean, params, hidden, targets, chunks)
+    pair = _chunked(logits, mean, keep, params, hidden, targets, chunks)
     return _unpacked(pair[0], packed, real), _unpacked(pair[1], packed, real)
 
 
@@ -103,10 +105,6 @@ def _unpacked(x, packed, real):
     return jnp.zeros(real.size).at[index].set(x, mode="drop").reshape(real.shape)
 
 
-def _project(logits, mean, params, hidden, targets):
-    return _scores(logits(params, hidden), targets, mean)
-
-
 def _scores(z, targets, mean):
     """Of one chunk: ((chosen, mean), logits, the logarithm of their exponentials' sum)."""
     z = z.astype(jnp.float32)
@@ -117,25 +115,38 @@ def _scores(z, targets, mean):
     return (chosen[:, 0], average), z, total
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _chunked(logits, mean, params, hidden, targets, chunks):
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _chunked(logits, mean, keep, params, hidden, targets, chunks):
     zeros = jnp.zeros(targets.shape, jnp.float32)
 
     def body(i, out):
-        return put(out, i, _project(logits, mean, params, hidden[i], targets[i])[0])
+        return put(out, i, _scores(logits(params, hidden[i]), targets[i], mean)[0])
 
     return lax.fori_loop(0, chunks, body, (zeros, zeros))
 
 
-def _chunked_forward(logits, mean, params, hidden, targets, chunks):
-    out = _chunked(logits, mean, params, hidden, targets, chunks)
-    return out, (params, hidden, targets, chunks)
+def _chunked_forward(logits, mean, keep, params, hidden, targets, chunks):
+    if not keep:
+        out = _chunked(logits, mean, keep, params, hidden, targets, chunks)
+        return out, (params, hidden, targets, chunks, None)
+    zeros = jnp.zeros(targets.shape, jnp.float32)
+    like = jax.eval_shape(logits, params, hidden)
+
+    def body(i, state):
+        out, kept = state
+        z = logits(params, hidden[i])
+        return put(out, i, _scores(z, targets[i], mean)[0]), put(kept, i, z)
+
+    # What no chunk writes is never read.
+    state = (zeros, zeros), lax.empty(like.shape, like.dtype)
+    out, kept = lax.fori_loop(0, chunks, body, state)
+    return out, (params, hidden, targets, chunks, kept)
 
 
-def _chunked_backward(logits, mean, residuals, cotangents):
-    params, hidden, targets, chunks = residuals
+def _chunked_backward(logits, mean, keep, residuals, cotangents):
+    params, hidden, targets, chunks, kept = residuals
     d_params, d_hidden, _ = _with_gradients(
-        logits, mean, params, hidden, targets, chunks, cotangents
+        logits, mean, params, hidden, targets, chunks, cotangents, kept
     )
     return d_params, d_hidden, None, None
 
@@ -145,7 +156,7 @@ _chunked.defvjp(_chunked_forward, _chunked_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _weighted(logits, mean, params, hidden, targets, chunks, weights):
-    pair = _chunked(logits, mean, params, hidden, targets, chunks)
+    pair = _chunked(logits, mean, False, params, hidden, targets, chunks)
     return sum(jnp.vdot(x, w) for x, w in zip(pair, weights, strict=True)), pair
 
 
@@ -165,13 +176,17 @@ def _weighted_backward(logits, mean, gradients, cotangents):
 _weighted.defvjp(_weighted_forward, _weighted_backward)
 
 
-def _with_gradients(logits, mean, params, hidden, targets, chunks, weights):
-    """Gradients of parameters and hidden states of a weighted sum, and what is summed."""
+def _with_gradients(logits, mean, params, hidden, targets, chunks, weights, kept=None):
+    """Gradients of parameters and hidden states of a weighted sum, and what is summed.
+
+    With `kept` logits nothing is projected: of the vjp only what leads back is then left.
+    """
     zeros = jnp.zeros(targets.shape, jnp.float32)
 
     def body(i, state):
         d_params, d_hidden, pair = state
         z, pull = jax.vjp(logits, params, hidden[i])
+        z = z if kept is None else kept[i]
         new, z_32, total = _scores(z, targets[i], mean)
         # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
         weight, even = (w[i][:, None] for w in weights)

@@ -78,7 +78,7 @@ def contrastive(
 
         def log_p(speaker, params, context):
             """Of whole captions, the true one first: float32[B, 1 + K]."""
-            return score(speaker, params, context, inputs, captions)[0].sum(-1)
+            return score(speaker, params, context, inputs, captions, keep=True)[0].sum(-1)
 
         q = log_p(reference, state.reference, theirs)
 
