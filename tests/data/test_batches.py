@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.data.batches import caption_arrays, gather, rows_by_image, rows_of
+from capjax.data.batches import caption_arrays, gather, rows_by_image, rows_of, rows_with_others
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 
@@ -67,3 +67,19 @@ def test_gather_gives_each_caption_its_own_image():
     assert [vocabulary.decode(words) for words in whole["caption"]] == [
         text for texts in captions for text in texts
     ]
+
+
+@pytest.mark.parametrize("others", [1, 5])
+def test_mismatched_captions_are_of_other_images_each_as_likely(others):
+    of = np.repeat(np.arange(4), [1, 2, 3, 1])
+    batches = [rows_with_others(of, 7, 1, 0, step, others)[:, 0] for step in range(2000)]
+    for batch in batches[:3]:
+        assert sorted(batch[:, 0]) == list(range(7))  # an epoch is every caption once
+    own, beside = (of[x] for x in (np.stack(batches)[..., 0], np.stack(batches)[..., 1:]))
+    assert (beside != own[..., None]).all()
+    for image in range(4):
+        drawn = beside[own == image].ravel()
+        share = np.bincount(drawn, minlength=4) / drawn.size
+        # Five standard errors of a share of a third.
+        bound = 5 * np.sqrt(1 / 3 * 2 / 3 / drawn.size)
+        np.testing.assert_allclose(np.delete(share, image), 1 / 3, atol=bound)
