@@ -16,11 +16,10 @@ from capjax.models.generator import generator
 from capjax.speaker import UNKNOWN
 
 V, D, T, N = 4, 3, 3, 2
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 speaker = generator(V, ("features", D), dim=8)
 critic = evaluator(V, ("features", D), dim=6)
-params = jax.tree.map(lambda x: x * 3, jit(speaker.init)(jax.random.key(1)))
-critic_params = jax.tree.map(lambda x: x * 3, jit(critic.init)(jax.random.key(2)))
+params = jax.tree.map(lambda x: x * 3, jax.jit(speaker.init)(jax.random.key(1)))
+critic_params = jax.tree.map(lambda x: x * 3, jax.jit(critic.init)(jax.random.key(2)))
 context = {"image": jax.random.normal(jax.random.key(3), (N, D))}
 
 # All captions: of T words, or with an end and nothing after it.
@@ -28,7 +27,7 @@ EVERY = [c for c in product(range(V), repeat=T) if 0 not in c or not any(c[c.ind
 
 
 def find(key=0, **options):
-    run = jit(partial(guided_search, speaker, max_len=T, **options), static_argnums=1)
+    run = jax.jit(partial(guided_search, speaker, max_len=T, **options), static_argnums=1)
     return run(params, critic, critic_params, context, jax.random.key(key))
 
 
@@ -56,7 +55,7 @@ def test_a_narrow_search_tells_the_verdict_on_what_it_found():
 def test_one_word_tried_of_one_hypothesis_is_the_greedy_caption():
     found = find(width=1, branch=1, rollouts=1)
     np.testing.assert_array_equal(
-        found.words[:, 0], jit(partial(greedy, speaker, max_len=T))(params, context).words
+        found.words[:, 0], jax.jit(partial(greedy, speaker, max_len=T))(params, context).words
     )
 
 

@@ -1,6 +1,5 @@
 """Rollouts, against the enumeration of all completions and against lengths known by hand."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -38,7 +37,7 @@ def library_pair(dropout=0.0):
     """Of capjax's own models, words far from equally likely and verdicts far from one another."""
     speaker = generator(V, ("features", D), dim=8, dropout=dropout)
     critic = evaluator(V, ("features", D), dim=6, dropout=dropout)
-    params = jit(speaker.init)(jax.random.key(1)), jit(critic.init)(jax.random.key(2))
+    params = jax.jit(speaker.init)(jax.random.key(1)), jax.jit(critic.init)(jax.random.key(2))
     params = jax.tree.map(lambda x: x * 3, params)
     return Pair(speaker, params[0], critic, params[1])
 
@@ -136,10 +135,9 @@ def make_context(key, n=N, **more):
 
 
 # Most of the time here goes to compiling: half of it unoptimised.
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-watched = jit(values_and_load, static_argnums=(0, 2), static_argnames=("rollouts", "lanes"))
-plain = jit(plain_values, static_argnums=(0, 2), static_argnames="rollouts")
-verdict = jit(lambda *args: jax.nn.sigmoid(judge(*args)), static_argnums=0)
+watched = jax.jit(values_and_load, static_argnums=(0, 2), static_argnames=("rollouts", "lanes"))
+plain = jax.jit(plain_values, static_argnums=(0, 2), static_argnames="rollouts")
+verdict = jax.jit(lambda *args: jax.nn.sigmoid(judge(*args)), static_argnums=0)
 
 
 def values(*args, **options):
@@ -167,7 +165,7 @@ def exact(pairs):
         rows, count = np.repeat(np.arange(N), len(every)), len(every)
         context = jax.tree.map(lambda x: x[rows], make_context(jax.random.key(0)))
         words = jnp.asarray(np.tile(every, (N, 1)), jnp.int32)
-        p = np.asarray(jit(log_probs, static_argnums=0)(*pair[:2], context, words))
+        p = np.asarray(jax.jit(log_probs, static_argnums=0)(*pair[:2], context, words))
         p = np.exp(p.astype(np.float64).sum(1)).reshape(N, count)
         r = np.asarray(verdict(*pair[2:], context, words), np.float64).reshape(N, count)
         np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
