@@ -13,7 +13,7 @@ from absl import logging
 from capjax.data.features import read_photo
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
-from capjax.speaking import check_decoding, decoding_of, speak_scored
+from capjax.speaking import check_decoding, decoding_of, speak_all
 from capjax.workdir import Trained, open_run
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -64,10 +64,16 @@ def caption_photos(
     captions: list[list[tuple[str, float]]] = []
     key = jax.random.key(seed)
     noise = run.config["noise"]
-    judge = (run.evaluator, run.evaluator_params) if run.evaluator else None
-    check_decoding(decoding, run.speaker, run.params, images, noise, judge)
-    spoken = speak_scored(
-        run.speaker, run.params, images, decoding, noise=noise, key=key, judge=judge, batch=batch
+    check_decoding(decoding, run.speaker, run.params, images, noise, run.judge)
+    spoken = speak_all(
+        run.speaker,
+        run.params,
+        images,
+        decoding,
+        noise=noise,
+        key=key,
+        judge=run.judge,
+        batch=batch,
     )
     for words, log_prob in spoken:
         for row, scores in zip(words, log_prob, strict=True):

@@ -215,7 +215,7 @@ def evaluate_run(
         prepared.images[split],
         decoding,
         noise=config["noise"],
-        judge=(run.evaluator, run.evaluator_params) if run.evaluator else None,
+        judge=run.judge,
         judges={**(judges or {}), **own},
         progress=True,
         held_out=True,

@@ -77,7 +77,7 @@ def evaluate(
         speaker, params, images, decoding, noise=noise, judge=judge, key=jax.random.key(seed)
     )
     with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:
-        for batch in batches:
+        for batch, _ in batches:
             words.extend(batch)
             bar.update(len(batch))
     captions = {

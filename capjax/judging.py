@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.speaker import Carry, Context, Params, scored
+from capjax.teacher_forcing import where_rows
 
 
 class Evaluator(NamedTuple):
@@ -55,12 +56,7 @@ def read_all(evaluator: Evaluator, params: Params, captions: jax.Array) -> Carry
     def one(carry, column):
         word, live = column
         new = evaluator.read(params, carry, word)
-        return jax.tree.map(lambda a, b: jnp.where(_beside(live, a), a, b), new, carry), None
+        return where_rows(live, new, carry), None
 
     start = evaluator.start(params, captions.shape[0])
     return lax.scan(one, start, (captions.T, real.T))[0]
-
-
-def _beside(mask, x):
-    """A mask [N] that broadcasts against x [N, ...]."""
-    return mask.reshape(-1, *(1,) * (x.ndim - 1))

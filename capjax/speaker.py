@@ -85,7 +85,7 @@ def score(
         captions for each row of the context, whose image is then taken in once. They share a
         dropout mask.
       mean: whether the second return is wanted; without it, it is 0.
-      keep: whether a gradient keeps the logits of all words: faster, and V floats a word of memory.
+      keep: whether a gradient keeps the logits of all words: faster, and N T V floats of memory.
     Returns:
       (log-probability of each scored word, mean log-probability over the vocabulary there), both
       float32 like captions, in nats and 0 after the end; the second is what label smoothing adds.

@@ -143,7 +143,7 @@ def speak_all(
     key: jax.Array | None = None,
     judge: Judged | None = None,
     batch: int = 100,
-) -> Iterator[np.ndarray]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Captions of images by a decoder, a batch at a time.
 
     Args:
@@ -156,27 +156,9 @@ def speak_all(
       key: of all draws; None for a fixed one.
       judge: an evaluator and its parameters, for `best_of` and `guided_search`.
     Yields:
-      int32[B, K, T] for the next B images, K the samples, 1 by default; of a search best first.
-    """
-    options: dict[str, Any] = {"noise": noise, "key": key, "judge": judge, "batch": batch}
-    for words, _ in speak_scored(speaker, params, images, decoding, **options):
-        yield words
-
-
-def speak_scored(
-    speaker: Speaker,
-    params: Params,
-    images: np.ndarray,
-    decoding: Mapping[str, Any],
-    *,
-    noise: int = 0,
-    key: jax.Array | None = None,
-    judge: Judged | None = None,
-    batch: int = 100,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`speak_all` with log-probabilities: (int32[B, K, T], float32[B, K] in nats).
-
-    They are the speaker's own, given the noise that a caption was spoken with.
+      (words int32[B, K, T], log-probabilities float32[B, K]) for the next B images, K the samples,
+      1 by default; of a search best first. Log-probabilities are the speaker's own, in nats, given
+      the noise that a caption was spoken with.
     """
     evaluator, judge_params = judge or (None, None)
     speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))

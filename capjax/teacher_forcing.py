@@ -26,6 +26,12 @@ def put(buffers: Any, i: jax.Array, new: Any) -> Any:
     return jax.tree.map(lambda b, x: lax.dynamic_update_index_in_dim(b, x, i, 0), buffers, new)
 
 
+def where_rows(mask: jax.Array, a: Any, b: Any) -> Any:
+    """Of two trees whose leaves lead with N, the rows of the first where bool[N] is true."""
+    beside = lambda x: mask.reshape(-1, *(1,) * (x.ndim - 1))  # noqa: E731
+    return jax.tree.map(lambda x, y: jnp.where(beside(x), x, y), a, b)
+
+
 def pack(real: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Flat indices of the true entries, in chunks, -1 past the last; and how many chunks have any.
 

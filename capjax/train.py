@@ -238,7 +238,7 @@ def _add_many(setting: Setting, run: Trained, found: Evaluation) -> None:
     said = speak_all(
         run.speaker, run.params, images, decoding, noise=config["noise"], key=jax.random.key(1)
     )
-    every = [words for batch in said for words in batch]
+    every = [words for batch, _ in said for words in batch]
     for row, words in zip(found.rows, every, strict=False):
         row["many"] = [run.vocabulary.decode(w) for w in words]
 

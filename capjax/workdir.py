@@ -34,6 +34,11 @@ class Trained(NamedTuple):
     evaluator: Evaluator | None = None  # the evaluator that the run trained, where it did
     evaluator_params: Params | None = None
 
+    @property
+    def judge(self) -> tuple[Evaluator, Params] | None:
+        """The evaluator and its parameters, for decoding that asks it."""
+        return (self.evaluator, self.evaluator_params) if self.evaluator else None
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:

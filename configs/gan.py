@@ -38,7 +38,6 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.decoding.rollouts = 2
     config.decoding.noise_law = config.noise_law
     config.mle.decoding = ConfigDict(beam)
-    config.mle.epochs = 4.0 if drawn else config.mle.epochs
 
     config.evaluator_dim = 192 if drawn else 512
     config.evaluator_dropout = 0.0 if drawn else 0.5  # of the image's vector
@@ -65,7 +64,8 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial.evaluator_steps = 1  # for one update of the speaker
     config.adversarial.alpha = 1.0
     config.adversarial.beta = 1.0
-    config.adversarial.reward = "evaluator"  # controls: "constant", "shuffled"
+    config.adversarial.reward = "evaluator"  # controls: "shuffled", and "constant", which
+    # teaches nothing unless the baseline is "none"
     config.adversarial.baseline = "prefix"  # or "none", "leave_one_out"
     config.adversarial.entropy = 0.0
     config.adversarial.likelihood = 0.3  # maximum likelihood beside it

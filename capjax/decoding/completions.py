@@ -14,7 +14,7 @@ from jax import lax
 from capjax.decoding.draw import draw, draw_several
 from capjax.judging import Evaluator
 from capjax.speaker import END, Params, Speaker
-from capjax.teacher_forcing import pack, put
+from capjax.teacher_forcing import pack, put, where_rows
 
 
 class Load(NamedTuple):
@@ -160,7 +160,7 @@ def complete(
         full = lanes.position == max_len - 1
         over = ~idle & (full | (word == END) | (position == max_len - 1))
         last = _Ending(
-            start, jnp.where(full, lanes.word, word), _where(full, lanes.reading, reading)
+            start, jnp.where(full, lanes.word, word), where_rows(full, lanes.reading, reading)
         )
         lanes = lanes._replace(word=word, position=position, carry=carry, reading=reading)
         lanes, ending, number = _replace(lanes, state.ending, over, last, state, queue, jobs, begun)
@@ -263,10 +263,6 @@ def _replace(lanes, ending, over, last, state, queue, jobs, begun):
         return put(lanes, lane, begun(job)), ending
 
     return *lax.fori_loop(0, number, swap, (lanes, ending)), number
-
-
-def _where(mask, a, b):
-    return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *(1,) * (x.ndim - 1)), x, y), a, b)
 
 
 def default_lanes(jobs: int) -> int:
