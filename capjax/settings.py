@@ -63,6 +63,7 @@ _STAGE: dict[str, _Range] = {
     "lag": _BELOW_1,
     "nu": _ABOVE_0,
     "negatives": _FROM_1,
+    "mined": _FROM_0,
     "b1": _BELOW_1,
     "b2": _BELOW_1,
 }

@@ -16,6 +16,7 @@ from capjax.data.batches import (
     rows_of,
     rows_with_others,
 )
+from capjax.data.neighbours import nearest
 from capjax.objectives.adversarial import adversarial
 from capjax.objectives.algorithm import decoded
 from capjax.objectives.contrastive import contrastive
@@ -164,7 +165,9 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         optimizer(options, steps_of(options, len(of))),
         **{name: options[name] for name in names},
     )
-    width = setting.config["noise"]
+    width, mined = setting.config["noise"], options["mined"]
+    images = np.asarray(setting.data["image"]) if mined else np.zeros(0)
+    near = nearest(images, min(mined, len(images) - 1)) if mined else None
 
     def init(key, there):
         start = _speaker(setting, there, key)
@@ -181,7 +184,9 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         update=update,
         trained=lambda state: Learnt(decoded(state)),
         per_epoch=len(of),
-        rows=lambda step: rows_with_others(of, batch, 1, seed, step, options["negatives"])[:, 0],
+        rows=lambda step: rows_with_others(of, batch, 1, seed, step, options["negatives"], near)[
+            :, 0
+        ],
         captions=batch,
         validate=lambda there: speaker_validation(setting, there, options),
         score=lambda scores: scores.get("val_cider_d", scores["val_rouge_l"]),

@@ -23,6 +23,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.contrastive.epochs = 1.0
     config.contrastive.batch = 64  # people's captions
     config.contrastive.negatives = 5  # captions of other images beside each, drawn at every step
+    config.contrastive.mined = 0  # draw them from so many nearest images; 0: from all
     config.contrastive.nu = 1.0
     config.contrastive.pairs = "both"  # ablations: "positive_only", "negative_only"
     config.contrastive.masks = "shared"  # of dropout, with the reference; or "target", "none"

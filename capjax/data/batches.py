@@ -86,7 +86,13 @@ def gather(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
 
 
 def rows_with_others(
-    of: np.ndarray, batch: int, units: int, seed: int, step: int, others: int = 1
+    of: np.ndarray,
+    batch: int,
+    units: int,
+    seed: int,
+    step: int,
+    others: int = 1,
+    near: np.ndarray | None = None,
 ) -> np.ndarray:
     """The rows of one batch of captions, each beside captions of other images.
 
@@ -94,15 +100,19 @@ def rows_with_others(
       of: int[S], the image of each caption, ascending; two images at least.
       batch, units: there are batch * units captions, every caption once an epoch.
       others: K, drawn with replacement.
+      near: int[M, P], the images that an image's others are drawn from (`nearest`); None: all.
     Returns:
-      int32[batch, units, 1 + K]: a caption, and K of images that are not its own, every other image
-      as likely as any.
+      int32[batch, units, 1 + K]: a caption, and K of images that are not its own, each of those it
+      may be of as likely as any.
     """
     rows = rows_of(len(of), batch * units, seed, step)
     images = of[-1] + 1
     rng = np.random.default_rng((seed, 2, step))
     size = rows.size, others
-    other = (of[rows][:, None] + rng.integers(1, images, size)) % images
+    if near is None:
+        other = (of[rows][:, None] + rng.integers(1, images, size)) % images
+    else:
+        other = near[of[rows][:, None], rng.integers(0, near.shape[1], size)]
     first = np.searchsorted(of, np.arange(images + 1))
     pick = first[other] + rng.integers(0, first[other + 1] - first[other])
     both = np.concatenate([rows[:, None], pick], 1)

@@ -83,3 +83,17 @@ def test_mismatched_captions_are_of_other_images_each_as_likely(others):
         # Five standard errors of a share of a third.
         bound = 5 * np.sqrt(1 / 3 * 2 / 3 / drawn.size)
         np.testing.assert_allclose(np.delete(share, image), 1 / 3, atol=bound)
+
+
+def test_mined_captions_are_of_the_nearest_images_alone():
+    of = np.repeat(np.arange(4), [1, 2, 3, 1])
+    near = np.array([[1, 2], [0, 3], [3, 1], [2, 0]])
+    rows = np.stack([rows_with_others(of, 7, 1, 0, step, 3, near)[:, 0] for step in range(300)])
+    own, beside = of[rows[..., 0]], of[rows[..., 1:]]
+    for image in range(4):
+        drawn = beside[own == image]
+        assert set(drawn.ravel()) == set(near[image])
+        bound = 5 * np.sqrt(1 / 4 / drawn.size)
+        assert abs((drawn == near[image][0]).mean() - 0.5) < bound
+    picked = rows[..., 1:][beside == 2]
+    assert set(picked) == {3, 4, 5}  # each of an image's captions
