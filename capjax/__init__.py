@@ -5,9 +5,10 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search
 from capjax.decoding.rollouts import rollout_values
 from capjax.decoding.sample import greedy, sample
-from capjax.judging import Evaluator, judge
+from capjax.judging import Evaluator, judge, listen
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
+from capjax.models.listener import listener
 from capjax.objectives import losses
 from capjax.speaker import Captions, Speaker, log_probs
 
@@ -21,6 +22,8 @@ __all__ = [
     "generator",
     "greedy",
     "judge",
+    "listen",
+    "listener",
     "log_probs",
     "losses",
     "metrics",

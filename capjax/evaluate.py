@@ -26,14 +26,15 @@ from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.metrics.spice import spice_missing
 from capjax.speaking import METHODS, decoding_of, spell
 from capjax.verdicts import Judge
-from capjax.workdir import Trained, open_run, write_json
+from capjax.workdir import Trained, judge_kind, open_run, write_json
 
 DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the seed
 
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "seed", "retrieval", "evaluator", "path", "cache"),
+    *("candidates", "branch", "rollouts", "seed", "path", "cache"),
+    *("retrieval", "evaluator", "listener"),
 )
 FILES_ONLY = ("references", "known", "subset")
 
@@ -104,7 +105,7 @@ def mark_of(split: str, decoding: Mapping[str, Any], config: Mapping[str, Any], 
 
 
 def judge_of(run: Trained, images: np.ndarray | None = None) -> Judge:
-    """The evaluator that a run trained as a judge of text.
+    """The evaluator or listener that a run trained as a judge of text.
 
     Args:
       images: as it takes them, where the speaker that it judges takes others.
@@ -114,16 +115,17 @@ def judge_of(run: Trained, images: np.ndarray | None = None) -> Judge:
     if run.evaluator is None:
         raise ValueError("the run trained no evaluator")
     max_len = run.config["data"]["max_len"]
-    return Judge(run.evaluator, run.evaluator_params, run.vocabulary, max_len, images)
+    picks = judge_kind(run.config) == "listener"
+    return Judge(run.evaluator, run.evaluator_params, run.vocabulary, max_len, images, picks)
 
 
-def _open_evaluator(workdir: str) -> Trained:
-    """The run of --evaluator, with its evaluator."""
+def _open_judge(workdir: str, kind: str) -> Trained:
+    """The run of --evaluator or --listener, with what is asked of it."""
     run = open_run(workdir)
-    if run.evaluator is None:
+    if run.evaluator is None or judge_kind(run.config) != kind:
         raise InputError(
-            f"the run in {workdir} trained no evaluator; give --evaluator the folder of a run of"
-            " configs/evaluator.py"
+            f"the run in {workdir} trained no {kind}; give --{kind} the folder of a run of"
+            f" configs/{kind}.py"
         )
     return run
 
@@ -131,7 +133,11 @@ def _open_evaluator(workdir: str) -> Trained:
 def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path]]:
     """Evaluates a run's captions of a split: the evaluation, its title, the files written."""
     run = open_run(flags.workdir)
-    other = _open_evaluator(flags.evaluator) if flags.evaluator else None
+    others = {
+        kind: _open_judge(folder, kind)
+        for kind, folder in (("evaluator", flags.evaluator), ("listener", flags.listener))
+        if folder
+    }
     data = run.config["data"]
     drawn = flags.samples is not None and flags.decoding is None
     decoding = decoding_of(
@@ -162,14 +168,13 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
     check_folder(folder)
     judges: dict[str, Judge] = {}
     notes: dict[str, Any] = {}
-    if other:
+    for kind, other in others.items():
         theirs = other.config["data"]["encoder"]
         same = theirs == data["encoder"]
-        judges["e_ngan"] = judge_of(
-            other, None if same else prepared_with(theirs).images[flags.split]
-        )
-        told = f"e_ngan is by the evaluator of {flags.evaluator}, step {other.step}"
-        notes["notes"] = [told]
+        name = {"evaluator": "e_ngan"}.get(kind, kind)
+        judges[name] = judge_of(other, None if same else prepared_with(theirs).images[flags.split])
+        told = f"{name} is by the {kind} of {getattr(flags, kind)}, step {other.step}"
+        notes["notes"] = [*notes.get("notes", []), told]
     if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
         notes["seed"] = flags.seed
     found = evaluate_run(
@@ -206,7 +211,10 @@ def evaluate_run(
       judges: others than its own evaluator; as of `evaluate`, like options.
     """
     config = run.config
-    own = {"e_gan": judge_of(run)} if run.evaluator else {}
+    own: dict[str, Judge] = {}
+    if run.evaluator:
+        judge = judge_of(run)
+        own["own_listener" if judge.picks else "e_gan"] = judge
     found = evaluate(
         run.speaker,
         run.params,
@@ -269,6 +277,10 @@ def _check_flags(flags: argparse.Namespace) -> None:
     """Raises InputError for a flag that has no meaning beside the others."""
     if flags.spice == "require" and flags.quick:
         raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
+    if flags.listener and not flags.retrieval:
+        raise InputError(
+            "--listener ranks images by captions; say among how many: --retrieval=1000"
+        )
     other = FILES_ONLY if flags.workdir else RUN_ONLY
     given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
     if given:
@@ -309,6 +321,11 @@ def _parser() -> argparse.ArgumentParser:
         "--evaluator",
         metavar="RUN",
         help="the folder of a run of configs/evaluator.py, which judges the captions: E-NGAN",
+    )
+    run.add_argument(
+        "--listener",
+        metavar="RUN",
+        help="the folder of a run of configs/listener.py, which ranks the images of --retrieval",
     )
     run.add_argument("--path", help="where the dataset lies, if it has moved")
     run.add_argument("--cache", help="where what was made of datasets is kept")

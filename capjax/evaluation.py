@@ -56,13 +56,13 @@ def evaluate(
     that identify their image among its distractors; and self-retrieval (Dai & Lin, 2017), how the
     speaker itself ranks the images given the (first) caption of each. Each judge gives its E
     (Dai et al., 2017), the mean of r over the captions, under its name, that of people's captions
-    as NAME_people, and it too ranks the images.
+    as NAME_people, and it too ranks the images; a listener ranks them only.
 
     Args:
       images: [M, ...], the split's images as the speaker takes them.
       decoding: as in `speak_all`; with "samples", so many captions an image are measured.
       noise, judge, seed: as in `speak_all`; the seed of the draws, where decoding samples.
-      judges: evaluators that judge the captions, by name: "e_ngan", "e_gan".
+      judges: evaluators and listeners that judge the captions, by name: "e_ngan", "e_gan".
       retrieval: how many images, the split's first, self-retrieval is among; 0 for none.
       scorers: others than the speaker that rank the same images given the same captions, by name.
       measures: as of `measure`.
@@ -89,6 +89,8 @@ def evaluate(
         found.scores.update(_truth(split, found.rows))
     judges = judges or {}
     for name, one in judges.items():
+        if one.picks:
+            continue
         found.scores.update(_judge(name, one, images, found.rows))
     if retrieval:
         first = np.stack(words[:retrieval])[:, 0]
@@ -236,7 +238,7 @@ def _judge(
     name: str, judge: Judge, images: np.ndarray, rows: list[dict[str, Any]]
 ) -> dict[str, float]:
     """What an evaluator says of a model's captions and of people's; r goes into the rows."""
-    evaluator, params, vocabulary, max_len, others = judge
+    evaluator, params, vocabulary, max_len, others, _ = judge
     seen = images if others is None else others
     said = [row.get("captions") or [row["caption"]] for row in rows]
     r = verdicts(evaluator, params, vocabulary, seen, said, max_len)

@@ -60,3 +60,42 @@ def read_all(evaluator: Evaluator, params: Params, captions: jax.Array) -> Carry
 
     start = evaluator.start(params, captions.shape[0])
     return lax.scan(one, start, (captions.T, real.T))[0]
+
+
+def score_all(
+    evaluator: Evaluator, params: Params, images: jax.Array, carry: Carry, together: int = 0
+) -> jax.Array:
+    """Scores of N captions that were read with each of J images: float[J, D] -> float32[N, J].
+
+    together: images that are scored at once, to save memory; 0 for all.
+    """
+    n = jax.tree.leaves(carry)[0].shape[0]
+
+    def with_all(image: jax.Array) -> jax.Array:
+        repeated = jnp.broadcast_to(image[None], (n, *image.shape))
+        return evaluator.score(params, repeated, carry).astype(jnp.float32)
+
+    if together:
+        return lax.map(with_all, images, batch_size=together).T
+    return jax.vmap(with_all, out_axes=1)(images)
+
+
+def listen(
+    listener: Evaluator, params: Params, contexts: Context, captions: jax.Array
+) -> jax.Array:
+    """How probable a listener holds each of C images to be the one that a caption is of.
+
+    The listener of Andreas & Klein (2016): a softmax over its scores of the images.
+
+    Args:
+      contexts: leaves [N, C, ...].
+      captions: int32[N, T].
+    Returns:
+      float32[N, C], log-probabilities.
+    """
+    rows, count = jax.tree.leaves(contexts)[0].shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(rows * count, *x.shape[2:]), contexts)
+    looks = listener.image(params, flat).reshape(rows, count, -1)
+    carry = read_all(listener, params, captions)
+    scores = jax.vmap(lambda look: listener.score(params, look, carry), 1, 1)(looks)
+    return jax.nn.log_softmax(scores.astype(jnp.float32), 1)

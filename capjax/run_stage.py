@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from capjax.checkpoint import Checkpoints
 from capjax.errors import InputError
-from capjax.parallel import over_devices
+from capjax.parallel import over_devices, replicate
 from capjax.stage_setting import Learnt, Setting
 from capjax.stages import STAGES, steps_of
 from capjax.workdir import MetricsLog, best_folder
@@ -89,6 +89,7 @@ def run_stage(
     begin, base, best = note["done"], note["base"], note["best"]
     log = MetricsLog(setting.workdir / "metrics.jsonl", base + begin)
 
+    data = {**setting.data, **replicate(dict(stage.beside))}
     step_fn = over_devices(stage.update, how=config["parallel"])
     keys = jax.random.fold_in(seed, 1)
     every = config["validate_every"] or epoch
@@ -119,7 +120,7 @@ def run_stage(
     with bar, closing(Checkpoints(folder)) as kept:
         for done in range(begin + 1, steps + 1):
             rows = stage.rows(done - 1)
-            state, metrics = step_fn(state, setting.data, rows, jax.random.fold_in(keys, done))
+            state, metrics = step_fn(state, data, rows, jax.random.fold_in(keys, done))
             spoken += stage.captions
             # One step in flight at a time: virtual devices starve each other otherwise.
             jax.block_until_ready(metrics)

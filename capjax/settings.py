@@ -6,8 +6,11 @@ from typing import Any
 
 from capjax.decoding.noise import LAWS
 from capjax.errors import InputError
+from capjax.objectives import self_critical as critical
 from capjax.objectives.adversarial import BASELINES, REWARDS
 from capjax.objectives.contrastive import MASKS, PAIRS
+
+BY_JUDGE = ("evaluator", "listener", "self_retrieval")  # rewards that ask a trained judge
 
 _Range = tuple[Callable[[float], bool], str]
 _ABOVE_0: _Range = (lambda x: 0 < x < math.inf, "above 0")
@@ -64,18 +67,27 @@ _STAGE: dict[str, _Range] = {
     "nu": _ABOVE_0,
     "negatives": _FROM_1,
     "mined": _FROM_0,
+    "distractors": _FROM_0,
+    "half": (lambda x: x in (0, 1, 2), "0, 1 or 2"),
+    "margin": _FROM_0,
+    **{f"rewards.{name}": _FROM_0 for name in ("cider", *BY_JUDGE)},
     "b1": _BELOW_1,
     "b2": _BELOW_1,
 }
 _CHOICES = {
     "parallel": ("pmap", "shard_map"),
     "schedule": ("cosine", "constant"),
+    "judge": ("", "evaluator", "listener"),
     "reward": REWARDS,
-    "baseline": BASELINES,
     "noise_law": LAWS,
     "pairs": PAIRS,
     "masks": MASKS,
+    "adversarial.baseline": BASELINES,
+    "self_critical.baseline": critical.BASELINES,
 }
+
+
+_TUNED = {"contrastive": "contrastive learning", "self_critical": "self-critical training"}
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -102,23 +114,26 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
     if unknown or not config["stages"]:
         told = ", ".join(map(repr, unknown)) or "no stage"
         raise InputError(f"config.stages names {told}; choose from {', '.join(stages)}")
-    if config["stages"][0] == "contrastive" and not config["init_from"]:
+    first = next((name for name in config["stages"] if name != "listener"), "")
+    if first in _TUNED and not config["init_from"]:
         raise InputError(
-            "contrastive learning starts from a captioner: name a run with --config.init_from=DIR,"
+            f"{_TUNED[first]} starts from a captioner: name a run with --config.init_from=DIR,"
             " or put 'mle' before it in config.stages"
         )
+    if "self_critical" in config["stages"]:
+        _check_rewards(config)
     ranges = _RUN | {f"{s}.{name}": what for s in config["stages"] for name, what in _STAGE.items()}
     for name, value in flat(config).items():
         if name in ranges:
             fits, told = ranges[name]
             if not fits(value):
                 raise InputError(f"config.{name}={value} must be {told}")
-        choices = _CHOICES.get(name.rpartition(".")[2])
+        choices = _CHOICES.get(name) or _CHOICES.get(name.rpartition(".")[2])
         if choices and value not in choices:
             raise InputError(f"config.{name}={value!r} must be one of {', '.join(choices)}")
     for stage in config["stages"]:
         own = config[stage]
-        if own.get("baseline", "none") != "none" and own["samples"] < 2:
+        if own.get("baseline", "none") not in ("none", "greedy") and own["samples"] < 2:
             raise InputError(
                 f"config.{stage}.baseline={own['baseline']!r} needs config.{stage}.samples=2 or"
                 f" more, and has {own['samples']}"
@@ -127,4 +142,18 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
             raise InputError(
                 f"config.{stage}.batch={batch} cannot be shared by {devices} devices;"
                 f" make it a multiple of {devices}"
+            )
+
+
+def _check_rewards(config: Mapping[str, Any]) -> None:
+    """Raises InputError where no reward has a weight, or one has that no judge can give."""
+    rewards, judge = config["self_critical"]["rewards"], config["judge"]
+    if not any(rewards.values()):
+        raise InputError("config.self_critical.rewards are all 0; give one of them a weight")
+    for name in BY_JUDGE:
+        wanted = "evaluator" if name == "evaluator" else "listener"
+        if rewards[name] and judge != wanted:
+            raise InputError(
+                f"config.self_critical.rewards.{name}={rewards[name]} needs"
+                f" config.judge={wanted!r}, and it is {judge!r}; see configs/self_critical.py"
             )

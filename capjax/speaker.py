@@ -130,14 +130,22 @@ def weighted_score(
     return total, (pair[0].reshape(captions.shape), pair[1].reshape(captions.shape))
 
 
+def repeated(speaker: Speaker, each: int) -> Speaker:
+    """The speaker that takes each row of a context in once, and speaks `each` captions of it."""
+
+    def start(params: Params, context: Context) -> tuple[Any, Carry]:
+        return jax.tree.map(lambda x: jnp.repeat(x, each, 0), speaker.start(params, context))
+
+    return speaker._replace(start=start) if each > 1 else speaker
+
+
 def _recited(
     speaker: Speaker, params: Params, context: Context, inputs: jax.Array, captions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Hidden states before each word, and the captions that they are of, in rows: [M, T, H]."""
-    memory, carry = speaker.start(params, context)
+    each = captions.shape[1] if captions.ndim == 3 else 1
+    memory, carry = repeated(speaker, each).start(params, context)
     if captions.ndim == 3:
-        each = captions.shape[1]
-        memory, carry = jax.tree.map(lambda x: jnp.repeat(x, each, 0), (memory, carry))
         inputs, captions = (x.reshape(-1, x.shape[-1]) for x in (inputs, captions))
     if speaker.recite:
         lengths = scored(captions).sum(-1)

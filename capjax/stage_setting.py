@@ -31,7 +31,8 @@ class Setting(NamedTuple):
     evaluator: Evaluator | None  # where the recipe trains one
     vocabulary: Vocabulary
     image: tuple  # what the speaker is told of images
-    data: dict[str, jax.Array]  # the training split, a row a caption
+    training: Split
+    data: dict[str, jax.Array]  # the same on the device, a row a caption
     split: Split  # the validation split
     images: np.ndarray  # its images
     validation: dict[str, jax.Array]  # and its captions, a row a caption

@@ -10,21 +10,35 @@ import optax
 
 from capjax.data.batches import (
     gather,
+    gather_beside_images,
     gather_others,
     gather_units,
+    rows_beside_images,
     rows_by_image,
     rows_of,
     rows_with_others,
 )
 from capjax.data.neighbours import nearest
+from capjax.data.vocabulary import tokenize
+from capjax.metrics import encode, ngram_table, pack_references
 from capjax.objectives.adversarial import adversarial
 from capjax.objectives.algorithm import decoded
 from capjax.objectives.contrastive import contrastive
 from capjax.objectives.evaluator_training import evaluator_training
+from capjax.objectives.listener_training import listener_training
 from capjax.objectives.maximum_likelihood import maximum_likelihood
+from capjax.objectives.rewards import (
+    cider_reward,
+    evaluator_reward,
+    listener_reward,
+    self_retrieval_reward,
+)
+from capjax.objectives.self_critical import self_critical
 from capjax.speaker import Params
 from capjax.stage_setting import Learnt, Setting, noise_of
-from capjax.validation import evaluator_validation, speaker_validation
+from capjax.validation import evaluator_validation, listener_validation, speaker_validation
+
+PACKED = 5000  # images whose references are weighed at once
 
 
 class Stage(NamedTuple):
@@ -38,6 +52,7 @@ class Stage(NamedTuple):
     captions: int  # people's captions that a step reads
     validate: Callable[[Learnt], dict[str, float]]
     score: Callable[[Mapping[str, float]], float]  # of a validation: the highest one is kept
+    beside: Mapping[str, Any] = {}  # arrays that it reads beside the training split's
 
 
 def steps_of(options: Mapping[str, Any], count: int) -> int:
@@ -193,6 +208,115 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     )
 
 
+def listener_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
+    assert setting.evaluator is not None
+    batch, seed, half = options["batch"], setting.config["seed"], options["half"]
+    of = np.asarray(setting.data["of"])
+    among = np.arange(of[-1] + 1)
+    among = among[half - 1 :: 2] if half else among
+    near = _near(setting, options, among)
+    algorithm = listener_training(
+        setting.evaluator, optimizer(options, steps_of(options, len(among)))
+    )
+
+    def init(key, there):
+        return _speaker(setting, there, key), algorithm.init(key, there.evaluator)
+
+    def update(state, data, rows, key):
+        told = algorithm.update(state[1], gather_beside_images(data, rows), key)
+        return (state[0], told[0]), told[1]
+
+    return Stage(
+        init=init,
+        update=update,
+        trained=lambda state: Learnt(state[0], state[1].params),
+        per_epoch=len(among),
+        rows=lambda step: rows_beside_images(
+            of, batch, seed, step, among=among, near=near, distractors=options["distractors"]
+        ),
+        captions=batch,
+        validate=lambda there: listener_validation(setting, there),
+        score=lambda scores: -scores["val_listener_loss"],
+    )
+
+
+def self_critical_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
+    batch, seed, weights = options["batch"], setting.config["seed"], options["rewards"]
+    of = np.asarray(setting.data["of"])
+    count = len(setting.data["image"])
+    steps = steps_of(options, count)
+    near = _near(setting, options, np.arange(count))
+    names = ("samples", "baseline", "likelihood", "dropout", "average")
+    learnt = optimizer(options, steps)
+
+    asked = setting.evaluator
+
+    def algorithm(data, judge):
+        known = {"cider": cider_reward(data["table"])}
+        if asked:
+            known |= {
+                "evaluator": evaluator_reward(asked, judge),
+                "listener": listener_reward(asked, judge),
+                "self_retrieval": self_retrieval_reward(asked, judge, options["margin"]),
+            }
+        return self_critical(
+            setting.speaker,
+            learnt,
+            {name: (weight, known[name]) for name, weight in weights.items() if weight},
+            max_len=setting.config["data"]["max_len"],
+            noise=noise_of(setting.config),
+            **{name: options[name] for name in names},
+        )
+
+    def init(key, there):
+        start = algorithm({"table": None}, None).init(key, _speaker(setting, there, key))
+        return start, there.evaluator
+
+    def update(state, data, rows, key):
+        chosen = gather_beside_images(data, rows)
+        image = data["of"][rows[:, 0]]
+        chosen["references"] = jax.tree.map(lambda x: x[image], data["references"])
+        new, metrics = algorithm(data, state[1]).update(state[0], chosen, key)
+        return (new, state[1]), metrics
+
+    return Stage(
+        init=init,
+        update=update,
+        trained=lambda state: Learnt(decoded(state[0]), state[1]),
+        per_epoch=count,
+        rows=lambda step: rows_beside_images(
+            of, batch, seed, step, near=near, distractors=options["distractors"]
+        ),
+        captions=batch * options["samples"],
+        validate=lambda there: speaker_validation(setting, there, options),
+        # What is raised need not be CIDEr alone: the last is kept.
+        score=lambda scores: float("inf"),
+        beside=packed_references(setting, options["count_end"]),
+    )
+
+
+def _near(setting: Setting, options: Mapping[str, Any], among: np.ndarray) -> np.ndarray | None:
+    """The nearest of some images to each of them, where a stage has distractors."""
+    if not options["distractors"]:
+        return None
+    return nearest(np.asarray(setting.data["image"])[among], min(options["mined"], len(among) - 1))
+
+
+def packed_references(setting: Setting, count_end: bool) -> dict[str, Any]:
+    """The training captions as CIDEr-D reads them: `table`, and `references` of all images.
+
+    Words that the vocabulary lacks have ids of their own, which no speaker says.
+    """
+    texts = [[" ".join(tokenize(t)) for t in every] for every in setting.training.captions]
+    references, _ = encode(texts, setting.vocabulary.ids)
+    table = ngram_table(references)
+    parts = [
+        pack_references(references[i : i + PACKED], table, count_end=count_end)
+        for i in range(0, len(references), PACKED)
+    ]
+    return {"table": table, "references": jax.tree.map(lambda *x: jnp.concatenate(x), *parts)}
+
+
 def _speaker(setting: Setting, there: Learnt, key: jax.Array) -> Params:
     return setting.speaker.init(key) if there.speaker is None else there.speaker
 
@@ -207,6 +331,8 @@ STAGES = {
     "evaluator": evaluator_stage,
     "adversarial": adversarial_stage,
     "contrastive": contrastive_stage,
+    "listener": listener_stage,
+    "self_critical": self_critical_stage,
 }
 
 

@@ -34,6 +34,7 @@ from capjax.workdir import (
     check_claim,
     evaluator_of,
     image_kind,
+    judge_kind,
     open_run,
     read_json,
     saved,
@@ -85,9 +86,11 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         like = jax.eval_shape(speaker.init, jax.random.key(0))
         judged = jax.eval_shape(evaluator.init, jax.random.key(0)) if evaluator else None
         if start:
+            _check_judge(config, start)
+        if start:
             start = _with_noise(start, config, speaker)
             _check_start(config["init_from"], start.params, like)
-            if evaluator and start.evaluator:
+            if start.evaluator and judge_kind(start.config) == judge_kind(config):
                 _check_start(config["init_from"], start.evaluator_params, judged, "evaluator")
         for name in config["stages"]:
             check_decoding(
@@ -121,6 +124,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 evaluator=evaluator,
                 vocabulary=vocabulary,
                 image=kind,
+                training=prepared.splits["train"],
                 data=replicate(arrays("train")),
                 split=prepared.splits["val"],
                 images=prepared.images["val"],
@@ -129,7 +133,8 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
             )
             there: Learnt | None = Learnt()
             if start:
-                there = Learnt(start.params, start.evaluator_params if evaluator else None)
+                same = judge_kind(start.config) == judge_kind(config)
+                there = Learnt(start.params, start.evaluator_params if same else None)
             for index, name in enumerate(config["stages"]):
                 there = run_stage(setting, stop, index, name, there)
                 if there is not None and name != config["stages"][-1]:
@@ -158,6 +163,18 @@ def _with_noise(start: Trained, config: Mapping[str, Any], speaker: Speaker) -> 
     kernel = jnp.concatenate([layer["kernel"], fresh[len(layer["kernel"]) :]])
     project = {**layer, "kernel": kernel}
     return start._replace(params={"params": {**start.params["params"], "project": project}})
+
+
+def _check_judge(config: Mapping[str, Any], start: Trained) -> None:
+    """Raises InputError where a recipe asks a judge that neither it nor its start has trained."""
+    mine, theirs = judge_kind(config), judge_kind(start.config) if start.evaluator else ""
+    first = config["stages"][0]
+    if mine and first == "self_critical" and theirs != mine:
+        raise InputError(
+            f"the rewards ask the {mine} of {config['init_from']}, which trained"
+            f" {f'none but its {theirs}' if theirs else 'none'}; name a run that did, as of"
+            f" configs/{mine}.py, or put {mine!r} before {first!r} in config.stages"
+        )
 
 
 def _check_start(source: str, params: Any, like: Any, what: str = "speaker") -> None:

@@ -12,10 +12,12 @@ from capjax.data.batches import gather, gather_units
 from capjax.decoding.sample import sample
 from capjax.evaluation import evaluate
 from capjax.judging import Evaluator
+from capjax.metrics import retrieval_ranks
 from capjax.objectives import losses
 from capjax.objectives.evaluator_training import Noise, three_scores
 from capjax.speaker import Params, Speaker, log_probs, scored
 from capjax.stage_setting import Learnt, Setting, decoding_after
+from capjax.verdicts import evaluator_scores
 
 
 def speaker_validation(
@@ -60,6 +62,25 @@ def evaluator_validation(setting: Setting, there: Learnt, noise: Noise) -> dict[
         sums += np.asarray(told)
     names = ("evaluator_loss", "r_real", "r_generated", "r_mismatched")
     return {f"val_{name}": float(x) / len(rows) for name, x in zip(names, sums, strict=True)}
+
+
+def listener_validation(setting: Setting, there: Learnt) -> dict[str, float]:
+    """How well the validation split's images are told by their first captions, at most 1,000.
+
+    -> `val_listener_loss` (nats, of picking the image) and the shares picked first and among ten.
+    """
+    assert setting.evaluator is not None
+    of = np.asarray(setting.validation["of"])
+    count = min(1000, of[-1] + 1)
+    captions = np.asarray(setting.validation["caption"])[np.searchsorted(of, np.arange(count))]
+    images = setting.images[:count]
+    scores = evaluator_scores(setting.evaluator, there.evaluator, images, captions)
+    own = np.diagonal(scores)
+    ranks = np.asarray(retrieval_ranks(scores))
+    return {
+        "val_listener_loss": float((np.logaddexp.reduce(scores, 1) - own).mean()),
+        **{f"val_listener_r{k}": float((ranks <= k).mean()) for k in (1, 10)},
+    }
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

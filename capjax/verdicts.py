@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from capjax.data.vocabulary import Vocabulary
-from capjax.judging import Evaluator, read_all, score_read
+from capjax.judging import Evaluator, read_all, score_all, score_read
 from capjax.speaker import Params
 
 BATCH = 400  # captions read, or images looked at, at once
@@ -25,6 +24,7 @@ class Judge(NamedTuple):
     vocabulary: Vocabulary
     max_len: int = 20  # words it reads of a caption, as when it was trained
     images: np.ndarray | None = None  # [M, ...] as it takes them, where the speaker's are others
+    picks: bool = False  # a listener: its scores rank images, and their logistic means nothing
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
         """Texts as its captions: int32[N, T]."""
@@ -123,9 +123,4 @@ def _verdicts(evaluator: Evaluator, params: Params, images: Any, captions: Any) 
 def _pairs(evaluator: Evaluator, params: Params, seen: Any, captions: Any) -> jax.Array:
     """Scores of captions int32[B, T] with all images [J, D]: float32[B, J]."""
     carry = read_all(evaluator, params, captions)
-
-    def with_all(image):
-        repeated = jnp.broadcast_to(image[None], (captions.shape[0], *image.shape))
-        return evaluator.score(params, repeated, carry).astype(jnp.float32)
-
-    return lax.map(with_all, seen, batch_size=TOGETHER).T
+    return score_all(evaluator, params, seen, carry, together=TOGETHER)

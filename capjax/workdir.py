@@ -16,6 +16,7 @@ from capjax.errors import InputError
 from capjax.judging import Evaluator
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
+from capjax.models.listener import listener
 from capjax.settings import flat
 from capjax.speaker import Params, Speaker
 
@@ -132,22 +133,30 @@ def speaker_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Spea
         raise InputError(f"the captioner cannot be made: {error}") from error
 
 
+JUDGES = {"evaluator": evaluator, "listener": listener}
 JUDGED = ("evaluator", "adversarial")  # stages that train an evaluator
 
 
+def judge_kind(config: Mapping[str, Any]) -> str:
+    """Which of JUDGES a recipe has beside its speaker: as it says, or as its stages need; or ""."""
+    needed = "evaluator" if set(JUDGED) & set(config.get("stages", ())) else ""
+    return config.get("judge", needed)
+
+
 def evaluator_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Evaluator | None:
-    """The evaluator that a configuration describes; None where none of its stages trains one.
+    """The evaluator or listener that a configuration describes; None where it has none.
 
     Raises:
       InputError: its settings do not fit one another or the images.
     """
-    if not set(JUDGED) & set(config.get("stages", ())):
+    kind = judge_kind(config)
+    if not kind:
         return None
     dim, dropout = config["evaluator_dim"], config["evaluator_dropout"]
     try:
-        return evaluator(vocab_size, image, dim=dim, dropout=dropout)
+        return JUDGES[kind](vocab_size, image, dim=dim, dropout=dropout)
     except ValueError as error:
-        raise InputError(f"the evaluator cannot be made: {error}") from error
+        raise InputError(f"the {kind} cannot be made: {error}") from error
 
 
 def best_folder(workdir: Path, stages: Sequence[str], stage: str) -> Path:

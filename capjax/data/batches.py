@@ -141,3 +141,46 @@ def gather_others(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.
         "caption": data["caption"][rows[:, 0]],
         "mismatched": data["caption"][rows[:, 1:]],
     }
+
+
+def rows_beside_images(
+    of: np.ndarray,
+    batch: int,
+    seed: int,
+    step: int,
+    *,
+    among: np.ndarray | None = None,
+    near: np.ndarray | None = None,
+    distractors: int = 0,
+) -> np.ndarray:
+    """The rows of one batch of images, each with one of its captions and with images like it.
+
+    Args:
+      of: int[S], the image of each caption, ascending.
+      batch: images of a batch; each comes once an epoch.
+      among: int[A], the images that there are; None: all.
+      near: int[A, P], what their distractors are drawn from, as places in `among`.
+      distractors: K, how many of an image, drawn with replacement.
+    Returns:
+      int32[batch, 1 + K]: a caption's row, then images.
+    """
+    among = np.arange(of[-1] + 1) if among is None else among
+    places = rows_of(len(among), batch, seed, step)
+    images = among[places]
+    rng = np.random.default_rng((seed, 3, step))
+    first = np.searchsorted(of, np.stack([images, images + 1]))
+    rows = [first[0] + rng.integers(0, first[1] - first[0])]
+    if distractors:
+        assert near is not None
+        pick = rng.integers(0, near.shape[1], (batch, distractors))
+        rows.extend(among[near[places[:, None], pick]].T)
+    return np.stack(rows, 1).astype(np.int32)
+
+
+def gather_beside_images(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+    """The batch of rows int32[B, 1 + K] of `rows_beside_images`, gathered on the device.
+
+    -> {"image" [B, *], "caption" int32[B, T]} and, where K is not 0, "distractors" [B, K, *].
+    """
+    batch = gather(data, rows[:, 0])
+    return batch | ({"distractors": data["image"][rows[:, 1:]]} if rows.shape[1] > 1 else {})

@@ -93,7 +93,7 @@ def _speak(
     if max_len < 1:
         raise ValueError(f"max_len={max_len} must be at least 1")
     memory, carry = speaker.start(params, context)
-    n = context["image"].shape[0]
+    n = jax.tree.leaves(carry)[0].shape[0]
 
     def one(state):
         t, carry, word, done, captions, log_prob = state

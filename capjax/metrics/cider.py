@@ -65,29 +65,32 @@ def cider_d(
     """CIDEr-D of each candidate against the references of its image, as pycocoevalcap's `Cider`.
 
     Args:
-      candidates: int32[N, T].
+      candidates: int32[N, T], or int32[N, C, T] with C captions of each image.
       references: int32[N, R, T2], where rows that begin with -1 are no captions; or packed.
       table: the document frequencies, from `ngram_table`.
       count_end: whether the end counts as a word, in candidates and references. Packed references
         know it already.
     Returns:
-      float32[N], 0 to 10; NaN where there is no reference.
+      float32[N] or [N, C], 0 to 10; NaN where there is no reference.
     Raises:
       ValueError: arrays of other shapes or types, or of different numbers of images; count_end
         with packed references.
     """
+    axes = "NCT" if candidates.ndim == 3 else "NT"
     if isinstance(references, PackedReferences):
         if count_end:
             raise ValueError("count_end is chosen in pack_references; leave it out here")
         packed = references
-        check_images(candidates, packed.tokens)
+        check_images(candidates, packed.tokens, axes)
     else:
-        check_images(candidates, references)
+        check_images(candidates, references, axes)
         packed = pack_references(references, table, count_end=count_end)
-    words = tokens(candidates, packed.count_end[:, None])
-    alike = similarity(words[:, None], packed.tokens, packed.norm, table)[:, 0]
-    there = packed.present
-    return jnp.where(there, alike, 0).sum(-1) / there.sum(-1, dtype=jnp.float32)
+    each = candidates if candidates.ndim == 3 else candidates[:, None]
+    words = tokens(each, packed.count_end[:, None, None])
+    alike = similarity(words, packed.tokens, packed.norm, table)
+    there = packed.present[:, None]
+    mean = jnp.where(there, alike, 0).sum(-1) / there.sum(-1, dtype=jnp.float32)
+    return mean if candidates.ndim == 3 else mean[:, 0]
 
 
 def similarity(

@@ -94,9 +94,9 @@ def check_ids(name: str, ids: jax.Array, axes: str) -> None:
         )
 
 
-def check_images(candidates: jax.Array, references: jax.Array) -> None:
-    """Raises ValueError unless they are int[N, T] and int[N, R, T2]."""
-    check_ids("candidates", candidates, "NT")
+def check_images(candidates: jax.Array, references: jax.Array, axes: str = "NT") -> None:
+    """Raises ValueError unless they are int[N, T], or of other axes, and int[N, R, T2]."""
+    check_ids("candidates", candidates, axes)
     check_ids("references", references, "NRT")
     if candidates.shape[0] != references.shape[0]:
         raise ValueError(

@@ -34,7 +34,8 @@ class Matcher(nn.Module):
         self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words, dtype=self.dtype)
         self.gates = nn.Dense(4 * self.dim, dtype=self.dtype)
 
-    def look(self, context):
+    def see_all(self, context):
+        """The image's vector, with dropout where it is on."""
         image = context["image"]
         if self.image[0] == "pixels":
             image = self.see(image)
@@ -43,7 +44,10 @@ class Matcher(nn.Module):
         image = image.astype(self.dtype)
         if "dropout" in context and self.dropout:
             image = drop(context["dropout"], image, self.dropout)
-        return nn.relu(self.project(image))
+        return image
+
+    def look(self, context):
+        return nn.relu(self.project(self.see_all(context)))
 
     def start(self, n):
         blank = jnp.zeros((n, self.dim), jnp.float32)
@@ -58,9 +62,12 @@ class Matcher(nn.Module):
         hidden = hidden.astype(self.dtype)
         return {"cell": cell, "hidden": hidden}, hidden
 
+    def match(self, image, hidden):
+        return (image.astype(jnp.float32) * hidden.astype(jnp.float32)).sum(-1)
+
     def judge(self, context, words):
         carry = self.advance({}, self.start(words.shape[0]), self.embed(words))[0]
-        return (self.look(context) * carry["hidden"]).sum(-1)
+        return self.match(self.look(context), carry["hidden"])
 
 
 def evaluator(
@@ -80,10 +87,17 @@ def evaluator(
     Raises:
       ValueError: an unknown kind of image, or a size that does not fit.
     """
+    return made(Matcher, vocab_size, image, dim, dropout, dtype)
+
+
+def made(
+    kind: type[Matcher], vocab_size: int, image: tuple, dim: int, dropout: float, dtype: Any
+) -> Evaluator:
+    """The Evaluator of one kind of matcher; the rest as of `evaluator`."""
     check_image(image)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
         raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
-    module = Matcher(vocab_size, tuple(image), dim, dropout, dtype)
+    module = kind(vocab_size, tuple(image), dim, dropout, dtype)
     recite_hidden = reciter(module)
 
     def init(key):
@@ -104,8 +118,7 @@ def evaluator(
         return advance(params, {}, carry, embed(params, words))[0]
 
     def score(params, image, carry):
-        product = image.astype(jnp.float32) * carry["hidden"].astype(jnp.float32)
-        return product.sum(-1)
+        return module.apply(params, image, carry["hidden"], method=module.match)
 
     def recite(params, words, lengths):
         hidden = recite_hidden(params, {}, start(params, words.shape[0]), words, lengths)

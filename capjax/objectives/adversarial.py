@@ -10,7 +10,7 @@ from jax import lax
 from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
-from capjax.objectives.algorithm import Algorithm, row_keys
+from capjax.objectives.algorithm import Algorithm, drawn_metrics, row_keys
 from capjax.objectives.evaluator_training import Noise, evaluator_step
 from capjax.speaker import (
     Context,
@@ -19,7 +19,6 @@ from capjax.speaker import (
     log_probs,
     scored,
     shift,
-    spoken,
     weighted_score,
 )
 
@@ -201,9 +200,8 @@ def speaker_gradient(
     Returns:
       (the gradient, metrics): `loss`, `reward` (mean r of the drawn captions), `value_first`,
       `value_middle`, `value_last` (mean value after the first, the middle and the last word),
-      `advantage` (root mean square of values less baseline), `entropy` (nats a word, estimated),
-      `repeats` and `unended` (shares of captions that say a word twice running, or do not end),
-      `words` (mean length) and the lanes' `busy` share.
+      `advantage` (root mean square of values less baseline), the lanes' `busy` share, and
+      `drawn_metrics`.
     """
     captions = batch["caption"]
     rows, steps = captions.shape
@@ -260,15 +258,10 @@ def speaker_gradient(
         return value
 
     value, gradient = jax.value_and_grad(loss)(params)
-    said = spoken(words)
-    again = (words[:, 1:] == words[:, :-1]) & said[:, 1:]
     metrics |= {
         "loss": value,
         "advantage": jnp.sqrt(lax.pmean((weights**2).sum(), "data") / total),
-        "entropy": -drawn.log_prob.sum() / total,
-        "repeats": again.any(1).astype(jnp.float32).mean(),
-        "unended": said.all(1).astype(jnp.float32).mean(),
-        "words": said.sum(1).astype(jnp.float32).mean(),
+        **drawn_metrics(drawn),
     }
     return gradient, metrics
 

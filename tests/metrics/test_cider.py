@@ -112,3 +112,13 @@ def test_bad_arguments_are_refused(awkward):
         cider_d(corpus.candidates.astype(np.float32), corpus.references, table)
     with pytest.raises(ValueError, match="references must be"):
         cider_d(corpus.candidates, corpus.references[0], table)
+
+
+def test_several_captions_of_an_image_score_as_each_alone(awkward):
+    corpus = awkward[4]
+    table = ngram_table(corpus.references)
+    several = jnp.stack([corpus.candidates, corpus.candidates[::-1]], 1)
+    scores = cider_d(several, corpus.references, table, count_end=True)
+    for c in range(2):
+        alone = cider_d(several[:, c], corpus.references, table, count_end=True)
+        np.testing.assert_allclose(scores[:, c], alone, rtol=1e-5, atol=1e-6)

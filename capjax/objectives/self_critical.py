@@ -1,0 +1,138 @@
+"""Self-critical training of a captioner for any reward of whole captions (Rennie et al., 2017)."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from capjax.decoding.sample import greedy, sample
+from capjax.objectives.algorithm import Algorithm, drawn_metrics, row_keys
+from capjax.objectives.evaluator_training import Noise
+from capjax.objectives.rewards import Reward
+from capjax.speaker import Context, Params, Speaker, repeated, scored, shift, weighted_score
+
+BASELINES = ("leave_one_out", "greedy")
+
+
+class SelfCriticalState(NamedTuple):
+    """The state of self-critical training."""
+
+    params: Params
+    average: Params  # decaying average of them: what is decoded; () without a decay
+    optimizer: Any
+
+
+def self_critical(
+    speaker: Speaker,
+    optimizer: optax.GradientTransformation,
+    rewards: Mapping[str, tuple[float, Reward]],
+    *,
+    samples: int = 5,
+    max_len: int = 20,
+    baseline: str = "leave_one_out",
+    likelihood: float = 0.0,
+    noise: Noise = Noise(),  # noqa: B008
+    dropout: bool = False,
+    average: float = 0.0,
+) -> Algorithm:
+    """Raises the expected reward of drawn captions by policy gradient (Rennie et al., 2017, eq. 7).
+
+    One update draws captions, rewards them and learns from them, all on the device; of the words'
+    probabilities nothing is kept for the backward pass.
+
+    Args:
+      rewards: by name, (weight, reward) each; the reward of a caption is their weighted sum.
+      samples: captions drawn of an image, each with noise of its own.
+      max_len: words of a drawn caption at most.
+      baseline: subtracted from the reward: "leave_one_out", the mean reward of an image's other
+        samples; "greedy", the reward of its greedy caption, as in the paper.
+      likelihood: weight of maximum likelihood of the batch's own captions, nats a word.
+      noise: what the speaker's noise is drawn from.
+      dropout: whether captions are drawn and learnt with dropout, the same masks for both.
+      average: decay of the average of the speaker's parameters; 0 for none.
+    Returns:
+      Algorithm(init, update): init(key, params); a batch is {"image" [B, ...]}, what the rewards
+      read, and with likelihood "caption" int32[B, T]. Metrics: `loss`, `reward` and each reward by
+      name (means, unweighted), `baseline`, `advantage` (root mean square), and `drawn_metrics`.
+    Raises:
+      ValueError: an unknown baseline, no reward, or one sample where others are the baseline.
+    """
+    if baseline not in BASELINES or not rewards:
+        raise ValueError(
+            f"baseline={baseline!r} must be one of {', '.join(BASELINES)}, and there must be a"
+            f" reward (there are {len(rewards)})"
+        )
+    if samples < (2 if baseline == "leave_one_out" else 1):
+        raise ValueError(f"samples={samples}: the mean of an image's others needs 2 or more")
+
+    def init(key: jax.Array, params: Params) -> SelfCriticalState:
+        params = jax.tree.map(jnp.copy, params)
+        averaged = jax.tree.map(jnp.copy, params) if average else ()
+        return SelfCriticalState(params, averaged, optimizer.init(params))
+
+    def update(state: SelfCriticalState, batch: Context, key: jax.Array):
+        images = batch["image"].shape[0]
+        n = images * samples
+        keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, n))
+        # With noise a caption has a context of its own; without, an image is taken in once.
+        each = 1 if noise.width else samples
+        image = jnp.repeat(batch["image"], samples // each, 0)
+        context = noise.context(image, keys[0])
+        if dropout:
+            context["dropout"] = keys[1][::each]
+        several = repeated(speaker, each)
+        drawn = sample(several, state.params, context, keys[2], max_len=max_len)
+        words = drawn.words
+        grouped = words.reshape(images, samples, max_len)
+
+        def rewarded(captions: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+            """float32[B, S] of captions int32[B, S, T], and each reward by its name."""
+            found = {name: reward(batch, captions) for name, (_, reward) in rewards.items()}
+            total = sum(rewards[name][0] * value for name, value in found.items())
+            return jnp.asarray(total), found
+
+        total, found = rewarded(grouped)
+        if baseline == "greedy":
+            plain = noise.context(batch["image"], keys[0][::samples])
+            said = greedy(speaker, state.params, plain, max_len=max_len).words
+            base = rewarded(said[:, None])[0]
+        else:
+            base = (total.sum(1, keepdims=True) - total) / (samples - 1)
+        advantage = total - base
+        rows = words.reshape(-1, each, max_len)
+        weights = jnp.where(scored(rows), -advantage.reshape(-1, each, 1) / n, 0)
+
+        def loss(params):
+            value, _ = weighted_score(speaker, params, context, shift(rows), rows, weights)
+            if likelihood:
+                own = noise.context(batch["image"], keys[0][::samples])
+                own["dropout"] = keys[1][::samples]
+                captions = batch["caption"]
+                count = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
+                weight = jnp.float32(-likelihood) / count
+                value += weighted_score(speaker, params, own, shift(captions), captions, weight)[0]
+            return value
+
+        value, gradient = jax.value_and_grad(loss)(state.params)
+        told = {
+            "loss": value,
+            "reward": total.mean(),
+            "baseline": base.mean(),
+            "advantage": jnp.square(advantage).mean(),
+            **{name: x.mean() for name, x in found.items()},
+            **drawn_metrics(drawn),
+        }
+        gradient, metrics = lax.pmean((gradient, told), "data")
+        metrics["advantage"] = jnp.sqrt(metrics["advantage"])
+        change, opt = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, change)
+        averaged = state.average
+        if average:
+            averaged = jax.tree.map(lambda a, x: a + (1 - average) * (x - a), averaged, params)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
+        return SelfCriticalState(params, averaged, opt), metrics
+
+    return Algorithm(init, update)
