@@ -38,7 +38,8 @@ class Speaker(NamedTuple):
     # (params, memory, carry, words int32[N]) -> (carry, hidden float[N, H])
     logits: Callable[[Params, jax.Array], jax.Array]  # (params, hidden [..., H]) -> [..., V]
     recite: Callable | None = None  # optional, for speed: every step at once, of known words
-    # (params, memory, carry, words int32[N, T], lengths int32[N]) -> hidden float[N, T, H]
+    # (params, memory, carry, words int32[N, T], lengths int32[N]) -> hidden float[N, T, H]; memory
+    # and carry may have N / K rows, each for K rows of words in turn
 
 
 def scored(captions: jax.Array) -> jax.Array:
@@ -144,11 +145,12 @@ def _recited(
 ) -> tuple[jax.Array, jax.Array]:
     """Hidden states before each word, and the captions that they are of, in rows: [M, T, H]."""
     each = captions.shape[1] if captions.ndim == 3 else 1
-    memory, carry = repeated(speaker, each).start(params, context)
     if captions.ndim == 3:
         inputs, captions = (x.reshape(-1, x.shape[-1]) for x in (inputs, captions))
     if speaker.recite:
+        memory, carry = speaker.start(params, context)
         lengths = scored(captions).sum(-1)
         return speaker.recite(params, memory, carry, inputs, lengths), captions
+    memory, carry = repeated(speaker, each).start(params, context)
     step = partial(speaker.step, params, memory)
     return jnp.moveaxis(lax.scan(step, carry, inputs.T)[1], 0, 1), captions

@@ -12,7 +12,8 @@ from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import greedy, sample
 from capjax.models import recite
 from capjax.models.convnet import ConvNet
-from capjax.models.generator import drop, generator
+from capjax.models.dropout import drop
+from capjax.models.generator import generator
 from capjax.speaker import Speaker, log_probs, score, scored, shift, spoken, weighted_score
 
 V, D, NOISE, CONCEPTS, DIM, T = 11, 5, 3, 4, 8, 6

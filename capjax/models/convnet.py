@@ -8,13 +8,15 @@ import jax.numpy as jnp
 class ConvNet(nn.Module):
     """Image features from pixels: uint8[N, H, W, 3] -> float[N, width]; H and W multiples of 16.
 
-    The last grid is flattened, not pooled, so that positions survive: "left of" can only be told by
-    a network that knows where it looks. Each layer is normalised over its channels: without that
-    the speaker learns to do without the image before the image has anything to say.
+    With `grid`, regions float[N, H / 16 * W / 16, width], row by row, which know their places.
+    Otherwise the last grid is flattened, not pooled, so that positions survive: "left of" can only
+    be told by a network that knows where it looks. Each layer is normalised over its channels:
+    without that the speaker learns to do without the image before it has anything to say.
     """
 
     width: int = 512
     channels: tuple[int, ...] = (32, 64, 128)
+    grid: bool = False
 
     @nn.compact
     def __call__(self, pixels: jax.Array) -> jax.Array:
@@ -23,4 +25,8 @@ class ConvNet(nn.Module):
             size = (4, 4) if i == 0 else (3, 3)
             stride = (4, 4) if i == 0 else (2, 2)
             x = nn.relu(nn.LayerNorm()(nn.Conv(channels, size, stride)(x)))
+        if self.grid:
+            regions = nn.Dense(self.width)(x.reshape(x.shape[0], -1, x.shape[-1]))
+            places = self.param("places", nn.initializers.normal(0.02), regions.shape[1:])
+            return nn.LayerNorm()(regions + places[None])
         return nn.LayerNorm()(nn.Dense(self.width)(x.reshape(x.shape[0], -1)))

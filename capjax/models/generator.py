@@ -3,101 +3,15 @@
 from functools import partial
 from typing import Any
 
-import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from capjax.models.convnet import ConvNet
-from capjax.models.dropout import drop
+from capjax.models.attention import Adaptive, Att2in
 from capjax.models.image_kind import blank_image, check_image
-from capjax.models.lstm import lstm
+from capjax.models.nic import NIC
 from capjax.models.recite import reciter
-from capjax.speaker import END, Speaker
+from capjax.speaker import Speaker
 
-IMAGE_MASK = 2**31  # folded into a dropout key for the image's mask; no word stands so far on
-
-
-class NIC(nn.Module):
-    """Show and Tell (Vinyals et al., 2015) as in NeuralTalk2 and G-GAN: the image enters once.
-
-    ReLU(W [image; noise] + b) is the LSTM's first input, before the start and the words; a concept
-    is fed beside every word. Dropout is on the hidden state before the vocabulary and, where asked,
-    on the LSTM's inputs (Zaremba et al., 2014), never between its steps.
-    """
-
-    vocab_size: int
-    image: tuple
-    dim: int = 512
-    concepts: int = 0
-    dropout: float = 0.5
-    input_dropout: float = 0.0
-    dtype: Any = jnp.float32
-
-    def setup(self):
-        if self.image[0] == "pixels":
-            self.see = ConvNet(self.dim)
-        if self.concepts:
-            self.concept = nn.Embed(self.concepts, self.dim, dtype=self.dtype)
-        self.project = nn.Dense(self.dim, dtype=self.dtype)
-        # As large as the image's first input: at 1 / sqrt(dim) learning starts far more slowly.
-        words = nn.initializers.normal(0.35)
-        self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words, dtype=self.dtype)
-        self.gates = nn.Dense(4 * self.dim, dtype=self.dtype)
-        self.words = nn.Dense(self.vocab_size, dtype=self.dtype)
-
-    def start(self, context):
-        image = context["image"]
-        if self.image[0] == "pixels":
-            image = self.see(image)
-        elif self.image[0] == "regions":
-            image = image.mean(1)
-        seen = [image.astype(self.dtype)]
-        if "noise" in context:
-            seen.append(context["noise"].astype(self.dtype))
-        first = nn.relu(self.project(jnp.concatenate(seen, -1)))
-        if "dropout" in context and self.input_dropout:
-            keys = jax.vmap(jax.random.fold_in, (0, None))(context["dropout"], IMAGE_MASK)
-            first = drop(keys, first, self.input_dropout)
-        n = first.shape[0]
-        memory = {"concept": self.concept(context["concept"])} if self.concepts else {}
-        carry = {
-            "cell": jnp.zeros((n, self.dim), jnp.float32),
-            "hidden": jnp.zeros((n, self.dim), self.dtype),
-        }
-        carry = self.recur(memory, carry, first)
-        if "dropout" in context:
-            carry |= {"dropout": context["dropout"], "position": jnp.zeros(n, jnp.int32)}
-        return memory, carry
-
-    def recur(self, memory, carry, x):
-        inputs = [x, *memory.values(), carry["hidden"]]
-        cell, hidden = lstm(self.gates(jnp.concatenate(inputs, -1)), carry["cell"])
-        return carry | {"cell": cell, "hidden": hidden.astype(self.dtype)}
-
-    def advance(self, memory, carry, x):
-        if "dropout" not in carry:
-            carry = self.recur(memory, carry, x)
-            return carry, carry["hidden"]
-        keys = jax.vmap(jax.random.fold_in)(carry["dropout"], carry["position"])
-        if self.input_dropout:
-            x = drop(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), x, self.input_dropout)
-        carry = self.recur(memory, carry, x)
-        hidden = drop(keys, carry["hidden"], self.dropout)
-        return carry | {"position": carry["position"] + 1}, hidden
-
-    def embed(self, words):
-        return self.table(words)
-
-    def logits(self, hidden):
-        return self.words(hidden)
-
-    def speak(self, context):
-        memory, carry = self.start(context)
-        words = jnp.full(carry["cell"].shape[:1], END)
-        return self.logits(self.advance(memory, carry, self.embed(words))[1])
-
-
-CELLS = {"nic": NIC}
+CELLS = {"nic": NIC, "att2in": Att2in, "adaptive": Adaptive}
 
 
 def generator(
@@ -112,13 +26,16 @@ def generator(
     input_dropout: float = 0.0,
     dtype: Any = jnp.float32,
 ) -> Speaker:
-    """A captioner to train, as a Speaker (Vinyals et al., 2015, in the form of Dai et al., 2017).
+    """A captioner to train, as a Speaker.
+
+    "nic" takes the image in once (Vinyals et al., 2015, in the form of Dai et al., 2017); "att2in"
+    (Rennie et al., 2017) and "adaptive" (Lu et al., 2017) look at its regions at every word.
 
     Args:
       vocab_size: number of ids, the end and the unknown word included.
       image: what `context["image"]` holds: ("features", D) for float[N, D], ("regions", R, D) for
         float[N, R, D], ("pixels", H, W) for uint8[N, H, W, 3], H and W multiples of 16.
-      cell: "nic".
+      cell: "nic", "att2in" or "adaptive"; the last two take regions or pixels.
       dim: width of embeddings, LSTM and hidden states.
       noise: width Z of `context["noise"]` float[N, Z]; 0 for none.
       concepts: number of classes of `context["concept"]` int32[N]; 0 for none.
@@ -138,7 +55,14 @@ def generator(
         )
     if noise < 0 or concepts < 0:
         raise ValueError(f"noise={noise} and concepts={concepts} must be at least 0")
-    module = CELLS[cell](vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype)
+    if CELLS[cell].regional and image[0] == "features":
+        raise ValueError(
+            f"cell {cell!r} looks at regions, and image {image!r} has none; give it"
+            ' ("regions", R, D) or ("pixels", H, W)'
+        )
+    module = CELLS[cell](
+        vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype, noise
+    )
 
     def init(key):
         context = {"image": blank_image(image)}

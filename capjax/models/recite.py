@@ -22,35 +22,60 @@ Path = tuple[str, ...]
 
 
 class Blocks(NamedTuple):
-    """Rows sorted by length and dealt into blocks, the last filled up with copies of row 0."""
+    """Rows sorted by length and dealt into blocks, the last filled up with copies of row 0.
+
+    What a row begins with may be shared: K captions in turn have the memory and carry of one image.
+    """
 
     row: jax.Array  # int32[B, rows], the row of the batch
+    start: jax.Array  # int32[B, rows], the row of what it begins with
     longest: jax.Array  # int32[B], steps that the block is run
     back: jax.Array  # int32[N], where each row of the batch lies in the flattened blocks
 
     def deal(self, tree: Any) -> Any:
-        """Leaves [N, ...] -> [B, rows, ...]."""
-        return jax.tree.map(lambda x: x[self.row], tree)
+        """What rows begin with: leaves [N / K, ...] -> [B, rows, ...]."""
+        return jax.tree.map(lambda x: x[self.start], tree)
 
     def deal_steps(self, x: jax.Array) -> jax.Array:
         """[N, T, ...] -> [B, T, rows, ...]."""
         return jnp.moveaxis(x[self.row], 2, 1)
 
-    def gather(self, tree: Any) -> Any:
-        """Undoes `deal`."""
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[self.back], tree)
+    def gather(self, x: jax.Array) -> jax.Array:
+        """[B, rows, ...] -> [N, ...]."""
+        return x.reshape(-1, *x.shape[2:])[self.back]
 
     def gather_steps(self, x: jax.Array) -> jax.Array:
         """Undoes `deal_steps`."""
         return self.gather(jnp.moveaxis(x, 1, 2))
 
+    def gather_starts(self, tree: Any, each: int) -> Any:
+        """The sum of [B, rows, ...] over the K rows that begin with the same: [N / K, ...]."""
+        sums = lambda x: self.gather(x).reshape(-1, each, *x.shape[2:]).sum(1)  # noqa: E731
+        return jax.tree.map(sums, tree)
 
-def _blocks(lengths: jax.Array, width: int) -> Blocks:
+
+def take(x: jax.Array, rows: jax.Array) -> jax.Array:
+    """Rows of x[M, ...]: int32[R] -> [R, ...]. On a CPU a loop of copies: its gathers are slow."""
+    if jax.default_backend() == "cpu" and x.ndim > 2:
+        return lax.map(lambda i: lax.dynamic_index_in_dim(x, i, 0, False), rows)
+    return x[rows]
+
+
+def add(x: jax.Array, rows: jax.Array, new: jax.Array) -> jax.Array:
+    """Adds new[R, ...] to rows of x[M, ...], some of which may be the same."""
+    if jax.default_backend() == "cpu" and x.ndim > 2:
+        one = lambda i, x: x.at[rows[i]].add(new[i])  # noqa: E731
+        return lax.fori_loop(0, rows.size, one, x)
+    return x.at[rows].add(new)
+
+
+def _blocks(lengths: jax.Array, width: int, each: int) -> Blocks:
     # The narrower the network, the more rows until its matmuls outweigh the cost of a step.
     n, rows = lengths.size, matmul_rows(lengths.size, cpu=max(64, 2**24 // width**2))
+    rows = -(-n // -(-n // rows))  # as many in each block, so that few fill up the last
     order = jnp.argsort(-lengths)
     row = jnp.concatenate([order, jnp.zeros(-n % rows, order.dtype)]).reshape(-1, rows)
-    return Blocks(row, lengths[row[:, 0]], jnp.argsort(order))
+    return Blocks(row, row // each, lengths[row[:, 0]], jnp.argsort(order))
 
 
 def reciter(module: nn.Module) -> Callable:
@@ -59,27 +84,28 @@ def reciter(module: nn.Module) -> Callable:
     `advance` must use each of its dense layers once a step.
     """
 
-    @jax.custom_vjp
-    def recur(params, memory, moving, still, embedded, lengths):
-        blocks = _blocks(lengths, embedded.shape[-1])
-        dealt = blocks.deal((memory, moving, still)), blocks.deal_steps(embedded)
-        return blocks.gather_steps(_run(module, params, *dealt, blocks.longest, False)[0])
+    @partial(jax.custom_vjp, nondiff_argnums=(0,))
+    def recur(each, params, memory, moving, still, embedded, lengths):
+        blocks = _blocks(lengths, embedded.shape[-1], each)
+        dealt = blocks.deal((moving, still)), blocks.deal_steps(embedded)
+        return blocks.gather_steps(_run(module, params, memory, *dealt, blocks, False)[0])
 
-    def forward(params, memory, moving, still, embedded, lengths):
-        blocks = _blocks(lengths, embedded.shape[-1])
-        dealt = blocks.deal((memory, moving, still)), blocks.deal_steps(embedded)
-        hidden, kept = _run(module, params, *dealt, blocks.longest, True)
-        return blocks.gather_steps(hidden), (params, dealt, lengths, blocks, kept)
+    def forward(each, params, memory, moving, still, embedded, lengths):
+        blocks = _blocks(lengths, embedded.shape[-1], each)
+        dealt = blocks.deal((moving, still)), blocks.deal_steps(embedded)
+        hidden, kept = _run(module, params, memory, *dealt, blocks, True)
+        saved = params, memory, dealt[1], lengths, blocks, kept
+        return blocks.gather_steps(hidden), saved
 
-    def backward(saved, d_hidden):
-        params, ((memory, _, _), embedded), lengths, blocks, kept = saved
+    def backward(each, saved, d_hidden):
+        params, memory, embedded, lengths, blocks, kept = saved
         real = blocks.deal_steps(jnp.arange(d_hidden.shape[1])[None] < lengths[:, None])
         # Rows that fill up the last block repeat a row of the batch: they have no gradient.
         fills = jnp.arange(blocks.row.size).reshape(blocks.row.shape) >= lengths.size
         real &= ~fills[:, None]
         d_hidden = jnp.where(real[..., None], blocks.deal_steps(d_hidden), 0)
         d_params, d_memory, d_moving, d_taps, d_embedded = _run_back(
-            module, params, memory, embedded, kept, d_hidden, blocks.longest
+            module, params, memory, embedded, kept, d_hidden, blocks
         )
         # Steps that no row of a block has still hold what was fed in.
         d_embedded = jnp.where(real[..., None], d_embedded, 0)
@@ -90,7 +116,8 @@ def reciter(module: nn.Module) -> Callable:
         }
         return (
             _with(d_params, weights),
-            *blocks.gather((d_memory, d_moving)),
+            d_memory,
+            blocks.gather_starts(d_moving, each),
             None,
             blocks.gather_steps(d_embedded),
             None,
@@ -100,7 +127,8 @@ def reciter(module: nn.Module) -> Callable:
 
     def recite(params, memory, carry, words, lengths):
         embedded = module.apply(params, words, method="embed")
-        return recur(params, memory, *_part(carry), embedded, lengths)
+        each = lengths.size // jax.tree.leaves(carry)[0].shape[0]
+        return recur(each, params, memory, *_part(carry), embedded, lengths)
 
     return recite
 
@@ -114,7 +142,7 @@ class Kept(NamedTuple):
     made: dict[Path, jax.Array]  # and their outputs
 
 
-def _run(module, params, rows, embedded, longest, keep):
+def _run(module, params, memory, rows, embedded, blocks, keep):
     """Hidden states [B, T, rows, H] of all blocks and, with `keep`, a `Kept`."""
 
     def step(mine: Any, moving: Any, still: Any, x: Any) -> Any:
@@ -135,9 +163,10 @@ def _run(module, params, rows, embedded, longest, keep):
         return _part(carry), (hidden, Kept(moving, still, fed, made) if keep else ())
 
     first = jax.tree.map(lambda x: x[0], (*rows, embedded[:, 0]))
-    hidden, made = jax.eval_shape(step, *first)[1]
+    mine = jax.tree.map(lambda x: take(x, blocks.start[0]), memory)
+    hidden, made = jax.eval_shape(step, mine, *first)[1]
     if keep:  # keys have no zeros, so the buffer of what stands still starts as what it was
-        made = made._replace(still=first[2])
+        made = made._replace(still=first[1])
     blank = jax.tree.map(
         lambda x: (
             jnp.broadcast_to(x, embedded.shape[:2] + x.shape)
@@ -154,13 +183,15 @@ def _run(module, params, rows, embedded, longest, keep):
         return carry, jax.tree.map(lambda all_, x: all_.at[b, t].set(x), kept, new)
 
     def block(b, kept):
-        mine, moving, still = jax.tree.map(lambda x: x[b], rows)
-        return lax.fori_loop(0, longest[b], partial(one, b, mine), ((moving, still), kept))[1]
+        mine = jax.tree.map(lambda x: take(x, blocks.start[b]), memory)
+        moving, still = jax.tree.map(lambda x: x[b], rows)
+        state = (moving, still), kept
+        return lax.fori_loop(0, blocks.longest[b], partial(one, b, mine), state)[1]
 
-    return lax.fori_loop(0, longest.size, block, blank)
+    return lax.fori_loop(0, blocks.longest.size, block, blank)
 
 
-def _run_back(module, params, memory, embedded, kept, d_hidden, longest):
+def _run_back(module, params, memory, embedded, kept, d_hidden, blocks):
     """Gradients of parameters (dense layers' left out), memory, carry, layer outputs and inputs.
 
     Of layer outputs and inputs each takes the place of the value it belongs to, which is read no
@@ -169,7 +200,7 @@ def _run_back(module, params, memory, embedded, kept, d_hidden, longest):
 
     def one(b, mine, i, state):
         d_moving, d_params, d_mine, made, embedded = state
-        t = longest[b] - 1 - i
+        t = blocks.longest[b] - 1 - i
         before = jax.tree.map(lambda x: x[b, t], kept._replace(made=made))
 
         def advance(params, taps, mine, moving, x):
@@ -194,17 +225,18 @@ def _run_back(module, params, memory, embedded, kept, d_hidden, longest):
 
     def block(b, state):
         d_params, d_memory, d_all, made, embedded = state
-        mine = jax.tree.map(lambda x: x[b], memory)
+        mine = jax.tree.map(lambda x: take(x, blocks.start[b]), memory)
         end = jax.tree.map(lambda x: jnp.zeros_like(x[b]), d_all)
         state = (end, d_params, jax.tree.map(jnp.zeros_like, mine), made, embedded)
-        state = lax.fori_loop(0, longest[b], partial(one, b, mine), state)
+        state = lax.fori_loop(0, blocks.longest[b], partial(one, b, mine), state)
         d_moving, d_params, d_mine, made, embedded = state
-        put = partial(jax.tree.map, lambda all_, new: all_.at[b].set(new))
-        return d_params, put(d_memory, d_mine), put(d_all, d_moving), made, embedded
+        d_memory = jax.tree.map(lambda x, new: add(x, blocks.start[b], new), d_memory, d_mine)
+        d_all = jax.tree.map(lambda all_, new: all_.at[b].set(new), d_all, d_moving)
+        return d_params, d_memory, d_all, made, embedded
 
     start = jax.tree.map(lambda x: x[:, 0], kept.moving)
     zeros = jax.tree.map(jnp.zeros_like, (params, memory, start))
-    return lax.fori_loop(0, longest.size, block, (*zeros, kept.made, embedded))
+    return lax.fori_loop(0, blocks.longest.size, block, (*zeros, kept.made, embedded))
 
 
 @jax.custom_vjp

@@ -1,0 +1,140 @@
+"""Captioners that look at regions of the image while they speak, at each word anew."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from capjax.models.captioner import Captioner
+from capjax.models.lstm import lstm
+from capjax.speaker import Context, Params, Speaker, scored, shift
+
+
+class Looking(Captioner):
+    """What both cells share: regions become values ReLU(W v + b), and those have keys W' value.
+
+    How much a region is looked at is softmax_r w . tanh(key_r + query) (Xu et al., 2015). Noise,
+    where there is any, is the first input, before the start and the words.
+    """
+
+    regional = True
+    slots = 0  # to look at beside the regions
+
+    def setup(self):
+        super().setup()
+        self.value = nn.Dense(self.dim, dtype=self.dtype)
+        self.key = nn.Dense(self.dim, dtype=self.dtype)
+        self.query = nn.Dense(self.dim, use_bias=False, dtype=self.dtype)
+        self.weigh = self.param("weigh", nn.initializers.normal(0.05), (self.dim,))
+        if self.noise:
+            self.project = nn.Dense(self.dim, dtype=self.dtype)
+
+    def start(self, context):
+        values = self.drop_image(context, nn.relu(self.value(self.seen(context))))
+        memory = {"values": values, "keys": self.key(values)} | self.more(context)
+        n, regions, _ = values.shape
+        carry = self.blank(n) | {"looked": jnp.zeros((n, regions + self.slots), jnp.float32)}
+        if "noise" in context:
+            first = nn.relu(self.project(context["noise"].astype(self.dtype)))
+            carry, _ = self.recur(memory, carry, first)
+        return memory, self.with_keys(context, carry)
+
+    def more(self, context):
+        """What else stays as it is while a caption is spoken."""
+        return self.beside(context)
+
+    def scores(self, keys, query):
+        """Before the softmax: keys [N, R, dim], query [N, dim] -> float32[N, R]."""
+        return jnp.tanh(keys + query[:, None]).astype(jnp.float32) @ self.weigh
+
+
+class Att2in(Looking):
+    """Attention into the cell's input, a maxout (Rennie et al., 2017, sec. 3.2)."""
+
+    def setup(self):
+        super().setup()
+        self.gates = nn.Dense(5 * self.dim, dtype=self.dtype)
+        self.attended = nn.Dense(2 * self.dim, dtype=self.dtype)
+
+    def recur(self, memory, carry, x):
+        looked = nn.softmax(self.scores(memory["keys"], self.query(carry["hidden"])))
+        attended = self.attended(glance(looked, memory["values"]))
+        beside = [memory["concept"]] if self.concepts else []
+        gates = self.gates(jnp.concatenate([x, *beside, carry["hidden"]], -1))
+        enter, forget, show, *two = jnp.split(gates.astype(jnp.float32), 5, -1)
+        new = jnp.maximum(*(a + b for a, b in zip(two, jnp.split(attended, 2, -1), strict=True)))
+        cell = nn.sigmoid(forget + 1) * carry["cell"] + nn.sigmoid(enter) * new
+        hidden = (nn.sigmoid(show) * jnp.tanh(cell)).astype(self.dtype)
+        return carry | {"cell": cell, "hidden": hidden, "looked": looked}, hidden
+
+
+class Adaptive(Looking):
+    """Attention after the cell, which may look at no region (Lu et al., 2017, sec. 2).
+
+    Beside the regions stands a sentinel, what the cell remembers; how much it is looked at is the
+    last of the weights. The mean of the regions is fed beside every word.
+    """
+
+    slots = 1
+
+    def setup(self):
+        super().setup()
+        self.whole = nn.Dense(self.dim, dtype=self.dtype)
+        self.gates = nn.Dense(5 * self.dim, dtype=self.dtype)
+        self.sentinel = nn.Dense(self.dim, dtype=self.dtype)
+        self.told = nn.Dense(self.dim, dtype=self.dtype)
+        self.join = nn.Dense(self.dim, dtype=self.dtype)
+
+    def more(self, context):
+        seen = self.seen(context).astype(jnp.float32).mean(1).astype(self.dtype)
+        return self.beside(context) | {"whole": nn.relu(self.whole(seen))}
+
+    def embed(self, words):
+        return nn.relu(self.table(words))
+
+    def recur(self, memory, carry, x):
+        beside = [memory["concept"]] if self.concepts else []
+        inputs = jnp.concatenate([x, memory["whole"], *beside, carry["hidden"]], -1)
+        gates, gate = jnp.split(self.gates(inputs), [4 * self.dim], -1)
+        cell, hidden = lstm(gates, carry["cell"])
+        hidden = hidden.astype(self.dtype)
+        kept = nn.sigmoid(gate.astype(jnp.float32)) * jnp.tanh(cell)
+        sentinel = nn.relu(self.sentinel(kept.astype(self.dtype)))
+        told = jnp.tanh(self.told(hidden))
+        query = self.query(told)
+        own = self.scores(self.key(sentinel)[:, None], query)
+        looked = nn.softmax(jnp.concatenate([self.scores(memory["keys"], query), own], 1))
+        attended = glance(looked[:, :-1], memory["values"])
+        attended += looked[:, -1:].astype(self.dtype) * sentinel
+        out = jnp.tanh(self.join(attended + told))
+        return carry | {"cell": cell, "hidden": hidden, "looked": looked}, out
+
+
+def glance(looked, values):
+    """The mean of values [N, R, D] by weights float32[N, R]: [N, D]."""
+    return jnp.einsum("nr,nrd->nd", looked.astype(values.dtype), values)
+
+
+def where_looked(
+    speaker: Speaker, params: Params, context: Context, captions: jax.Array
+) -> jax.Array:
+    """How much each region was looked at for each word of captions and for their end.
+
+    Args:
+      captions: int32[N, T]; row i is read with row i of the context.
+    Returns:
+      float32[N, T, R], a sum of 1 a word; [N, T, R + 1] with cell "adaptive", the last the share
+      that looked at nothing; 0 after the end.
+    Raises:
+      ValueError: the speaker looks at no regions.
+    """
+    memory, carry = speaker.start(params, context)
+    if "looked" not in carry:
+        raise ValueError("this speaker looks at no regions; take cell 'att2in' or 'adaptive'")
+
+    def one(carry, words):
+        carry, _ = speaker.step(params, memory, carry, words)
+        return carry, carry["looked"]
+
+    looked = jnp.moveaxis(lax.scan(one, carry, shift(captions).T)[1], 0, 1)
+    return jnp.where(scored(captions)[..., None], looked, 0)

@@ -1,0 +1,103 @@
+"""What recurrent captioners have in common: words in, words out, and dropout by one key a row."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from capjax.models.convnet import ConvNet
+from capjax.models.dropout import drop
+from capjax.speaker import END
+
+IMAGE_MASK = 2**31  # folded into a dropout key for the image's mask; no word stands so far on
+
+
+class Captioner(nn.Module):
+    """A recurrent captioner; a cell says how it starts and how it recurs.
+
+    A concept is fed beside every word. Dropout is on the output before the vocabulary and, where
+    asked, on the inputs of the recurrence (Zaremba et al., 2014), never between its steps.
+    """
+
+    vocab_size: int
+    image: tuple
+    dim: int = 512
+    concepts: int = 0
+    dropout: float = 0.5
+    input_dropout: float = 0.0
+    dtype: Any = jnp.float32
+    noise: int = 0
+
+    regional = False  # whether it looks at regions: float[N, R, D]
+
+    def setup(self):
+        if self.image[0] == "pixels":
+            self.see = ConvNet(self.dim, grid=self.regional)
+        if self.concepts:
+            self.concept = nn.Embed(self.concepts, self.dim, dtype=self.dtype)
+        # As large as the image's first input: at 1 / sqrt(dim) learning starts far more slowly.
+        words = nn.initializers.normal(0.35)
+        self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words, dtype=self.dtype)
+        self.words = nn.Dense(self.vocab_size, dtype=self.dtype)
+
+    def start(self, context):
+        """(memory, carry) before a word."""
+        raise NotImplementedError
+
+    def recur(self, memory, carry, x):
+        """(carry, output float[N, dim]) after one input float[N, dim]."""
+        raise NotImplementedError
+
+    def seen(self, context):
+        """The image as a cell takes it: float[N, R, D] or, where it does so at a glance, [N, D]."""
+        image = context["image"]
+        if self.image[0] == "pixels":
+            image = self.see(image)
+        elif self.image[0] == "regions" and not self.regional:
+            # Pixels and regions may be stored in fewer bits than a mean needs.
+            image = image.astype(jnp.float32).mean(1)
+        return image.astype(self.dtype)
+
+    def blank(self, n):
+        return {
+            "cell": jnp.zeros((n, self.dim), jnp.float32),
+            "hidden": jnp.zeros((n, self.dim), self.dtype),
+        }
+
+    def beside(self, context):
+        """What is fed beside every word, as memory."""
+        return {"concept": self.concept(context["concept"])} if self.concepts else {}
+
+    def drop_image(self, context, x):
+        if "dropout" not in context or not self.input_dropout:
+            return x
+        keys = jax.vmap(jax.random.fold_in, (0, None))(context["dropout"], IMAGE_MASK)
+        flat = drop(keys, x.reshape(x.shape[0], -1), self.input_dropout)
+        return flat.reshape(x.shape)
+
+    def with_keys(self, context, carry):
+        if "dropout" not in context:
+            return carry
+        position = jnp.zeros(carry["cell"].shape[0], jnp.int32)
+        return carry | {"dropout": context["dropout"], "position": position}
+
+    def advance(self, memory, carry, x):
+        if "dropout" not in carry:
+            return self.recur(memory, carry, x)
+        keys = jax.vmap(jax.random.fold_in)(carry["dropout"], carry["position"])
+        if self.input_dropout:
+            x = drop(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), x, self.input_dropout)
+        carry, out = self.recur(memory, carry, x)
+        return carry | {"position": carry["position"] + 1}, drop(keys, out, self.dropout)
+
+    def embed(self, words):
+        return self.table(words)
+
+    def logits(self, hidden):
+        return self.words(hidden)
+
+    def speak(self, context):
+        memory, carry = self.start(context)
+        words = jnp.full(carry["cell"].shape[:1], END)
+        return self.logits(self.advance(memory, carry, self.embed(words))[1])
