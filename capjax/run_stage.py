@@ -4,7 +4,9 @@ import math
 import signal
 import time
 import zlib
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from types import FrameType
 from typing import Any
@@ -14,11 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 from capjax.checkpoint import Checkpoints
+from capjax.data.batches import images_of
 from capjax.errors import InputError
 from capjax.parallel import over_devices, replicate
 from capjax.stage_setting import Learnt, Setting
-from capjax.stages import STAGES, steps_of
+from capjax.stages import STAGES, Stage, steps_of
 from capjax.workdir import MetricsLog, best_folder
+
+AHEAD = 2  # batches that are read while one is learnt from
 
 
 class Interrupted(Exception):
@@ -41,6 +46,33 @@ class StopSignal:
         if self.name:
             raise SystemExit(128 + number)
         self.name = signal.Signals(number).name
+
+
+def batches(
+    setting: Setting, stage: Stage, begin: int, steps: int
+) -> Generator[dict[str, Any], None, None]:
+    """The batches of steps `begin` to `steps`: `rows`, and of images that are not kept on the
+    device `taken`, read from the disk while the steps before are computed."""
+    of = np.asarray(setting.data["of"])
+
+    def one(step: int) -> dict[str, Any]:
+        rows = stage.rows(step)
+        if "image" in setting.data:
+            return {"rows": rows}
+        wanted = images_of(stage.kind, of, rows)
+        return {"rows": rows, "taken": {k: setting.pictures[i] for k, i in wanted.items()}}
+
+    with ThreadPoolExecutor(1) as pool:
+        asked: deque[Future] = deque()
+        try:
+            for step in range(begin, steps):
+                asked.append(pool.submit(one, step))
+                if len(asked) > AHEAD:
+                    yield asked.popleft().result()
+            while asked:
+                yield asked.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def run_stage(
@@ -90,7 +122,12 @@ def run_stage(
     log = MetricsLog(setting.workdir / "metrics.jsonl", base + begin)
 
     data = {**setting.data, **replicate(dict(stage.beside))}
-    step_fn = over_devices(stage.update, how=config["parallel"])
+
+    def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
+        data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
+        return stage.update(state, data, batch["rows"], key)
+
+    step_fn = over_devices(update, how=config["parallel"])
     keys = jax.random.fold_in(seed, 1)
     every = config["validate_every"] or epoch
 
@@ -117,10 +154,10 @@ def run_stage(
     bar = tqdm(total=steps, initial=begin, desc=name, unit="step", dynamic_ncols=True)
     since, spoken = time.perf_counter(), 0
     folder = best_folder(setting.workdir, config["stages"], name)
-    with bar, closing(Checkpoints(folder)) as kept:
-        for done in range(begin + 1, steps + 1):
-            rows = stage.rows(done - 1)
-            state, metrics = step_fn(state, data, rows, jax.random.fold_in(keys, done))
+    reader = closing(batches(setting, stage, begin, steps))
+    with bar, closing(Checkpoints(folder)) as kept, reader as ahead:
+        for done, batch in enumerate(ahead, begin + 1):
+            state, metrics = step_fn(state, data, batch, jax.random.fold_in(keys, done))
             spoken += stage.captions
             # One step in flight at a time: virtual devices starve each other otherwise.
             jax.block_until_ready(metrics)

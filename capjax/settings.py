@@ -6,6 +6,7 @@ from typing import Any
 
 from capjax.decoding.noise import LAWS
 from capjax.errors import InputError
+from capjax.models.generator import CELLS
 from capjax.objectives import self_critical as critical
 from capjax.objectives.adversarial import BASELINES, REWARDS
 from capjax.objectives.contrastive import MASKS, PAIRS
@@ -21,6 +22,7 @@ _SHARE: _Range = (lambda x: 0 <= x <= 1, "from 0 to 1")
 
 _RUN: dict[str, _Range] = {
     "seed": (lambda x: 0 <= x < 2**32, "from 0 to 2**32 - 1"),
+    "data.resident": _FROM_0,
     "data.min_count": _FROM_1,
     "data.max_len": _FROM_1,
     "dim": _FROM_1,
@@ -122,6 +124,12 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
         )
     if "self_critical" in config["stages"]:
         _check_rewards(config)
+    cell, encoder = config["cell"], config["data"]["encoder"]
+    if cell in CELLS and CELLS[cell].regional and encoder == "efficientnet_lite0":
+        raise InputError(
+            f"config.cell={cell!r} looks at regions, and config.data.encoder={encoder!r} gives one"
+            " vector an image; take --config.data.encoder=efficientnet_lite0_grid"
+        )
     ranges = _RUN | {f"{s}.{name}": what for s in config["stages"] for name, what in _STAGE.items()}
     for name, value in flat(config).items():
         if name in ranges:

@@ -32,7 +32,8 @@ class Setting(NamedTuple):
     vocabulary: Vocabulary
     image: tuple  # what the speaker is told of images
     training: Split
-    data: dict[str, jax.Array]  # the same on the device, a row a caption
+    pictures: np.ndarray  # its images, [M, ...]
+    data: dict[str, jax.Array]  # of both what is kept on the device, a row a caption
     split: Split  # the validation split
     images: np.ndarray  # its images
     validation: dict[str, jax.Array]  # and its captions, a row a caption

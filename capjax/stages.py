@@ -10,9 +10,6 @@ import optax
 
 from capjax.data.batches import (
     gather,
-    gather_beside_images,
-    gather_others,
-    gather_units,
     rows_beside_images,
     rows_by_image,
     rows_of,
@@ -49,6 +46,7 @@ class Stage(NamedTuple):
     trained: Callable[[Any], Learnt]  # out of a state: what is kept of it
     per_epoch: int  # rows of an epoch
     rows: Callable[[int], np.ndarray]  # step, from 0 -> the rows of its batch
+    kind: str  # what the rows are, of `images_of`
     captions: int  # people's captions that a step reads
     validate: Callable[[Learnt], dict[str, float]]
     score: Callable[[Mapping[str, float]], float]  # of a validation: the highest one is kept
@@ -64,7 +62,7 @@ def mle_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     batch, each, seed = options["batch"], options["captions_per_image"], setting.config["seed"]
     of = np.asarray(setting.data["of"])
     # An epoch is every caption once, or every image once with some of its captions.
-    count = len(setting.data["image"]) if each else len(of)
+    count = len(setting.training.ids) if each else len(of)
     steps = steps_of(options, count)
     own = options["scheduled_sampling"]
     algorithm = maximum_likelihood(
@@ -77,7 +75,7 @@ def mle_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     width = setting.config["noise"]
 
     def update(state, data, rows, key):
-        chosen = gather(data, rows)
+        chosen = gather("captions", data, rows)
         if width:  # G-GAN's generator learns to speak without noise first
             chosen["noise"] = jnp.zeros((rows.shape[0], width))
         return algorithm.update(state, chosen, key)
@@ -92,6 +90,7 @@ def mle_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
             if each
             else rows_of(count, batch, seed, step)
         ),
+        kind="captions",
         captions=batch * (each or 1),
         validate=lambda there: speaker_validation(setting, there, options),
         # CIDEr-D cannot be had of a single image.
@@ -114,7 +113,7 @@ def evaluator_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     )
 
     def update(state, data, rows, key):
-        return algorithm.update(state, gather_units(data, rows), key)
+        return algorithm.update(state, gather("units", data, rows), key)
 
     return Stage(
         init=lambda key, there: algorithm.init(key, _speaker(setting, there, key), there.evaluator),
@@ -122,6 +121,7 @@ def evaluator_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         trained=lambda state: Learnt(state.speaker, state.params),
         per_epoch=len(of),
         rows=lambda step: rows_with_others(of, batch, 1, seed, step)[:, 0],
+        kind="units",
         captions=batch,
         validate=lambda there: evaluator_validation(setting, there, noise),
         score=lambda scores: -scores["val_evaluator_loss"],
@@ -150,7 +150,7 @@ def adversarial_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     )
 
     def update(state, data, rows, key):
-        return algorithm.update(state, gather_units(data, rows), key)
+        return algorithm.update(state, gather("units", data, rows), key)
 
     return Stage(
         init=lambda key, there: algorithm.init(
@@ -160,6 +160,7 @@ def adversarial_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         trained=lambda state: Learnt(decoded(state), state.evaluator),
         per_epoch=len(of),
         rows=lambda step: rows_with_others(of, batch, units, seed, step),
+        kind="units",
         captions=batch * units,
         validate=lambda there: (
             speaker_validation(setting, there, options)
@@ -181,15 +182,14 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         **{name: options[name] for name in names},
     )
     width, mined = setting.config["noise"], options["mined"]
-    images = np.asarray(setting.data["image"]) if mined else np.zeros(0)
-    near = nearest(images, min(mined, len(images) - 1)) if mined else None
+    near = nearest(setting.pictures, min(mined, len(setting.pictures) - 1)) if mined else None
 
     def init(key, there):
         start = _speaker(setting, there, key)
         return algorithm.init(key, start, start)
 
     def update(state, data, rows, key):
-        chosen = gather_others(data, rows)
+        chosen = gather("others", data, rows)
         if width:
             chosen["noise"] = jnp.zeros((rows.shape[0], width))
         return algorithm.update(state, chosen, key)
@@ -202,6 +202,7 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         rows=lambda step: rows_with_others(of, batch, 1, seed, step, options["negatives"], near)[
             :, 0
         ],
+        kind="others",
         captions=batch,
         validate=lambda there: speaker_validation(setting, there, options),
         score=lambda scores: scores.get("val_cider_d", scores["val_rouge_l"]),
@@ -223,7 +224,7 @@ def listener_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         return _speaker(setting, there, key), algorithm.init(key, there.evaluator)
 
     def update(state, data, rows, key):
-        told = algorithm.update(state[1], gather_beside_images(data, rows), key)
+        told = algorithm.update(state[1], gather("beside", data, rows), key)
         return (state[0], told[0]), told[1]
 
     return Stage(
@@ -234,6 +235,7 @@ def listener_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         rows=lambda step: rows_beside_images(
             of, batch, seed, step, among=among, near=near, distractors=options["distractors"]
         ),
+        kind="beside",
         captions=batch,
         validate=lambda there: listener_validation(setting, there),
         score=lambda scores: -scores["val_listener_loss"],
@@ -243,7 +245,7 @@ def listener_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
 def self_critical_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     batch, seed, weights = options["batch"], setting.config["seed"], options["rewards"]
     of = np.asarray(setting.data["of"])
-    count = len(setting.data["image"])
+    count = len(setting.training.ids)
     steps = steps_of(options, count)
     near = _near(setting, options, np.arange(count))
     names = ("samples", "baseline", "likelihood", "dropout", "average")
@@ -273,7 +275,7 @@ def self_critical_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         return start, there.evaluator
 
     def update(state, data, rows, key):
-        chosen = gather_beside_images(data, rows)
+        chosen = gather("beside", data, rows)
         image = data["of"][rows[:, 0]]
         chosen["references"] = jax.tree.map(lambda x: x[image], data["references"])
         new, metrics = algorithm(data, state[1]).update(state[0], chosen, key)
@@ -287,6 +289,7 @@ def self_critical_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
         rows=lambda step: rows_beside_images(
             of, batch, seed, step, near=near, distractors=options["distractors"]
         ),
+        kind="beside",
         captions=batch * options["samples"],
         validate=lambda there: speaker_validation(setting, there, options),
         # What is raised need not be CIDEr alone: the last is kept.
@@ -299,7 +302,7 @@ def _near(setting: Setting, options: Mapping[str, Any], among: np.ndarray) -> np
     """The nearest of some images to each of them, where a stage has distractors."""
     if not options["distractors"]:
         return None
-    return nearest(np.asarray(setting.data["image"])[among], min(options["mined"], len(among) - 1))
+    return nearest(setting.pictures[among], min(options["mined"], len(among) - 1))
 
 
 def packed_references(setting: Setting, count_end: bool) -> dict[str, Any]:

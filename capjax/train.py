@@ -108,9 +108,10 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
             vocabulary.save(draft)
 
         def arrays(split: str) -> dict[str, jax.Array]:
-            return caption_arrays(
-                prepared.splits[split], prepared.images[split], vocabulary, data["max_len"]
-            )
+            return caption_arrays(prepared.splits[split], vocabulary, data["max_len"])
+
+        pictures = prepared.images["train"]
+        kept = pictures.nbytes <= data["resident"] * 2**20
 
         checkpoints = workdir / "checkpoints"
         with (
@@ -125,7 +126,8 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 vocabulary=vocabulary,
                 image=kind,
                 training=prepared.splits["train"],
-                data=replicate(arrays("train")),
+                pictures=pictures,
+                data=replicate(arrays("train") | ({"image": pictures} if kept else {})),
                 split=prepared.splits["val"],
                 images=prepared.images["val"],
                 validation=arrays("val"),

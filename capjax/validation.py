@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from capjax.data.batches import gather, gather_units
+from capjax.data.batches import gather
 from capjax.decoding.sample import sample
 from capjax.evaluation import evaluate
 from capjax.judging import Evaluator
@@ -37,7 +37,11 @@ def speaker_validation(
         else None,
     )
     nll = validation_nll(
-        setting.speaker, there.speaker, setting.validation, setting.config["noise"]
+        setting.speaker,
+        there.speaker,
+        setting.validation,
+        setting.images,
+        setting.config["noise"],
     )
     names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
     return {"val_nll": nll} | {
@@ -56,9 +60,8 @@ def evaluator_validation(setting: Setting, there: Learnt, noise: Noise) -> dict[
         part = np.arange(begin, begin + batch)
         part = rows[np.minimum(part, len(rows) - 1)]
         counts = np.arange(begin, begin + batch) < len(rows)
-        told = _judged(
-            setting.speaker, setting.evaluator, noise, there, setting.validation, part, counts
-        )
+        data = setting.validation | {"taken": {"image": setting.images[of[part[:, 0]]]}}
+        told = _judged(setting.speaker, setting.evaluator, noise, there, data, part, counts)
         sums += np.asarray(told)
     names = ("evaluator_loss", "r_real", "r_generated", "r_mismatched")
     return {f"val_{name}": float(x) / len(rows) for name, x in zip(names, sums, strict=True)}
@@ -94,7 +97,7 @@ def _judged(
     counts: jax.Array,
 ) -> jax.Array:
     """Sums over rows [B, 2] of loss and r by source: float32[4]; the draws are always the same."""
-    batch = gather_units(data, rows)
+    batch = gather("units", data, rows)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows[:, 0])
     context = noise.context(batch["image"], keys)
     steps = batch["caption"].shape[1]
@@ -105,15 +108,22 @@ def _judged(
 
 
 def validation_nll(
-    speaker: Speaker, params: Params, data: dict[str, jax.Array], noise: int = 0
+    speaker: Speaker,
+    params: Params,
+    data: dict[str, jax.Array],
+    images: np.ndarray,
+    noise: int = 0,
 ) -> float:
     """Nats a word of people's captions, of a split from `caption_arrays`; no dropout, no noise."""
     count, total, words = data["caption"].shape[0], 0.0, 0
+    of = np.asarray(data["of"])
     batch = min(500, count)
     for first in range(0, count, batch):
         # The last batch is filled up with captions that count for nothing.
         rows = np.arange(first, first + batch)
-        nll, length = _nll(speaker, noise, params, data, np.minimum(rows, count - 1), rows < count)
+        filled = np.minimum(rows, count - 1)
+        mine = data | {"taken": {"image": images[of[filled]]}}
+        nll, length = _nll(speaker, noise, params, mine, filled, rows < count)
         total, words = total + float(nll), words + int(length)
     return total / words
 
@@ -127,7 +137,7 @@ def _nll(
     rows: jax.Array,
     counts: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    batch = gather(data, rows)
+    batch = gather("captions", data, rows)
     captions = batch.pop("caption")
     if noise:
         batch["noise"] = jnp.zeros((captions.shape[0], noise))

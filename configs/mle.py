@@ -18,10 +18,12 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.data.path = ""  # the folder of the captions and the images
     config.data.cache = ""  # default: $CAPJAX_CACHE, or ~/.cache/capjax
     config.data.encoder = "pixels64" if dataset == "scenes" else "efficientnet_lite0"
+    config.data.resident = 1024  # MB of images kept on the device; more stream from the disk
     config.data.min_count = 5
     config.data.max_len = 16 if dataset == "scenes" else 20
 
     drawn = dataset == "scenes"
+    # "att2in" and "adaptive" look at regions: pixels64, or the encoder efficientnet_lite0_grid.
     config.cell = "nic"
     config.dim = 192 if drawn else 512
     config.noise = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,33 +57,18 @@ def rows_by_image(of: np.ndarray, batch: int, each: int, seed: int, step: int) -
     return rows
 
 
-def caption_arrays(
-    split: Split, images: np.ndarray, vocabulary: Vocabulary, max_len: int
-) -> dict[str, jax.Array]:
-    """A split on the device: `image` [M, ...] and, a row a caption, `caption` [S, T] and `of` [S].
+def caption_arrays(split: Split, vocabulary: Vocabulary, max_len: int) -> dict[str, jax.Array]:
+    """A split's captions on the device, a row each: `caption` int32[S, T], of image `of` int32[S].
 
-    Args:
-      images: [M, ...], features or pixels of the split's images.
+    Beside them may stand `image` [M, ...], all the split's images; or, where these are read from
+    the disk, `taken`: those of one batch, by the names of `images_of`.
     """
     texts: Sequence[str] = [text for texts in split.captions for text in texts]
     of = np.repeat(np.arange(len(split.ids)), [len(texts) for texts in split.captions])
     return {
-        "image": jnp.asarray(images),
         "caption": jnp.asarray(vocabulary.encode_all(texts, max_len)),
         "of": jnp.asarray(of, jnp.int32),
     }
-
-
-def gather(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """The batch of some rows, gathered on the device.
-
-    Args:
-      rows: int32[B], or int32[B, K] with K captions of one image in each row.
-    Returns:
-      {"image" [B, ...], "caption" int32[B, T] or int32[B, K, T]}.
-    """
-    first = rows if rows.ndim == 1 else rows[:, 0]
-    return {"image": data["image"][data["of"][first]], "caption": data["caption"][rows]}
 
 
 def rows_with_others(
@@ -119,30 +105,6 @@ def rows_with_others(
     return both.astype(np.int32).reshape(batch, units, 1 + others)
 
 
-def gather_units(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """The batch of rows int32[..., 2] of `rows_with_others`, gathered on the device.
-
-    -> {"image" [..., *], "caption" int32[..., T], "mismatched" int32[..., T]}.
-    """
-    return {
-        "image": data["image"][data["of"][rows[..., 0]]],
-        "caption": data["caption"][rows[..., 0]],
-        "mismatched": data["caption"][rows[..., 1]],
-    }
-
-
-def gather_others(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """The batch of rows int32[B, 1 + K] of `rows_with_others`, gathered on the device.
-
-    -> {"image" [B, *], "caption" int32[B, T], "mismatched" int32[B, K, T]}.
-    """
-    return {
-        "image": data["image"][data["of"][rows[:, 0]]],
-        "caption": data["caption"][rows[:, 0]],
-        "mismatched": data["caption"][rows[:, 1:]],
-    }
-
-
 def rows_beside_images(
     of: np.ndarray,
     batch: int,
@@ -177,10 +139,44 @@ def rows_beside_images(
     return np.stack(rows, 1).astype(np.int32)
 
 
-def gather_beside_images(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """The batch of rows int32[B, 1 + K] of `rows_beside_images`, gathered on the device.
+def images_of(kind: str, of: Any, rows: Any) -> dict[str, Any]:
+    """Which images a batch of rows needs, by name; on the host or on the device.
 
-    -> {"image" [B, *], "caption" int32[B, T]} and, where K is not 0, "distractors" [B, K, *].
+    Args:
+      kind: what the rows are. "captions": int32[B], or int32[B, K] with K captions of one image
+        each; "others", "units": of `rows_with_others`, with or without its axis of units;
+        "beside": of `rows_beside_images`.
+      of: int[S], the image of each caption.
     """
-    batch = gather(data, rows[:, 0])
-    return batch | ({"distractors": data["image"][rows[:, 1:]]} if rows.shape[1] > 1 else {})
+    if kind == "captions":
+        return {"image": of[rows if rows.ndim == 1 else rows[:, 0]]}
+    images = {"image": of[rows[..., 0]]}
+    if kind == "beside" and rows.shape[1] > 1:
+        images["distractors"] = rows[:, 1:]
+    return images
+
+
+def gather(kind: str, data: dict[str, Any], rows: jax.Array) -> dict[str, jax.Array]:
+    """The batch of some rows, gathered on the device.
+
+    Args:
+      kind, rows: as of `images_of`.
+      data: of `caption_arrays`, with images.
+    Returns:
+      {"image" [B, ...], "caption" int32[B, T]}; of captions [B, K, T] where rows are [B, K]; of
+      others also "mismatched" int32[B, K, T]; of units all [B, U, ...] and "mismatched"
+      int32[B, U, T]; of beside also "distractors" [B, K, ...] where there are any.
+    """
+    images = data.get("taken")
+    if images is None:
+        wanted = images_of(kind, data["of"], rows)
+        images = {name: data["image"][index] for name, index in wanted.items()}
+    words = data["caption"]
+    if kind == "captions":
+        return {**images, "caption": words[rows]}
+    batch = {**images, "caption": words[rows[..., 0]]}
+    if kind == "others":
+        batch["mismatched"] = words[rows[:, 1:]]
+    if kind == "units":
+        batch["mismatched"] = words[rows[..., 1]]
+    return batch

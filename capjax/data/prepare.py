@@ -14,7 +14,7 @@ from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Split
 from capjax.errors import InputError
 
-ENCODERS = ("efficientnet_lite0", "pixels64")
+ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "pixels64")
 
 
 class Prepared(NamedTuple):
@@ -29,9 +29,11 @@ def encoder_named(name: str) -> Encoder:
     """One of ENCODERS. Raises InputError where the name is another or its weights are missing."""
     if name == "pixels64":
         return pixels(64)
-    if name == "efficientnet_lite0":
+    if name.startswith("efficientnet_lite0") and name in ENCODERS:
         from capjax.models.efficientnet import efficientnet_lite0
 
+        if name.endswith("grid"):  # 49 regions of 1,280 numbers: stored in half the bits
+            return Encoder(name, 224, efficientnet_lite0("grid"), np.float16)
         return Encoder(name, 224, efficientnet_lite0("pooled"))
     raise InputError(f"there is no encoder {name!r}; choose one of {', '.join(ENCODERS)}")
 

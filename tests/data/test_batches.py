@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.data.batches import caption_arrays, gather, rows_by_image, rows_of, rows_with_others
+from capjax.data.batches import (
+    caption_arrays,
+    gather,
+    images_of,
+    rows_beside_images,
+    rows_by_image,
+    rows_of,
+    rows_with_others,
+)
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 
@@ -48,7 +56,7 @@ def test_a_batch_of_images_has_each_images_own_captions_all_different_where_they
         assert len(set(row)) == min(3, counts[image])
     np.testing.assert_array_equal(rows_by_image(of, 2, 3, 9, 4), drawn[8:])
     data = {"image": jnp.arange(5), "of": jnp.asarray(of), "caption": jnp.asarray(of)[:, None]}
-    batch = gather(data, jnp.asarray(drawn))
+    batch = gather("captions", data, jnp.asarray(drawn))
     assert (batch["caption"][:, :, 0] == batch["image"][:, None]).all()
 
 
@@ -57,13 +65,15 @@ def test_gather_gives_each_caption_its_own_image():
     split = Split(("a", "b", "c"), captions, image=lambda i: np.zeros((2, 2, 3), np.uint8))
     images = np.arange(3, dtype=np.float32)[:, None] * np.ones(4, np.float32)
     vocabulary = Vocabulary.build([text for texts in captions for text in texts], 1)
-    data = caption_arrays(split, images, vocabulary, 3)
+    data = caption_arrays(split, vocabulary, 3) | {"image": jnp.asarray(images)}
     names = np.array(["zero", "one", "two"])
     for seed in range(5):
-        batch = jax.jit(gather)(data, jnp.asarray(rows_of(6, 4, seed, seed)))
+        batch = jax.jit(gather, static_argnums=0)(
+            "captions", data, jnp.asarray(rows_of(6, 4, seed, seed))
+        )
         for image, words in zip(batch["image"], batch["caption"], strict=True):
             assert set(vocabulary.decode(words).split()) == {names[int(image[0])]}
-    whole = gather(data, jnp.arange(6))
+    whole = gather("captions", data, jnp.arange(6))
     assert [vocabulary.decode(words) for words in whole["caption"]] == [
         text for texts in captions for text in texts
     ]
@@ -97,3 +107,51 @@ def test_mined_captions_are_of_the_nearest_images_alone():
         assert abs((drawn == near[image][0]).mean() - 0.5) < bound
     picked = rows[..., 1:][beside == 2]
     assert set(picked) == {3, 4, 5}  # each of an image's captions
+
+
+OF = np.repeat(np.arange(5), [1, 2, 3, 1, 4])
+NEAR = np.array([[1, 2], [0, 3], [3, 1], [2, 0]])
+
+
+@pytest.mark.parametrize("among", [None, np.array([0, 1, 2, 4])])
+def test_images_come_once_an_epoch_with_a_caption_of_theirs_and_images_like_them(among):
+    count = 5 if among is None else 4
+    near = (np.arange(count)[:, None] + [1, 2]) % count if among is None else NEAR
+    options = {"among": among, "near": near, "distractors": 3}
+    rows = [rows_beside_images(OF, count, 0, step, **options) for step in range(200)]
+    names = np.arange(5) if among is None else among
+    seen = set()
+    for batch in rows:
+        images = OF[batch[:, 0]]
+        assert sorted(images) == sorted(names)
+        for image, beside in zip(images, batch[:, 1:], strict=True):
+            place = list(names).index(image)
+            assert set(beside) <= set(names[near[place]])
+        seen |= set(batch[:, 0])
+    assert seen == set(np.flatnonzero(np.isin(OF, names)))  # each caption has its turn
+
+
+@pytest.mark.parametrize("kind", ["captions", "several", "units", "others", "beside", "alone"])
+def test_images_read_from_the_disk_are_those_kept_on_the_device(kind):
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=(5, 3)).astype(np.float16)
+    data = {"caption": jnp.asarray(rng.integers(0, 9, (11, 4)), jnp.int32), "of": jnp.asarray(OF)}
+    rows = {
+        "captions": rows_of(11, 4, 0, 1),
+        "several": rows_by_image(OF, 4, 2, 0, 1),
+        "units": rows_with_others(OF, 4, 2, 0, 1),
+        "others": rows_with_others(OF, 4, 1, 0, 1, 3)[:, 0],
+        "beside": rows_beside_images(OF, 4, 0, 1, near=np.eye(5, k=1, dtype=int), distractors=2),
+        "alone": rows_beside_images(OF, 4, 0, 1),
+    }[kind]
+    kind = {"several": "captions", "alone": "beside"}.get(kind, kind)
+    resident = gather(kind, data | {"image": jnp.asarray(pictures)}, jnp.asarray(rows))
+    taken = {name: pictures[index] for name, index in images_of(kind, OF, rows).items()}
+    streamed = gather(kind, data | {"taken": taken}, jnp.asarray(rows))
+    assert resident.keys() == streamed.keys()
+    for name, x in resident.items():
+        np.testing.assert_array_equal(x, streamed[name])
+    np.testing.assert_array_equal(
+        resident["image"],
+        pictures[OF[rows.reshape(4, -1)[:, 0]]] if kind != "units" else pictures[OF[rows[..., 0]]],
+    )
