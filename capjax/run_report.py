@@ -26,6 +26,7 @@ def write_run_report(
     split: Split,
     *,
     stages: Mapping[str, Evaluation] | None = None,
+    looks: Html | None = None,
 ) -> None:
     """Writes a run's report.
 
@@ -34,6 +35,7 @@ def write_run_report(
       found: the evaluation of each split, "val" among them.
       split: the validation split, whose images are shown.
       stages: its evaluation after each stage of a recipe of several, in their order.
+      looks: of `looks_section`.
     """
     scores = {name: evaluation.scores for name, evaluation in found.items()}
     device = jax.devices()[0].device_kind
@@ -53,7 +55,7 @@ def write_run_report(
         scores={name: measures(mine) for name, mine in scores.items()},
         beside=[*compared, *beside_scores(scores)],
         examples=shown,
-        more=[many] if many else [],
+        more=[part for part in (looks, many) if part],
         groups=chart_groups(rows),
         footer=f"capjax {version('capjax')}, jax {version('jax')}, {device}",
     )
@@ -121,7 +123,17 @@ _CHARTS = {
     "Evaluator's loss": ("evaluator_loss", "val_evaluator_loss"),
     "r by the captions' source": ("r_real", "r_generated", "r_mismatched"),
     "r on the validation split": ("val_r_real", "val_r_generated", "val_r_mismatched"),
+    "Listener's loss": ("listener_loss", "val_listener_loss"),
+    "Images picked by their captions": ("picked_image", "val_listener_r1", "val_listener_r10"),
     "Loss of the policy gradient": ("policy_loss",),
+    "Reward of drawn captions": ("reward_total", "baseline"),
+    "CIDEr-D of drawn captions": ("cider",),
+    "Self-retrieval reward": ("self_retrieval",),
+    "Listener's reward, nats": ("listener",),
+    "Evaluator's reward, r": ("evaluator",),
+    "Contrastive loss": ("contrastive_loss",),
+    "h by pair": ("h_true", "h_mismatched"),
+    "Log-ratio to the reference, nats": ("log_ratio",),
     "Value of words, in r": ("value_first", "value_middle", "value_last", "reward"),
     "Advantage, root mean square": ("advantage",),
     "Entropy, nats a word": ("entropy",),
@@ -129,7 +141,11 @@ _CHARTS = {
     "Words of a drawn caption": ("words",),
 }
 _WORK = {
-    "Gradient norm": ("gradient_norm", "evaluator_gradient_norm"),
+    "Gradient norm": (
+        "gradient_norm",
+        "evaluator_gradient_norm",
+        "listener_gradient_norm",
+    ),
     "Busy share of rollout lanes": ("busy",),
     "captions_per_s": ("captions_per_s",),
 }
@@ -137,6 +153,9 @@ _WORK = {
 _RENAMED = {  # by stage
     "evaluator": {"loss": "evaluator_loss", "gradient_norm": "evaluator_gradient_norm"},
     "adversarial": {"loss": "policy_loss"},
+    "contrastive": {"loss": "contrastive_loss"},
+    "listener": {"loss": "listener_loss", "gradient_norm": "listener_gradient_norm"},
+    "self_critical": {"loss": "policy_loss", "reward": "reward_total"},
 }
 
 

@@ -28,6 +28,7 @@ from capjax.speaker import Speaker
 from capjax.speaking import check_decoding, speak_all
 from capjax.stage_setting import Learnt, Setting, decoding_after
 from capjax.stages import STAGES
+from capjax.where_looked import looks_section
 from capjax.workdir import (
     MetricsLog,
     Trained,
@@ -233,7 +234,8 @@ def _finish(setting: Setting, prepared: Prepared) -> dict[str, Any]:
     report = workdir / "report.html"
     with whole(report) as draft:
         every = {**stages, last: found["val"]} if stages else None
-        write_run_report(draft, config, rows, found, setting.split, stages=every)
+        looks = looks_section(run, setting.split, setting.images, found["val"])
+        write_run_report(draft, config, rows, found, setting.split, stages=every, looks=looks)
     for name, evaluation in stages.items():
         print(show(evaluation.scores, f"val of {config['data']['name']} after {name}"))
     for split, evaluation in found.items():

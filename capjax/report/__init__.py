@@ -2,6 +2,7 @@
 
 from capjax.report.charts import chart, chart_groups, curves
 from capjax.report.gallery import Example, caption_list, gallery, marked, picture, variants
+from capjax.report.looks import Looks, looks
 from capjax.report.markup import Html, escape
 from capjax.report.page import page, section
 from capjax.report.tables import Missing, facts, score_table, table
@@ -10,6 +11,7 @@ from capjax.report.write import write_page, write_report
 __all__ = [
     "Example",
     "Html",
+    "Looks",
     "Missing",
     "caption_list",
     "chart",
@@ -18,6 +20,7 @@ __all__ = [
     "escape",
     "facts",
     "gallery",
+    "looks",
     "marked",
     "page",
     "picture",

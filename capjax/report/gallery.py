@@ -80,23 +80,35 @@ def picture(image: np.ndarray, alt: str) -> Html:
 
     Raises ValueError for another shape or dtype.
     """
+    look, (width, height), address = encoded(image)
+    return Html(
+        f'<img class="{look}" width="{width}" height="{height}" decoding="async" '
+        f'alt="{escape(alt)}" src="{address}">'
+    )
+
+
+def encoded(image: np.ndarray) -> tuple[str, tuple[int, int], str]:
+    """An image as a page has it: ("drawn" or "photo", (width, height) in pixels of the page, its
+    data URI); see `picture`."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ValueError(f"an image must be uint8 [H, W, 3], not {image.dtype} {image.shape}")
     made = Image.fromarray(image)
-    file = io.BytesIO()
     if max(made.size) <= DRAWN:
-        look, kind, scale = "drawn", "png", SHOWN // max(made.size)
-        made.save(file, "PNG", optimize=True)
+        look, scale, address = "drawn", SHOWN // max(made.size), data_uri(made, "PNG")
     else:
-        look, kind, scale = "photo", "jpeg", 1
+        look, scale = "photo", 1
         made.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-        made.save(file, "JPEG", quality=QUALITY, optimize=True)
+        address = data_uri(made, "JPEG", quality=QUALITY)
     width, height = (scale * side for side in made.size)
+    return look, (width, height), address
+
+
+def data_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    """A Pillow image as PNG or JPEG inside an address."""
+    file = io.BytesIO()
+    image.save(file, kind, optimize=True, **options)
     data = base64.b64encode(file.getvalue()).decode("ascii")
-    return Html(
-        f'<img class="{look}" width="{width}" height="{height}" decoding="async" '
-        f'alt="{escape(alt)}" src="data:image/{kind};base64,{data}">'
-    )
+    return f"data:image/{kind.lower()};base64,{data}"
 
 
 def _example(example: Example) -> Html:

@@ -135,6 +135,11 @@ path.stage { stroke: var(--axis); }
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr)); }
 .said > div { min-width: 0; }
 .captions li { margin-top: 0.25rem; line-height: 1.4; overflow: hidden auto; max-height: 9.8em; }
+.looks { grid-column: 1 / -1; display: grid; gap: 0.75rem;
+  grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
+.look div { background-size: 100% 100%; }
+.look figcaption { margin-top: 0.25rem; font-size: 0.875rem; overflow-wrap: anywhere; }
+.look .share { display: block; font-size: 0.75rem; opacity: 0.7; }
 
 @media (max-width: 40rem) {
   body { padding: 1.5rem 1rem 2rem; }
