@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.teacher_forcing import weighted_log_prob, word_log_probs
+from capjax.teacher_forcing import caption_total, weighted_log_prob, word_log_probs
 
 Params = Any
 Context = dict[str, jax.Array]
@@ -77,7 +77,6 @@ def score(
     inputs: jax.Array,
     captions: jax.Array,
     mean: bool = False,
-    keep: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """`log_probs` in general: other words fed in than scored, several captions an image.
 
@@ -86,13 +85,12 @@ def score(
         captions for each row of the context, whose image is then taken in once. They share a
         dropout mask.
       mean: whether the second return is wanted; without it, it is 0.
-      keep: whether a gradient keeps the logits of all words: faster, and N T V floats of memory.
     Returns:
       (log-probability of each scored word, mean log-probability over the vocabulary there), both
       float32 like captions, in nats and 0 after the end; the second is what label smoothing adds.
     """
     hidden, flat = _recited(speaker, params, context, inputs, captions)
-    pair = word_log_probs(speaker.logits, params, hidden, flat, scored(flat), mean, keep)
+    pair = word_log_probs(speaker.logits, params, hidden, flat, scored(flat), mean)
     return pair[0].reshape(captions.shape), pair[1].reshape(captions.shape)
 
 
@@ -129,6 +127,32 @@ def weighted_score(
         None if even is None else spread(even),
     )
     return total, (pair[0].reshape(captions.shape), pair[1].reshape(captions.shape))
+
+
+def caption_score(
+    speaker: Speaker,
+    params: Params,
+    context: Context,
+    captions: jax.Array,
+    value: Callable[[jax.Array, jax.Array], jax.Array],
+    beside: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The sum over captions of a function of their log-probabilities, cheap in time and memory.
+
+    Its gradient costs what that of a weighted sum does (`weighted_score`), though the weights, the
+    slopes of the function, are known only when a caption has been read to its end.
+
+    Args:
+      captions: int32[N, T], or int32[N, K, T] with K captions for each row of the context.
+      value: (log-probability float32[], its part of beside) -> float32[], of one caption.
+      beside: float32, led by the axes of the captions; no gradient flows to it.
+    Returns:
+      (float32[], log-probabilities of captions float32[N] or [N, K], without a gradient).
+    """
+    hidden, flat = _recited(speaker, params, context, shift(captions), captions)
+    beside = beside.reshape(flat.shape[0], *beside.shape[captions.ndim - 1 :])
+    total, log_p = caption_total(speaker.logits, value, params, hidden, flat, scored(flat), beside)
+    return total, log_p.reshape(captions.shape[:-1])
 
 
 def repeated(speaker: Speaker, each: int) -> Speaker:

@@ -49,7 +49,6 @@ def word_log_probs(
     targets: jax.Array,
     real: jax.Array,
     mean: bool = False,
-    keep: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Log-probability of each target word, and the mean log-probability over the vocabulary.
 
@@ -59,13 +58,12 @@ def word_log_probs(
       targets: int32[N, T].
       real: bool[N, T], which entries are wanted; the others are not computed.
       mean: whether the second is wanted; without it, it is 0.
-      keep: whether a gradient keeps all logits, float[N * T, V], in place of projecting twice.
     Returns:
       (float32[N, T], float32[N, T]) in nats, 0 where not real.
     """
     packed, chunks = pack(real)
     hidden, targets = _packed(hidden, packed), _packed(targets, packed)
-    pair = _chunked(logits, mean, keep, params, hidden, targets, chunks)
+    pair = _chunked(logits, mean, params, hidden, targets, chunks)
     return _unpacked(pair[0], packed, real), _unpacked(pair[1], packed, real)
 
 
@@ -121,8 +119,8 @@ def _scores(z, targets, mean):
     return (chosen[:, 0], average), z, total
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _chunked(logits, mean, keep, params, hidden, targets, chunks):
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _chunked(logits, mean, params, hidden, targets, chunks):
     zeros = jnp.zeros(targets.shape, jnp.float32)
 
     def body(i, out):
@@ -131,28 +129,15 @@ def _chunked(logits, mean, keep, params, hidden, targets, chunks):
     return lax.fori_loop(0, chunks, body, (zeros, zeros))
 
 
-def _chunked_forward(logits, mean, keep, params, hidden, targets, chunks):
-    if not keep:
-        out = _chunked(logits, mean, keep, params, hidden, targets, chunks)
-        return out, (params, hidden, targets, chunks, None)
-    zeros = jnp.zeros(targets.shape, jnp.float32)
-    like = jax.eval_shape(logits, params, hidden)
-
-    def body(i, state):
-        out, kept = state
-        z = logits(params, hidden[i])
-        return put(out, i, _scores(z, targets[i], mean)[0]), put(kept, i, z)
-
-    # What no chunk writes is never read.
-    state = (zeros, zeros), lax.empty(like.shape, like.dtype)
-    out, kept = lax.fori_loop(0, chunks, body, state)
-    return out, (params, hidden, targets, chunks, kept)
+def _chunked_forward(logits, mean, params, hidden, targets, chunks):
+    out = _chunked(logits, mean, params, hidden, targets, chunks)
+    return out, (params, hidden, targets, chunks)
 
 
-def _chunked_backward(logits, mean, keep, residuals, cotangents):
-    params, hidden, targets, chunks, kept = residuals
+def _chunked_backward(logits, mean, residuals, cotangents):
+    params, hidden, targets, chunks = residuals
     d_params, d_hidden, _ = _with_gradients(
-        logits, mean, params, hidden, targets, chunks, cotangents, kept
+        logits, mean, params, hidden, targets, chunks, cotangents
     )
     return d_params, d_hidden, None, None
 
@@ -162,7 +147,7 @@ _chunked.defvjp(_chunked_forward, _chunked_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _weighted(logits, mean, params, hidden, targets, chunks, weights):
-    pair = _chunked(logits, mean, False, params, hidden, targets, chunks)
+    pair = _chunked(logits, mean, params, hidden, targets, chunks)
     return sum(jnp.vdot(x, w) for x, w in zip(pair, weights, strict=True)), pair
 
 
@@ -182,29 +167,106 @@ def _weighted_backward(logits, mean, gradients, cotangents):
 _weighted.defvjp(_weighted_forward, _weighted_backward)
 
 
-def _with_gradients(logits, mean, params, hidden, targets, chunks, weights, kept=None):
-    """Gradients of parameters and hidden states of a weighted sum, and what is summed.
-
-    With `kept` logits nothing is projected: of the vjp only what leads back is then left.
-    """
+def _with_gradients(logits, mean, params, hidden, targets, chunks, weights):
+    """Gradients of parameters and hidden states of a weighted sum, and what is summed."""
     zeros = jnp.zeros(targets.shape, jnp.float32)
 
     def body(i, state):
         d_params, d_hidden, pair = state
         z, pull = jax.vjp(logits, params, hidden[i])
-        z = z if kept is None else kept[i]
         new, z_32, total = _scores(z, targets[i], mean)
-        # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
-        weight, even = (w[i][:, None] for w in weights)
-        chosen = jnp.arange(z.shape[-1])[None] == targets[i][:, None]
-        d_logits = weight * chosen.astype(jnp.float32)
-        if mean:
-            d_logits += even / z.shape[-1]
-            weight = weight + even
-        d_logits -= weight * jnp.exp(z_32 - total)
+        weight, even = (w[i] for w in weights)
+        d_logits = _slope(z_32, total, targets[i], weight, even if mean else None)
         new_params, new_hidden = pull(d_logits.astype(z.dtype))
         d_params = jax.tree.map(jnp.add, d_params, new_params)
         return d_params, put(d_hidden, i, new_hidden), put(pair, i, new)
 
     state = jax.tree.map(jnp.zeros_like, params), jnp.zeros_like(hidden), (zeros, zeros)
     return lax.fori_loop(0, chunks, body, state)
+
+
+def _slope(z, total, targets, weight, even=None):
+    """d of weighted log-probabilities / d logits float32[R, V], as `_scores` gives these."""
+    # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
+    chosen = jnp.arange(z.shape[-1])[None] == targets[:, None]
+    slope = weight[:, None] * chosen.astype(jnp.float32)
+    if even is not None:
+        slope += even[:, None] / z.shape[-1]
+        weight = weight + even
+    return slope - weight[:, None] * jnp.exp(z - total)
+
+
+def caption_total(
+    logits: Callable,
+    value: Callable,
+    params: Any,
+    hidden: jax.Array,
+    targets: jax.Array,
+    real: jax.Array,
+    beside: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The sum over captions of a function of their log-probabilities, with gradients in one pass.
+
+    What a caption weighs in the gradient is known only when all of it has been read; so chunks are
+    made of whole captions, and each is projected, scored and sent back at once.
+
+    Args:
+      value: (log-probability float32[], beside[n]) -> float32[], of one caption.
+      hidden: float[N, T, H].
+      targets, real: int32[N, T], bool[N, T]; of each caption at least one word is real.
+      beside: float32[N, ...], what else the function needs; no gradient flows to it.
+    Returns:
+      (float32[], log-probabilities float32[N], which have no gradient).
+    """
+    hidden, targets = (x.reshape(-1, *x.shape[2:]) for x in (hidden, targets))
+    return _total(logits, value, params, hidden, targets, real, beside)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _total(logits, value, params, hidden, targets, real, beside):
+    chosen = word_log_probs(
+        logits, params, hidden.reshape(*real.shape, -1), targets.reshape(real.shape), real
+    )[0]
+    log_p = chosen.sum(1)
+    return jax.vmap(value)(log_p, beside).sum(), log_p
+
+
+def _total_forward(logits, value, params, hidden, targets, real, beside):
+    (n, steps), rows = real.shape, max(matmul_rows(real.size, cpu=ROWS), real.shape[1])
+    ends = jnp.cumsum(real.sum(1))
+    (words,) = jnp.nonzero(real.reshape(-1), size=real.size + rows, fill_value=0)
+
+    def chunk(state):
+        first, d_params, d_hidden, log_p = state
+        begin = jnp.where(first, ends[first - 1], 0)
+        last = jnp.searchsorted(ends, begin + rows, side="right")
+        mine = lax.dynamic_slice_in_dim(words, begin, rows)
+        live = jnp.arange(rows) < ends[last - 1] - begin
+        z, pull = jax.vjp(logits, params, hidden[mine])
+        (chosen, _), z_32, total = _scores(z, targets[mine], False)
+        caption = jnp.where(live, mine // steps, n)  # n is out of bounds, and dropped
+        log_p = log_p.at[caption].add(chosen, mode="drop")
+        weight = jax.vmap(jax.grad(value))(log_p, beside)
+        weight = weight.at[caption].get(mode="fill", fill_value=0)
+        d_logits = _slope(z_32, total, targets[mine], weight)
+        new_params, new_hidden = pull(d_logits.astype(z.dtype))
+        place = jnp.where(live, mine, real.size)
+        d_hidden = d_hidden.at[place].set(new_hidden, mode="drop")
+        return last, jax.tree.map(jnp.add, d_params, new_params), d_hidden, log_p
+
+    state = (
+        jnp.zeros((), ends.dtype),
+        jax.tree.map(jnp.zeros_like, params),
+        jnp.zeros_like(hidden),
+        jnp.zeros(n, jnp.float32),
+    )
+    _, d_params, d_hidden, log_p = lax.while_loop(lambda s: s[0] < n, chunk, state)
+    return (jax.vmap(value)(log_p, beside).sum(), log_p), (d_params, d_hidden)
+
+
+def _total_backward(logits, value, gradients, cotangents):
+    scaled = jax.tree.map(lambda x: cotangents[0].astype(x.dtype) * x, gradients)
+    return *scaled, None, None, None
+
+
+_total.defvjp(_total_forward, _total_backward)

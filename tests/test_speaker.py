@@ -14,7 +14,16 @@ from capjax.models import recite
 from capjax.models.convnet import ConvNet
 from capjax.models.dropout import drop
 from capjax.models.generator import generator
-from capjax.speaker import Speaker, log_probs, score, scored, shift, spoken, weighted_score
+from capjax.speaker import (
+    Speaker,
+    caption_score,
+    log_probs,
+    score,
+    scored,
+    shift,
+    spoken,
+    weighted_score,
+)
 
 V, D, NOISE, CONCEPTS, DIM, T = 11, 5, 3, 4, 8, 6
 
@@ -353,6 +362,39 @@ def test_a_weighted_score_and_its_gradient_are_those_of_the_scores(each, nic, ke
     )
     np.testing.assert_allclose(got[0][0], expected[0][0], rtol=1e-5)
     np.testing.assert_allclose(got[0][1], expected[0][1], atol=1e-5)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), got[1], expected[1])
+
+
+@pytest.mark.parametrize("each", [1, 3])
+@pytest.mark.parametrize("rows", [T, 10, 384])
+def test_a_function_of_whole_captions_and_its_gradient(each, rows, nic, key, monkeypatch):
+    """Chunks of whole captions, one or several or all in each; ends and cut captions among them."""
+    monkeypatch.setattr(teacher_forcing, "ROWS", rows)
+    keys = jax.random.split(key, 4)
+    context = make_context(keys[0], 5, dropout=jax.random.split(keys[1], 5))
+    captions = jnp.concatenate([jnp.asarray(CAPTIONS)[:, None]] * each, 1)
+    captions = jnp.where(jax.random.uniform(keys[2], captions.shape) < 0.2, 2, captions)
+    captions = captions[:, 0] if each == 1 else captions
+    beside = jax.random.normal(keys[3], (*captions.shape[:-1], 2))
+
+    def value(log_p, beside):
+        return beside[0] * jax.nn.softplus(0.3 * log_p + beside[1])
+
+    def apart(params):
+        told = score(nic.speaker, params, context, shift(captions), captions)[0].sum(-1)
+        each_one = value(told.reshape(-1), beside.reshape(-1, 2).T)
+        return jnp.tanh(each_one.sum()), told
+
+    def at_once(params):
+        total, told = caption_score(nic.speaker, params, context, captions, value, beside)
+        return jnp.tanh(total), told
+
+    expected, got = (
+        jax.jit(jax.value_and_grad(f, has_aux=True))(jax.tree.map(lambda x: 0.1 * x, nic.params))
+        for f in (apart, at_once)
+    )
+    np.testing.assert_allclose(got[0][0], expected[0][0], rtol=1e-5)
+    np.testing.assert_allclose(got[0][1], expected[0][1], rtol=1e-5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), got[1], expected[1])
 
 

@@ -1,6 +1,5 @@
 """Contrastive learning of a captioner against a reference (Dai & Lin, 2017)."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,9 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.objectives import losses
 from capjax.objectives.algorithm import Algorithm, row_keys
-from capjax.speaker import Context, Params, Speaker, score, scored, shift
+from capjax.speaker import Context, Params, Speaker, caption_score, score, scored, shift
 
 PAIRS = ("both", "positive_only", "negative_only")
 MASKS = ("shared", "target", "none")
@@ -67,24 +65,29 @@ def contrastive(
         averaged = jax.tree.map(jnp.copy, params) if average else ()
         return ContrastiveState(params, averaged, reference_params, optimizer.init(params))
 
+    def one(log_p: jax.Array, beside: jax.Array) -> jax.Array:
+        """A caption's part of the loss; a true one's side is above 0, mismatched ones' below."""
+        log_q, side = beside
+        return jnp.abs(side) * jax.nn.softplus(-jnp.sign(side) * (log_p - log_q - jnp.log(nu)))
+
     def update(state: ContrastiveState, batch: Context, key: jax.Array):
         own, others = batch["caption"], batch["mismatched"]
         captions = jnp.concatenate([own[:, None], others], 1)
-        inputs = shift(captions)
+        count = others.shape[1]
+        true = 0.0 if pairs == "negative_only" else 1.0
+        mismatched = 0.0 if pairs == "positive_only" else -1.0 / count
+        sides = jnp.array([true] + count * [mismatched], jnp.float32)
         plain = {k: v for k, v in batch.items() if k not in ("caption", "mismatched")}
         masked = plain | {"dropout": row_keys(key, own.shape[0])}
         context = plain if masks == "none" else masked
         theirs = masked if masks == "shared" else plain
 
-        def log_p(speaker, params, context):
-            """Of whole captions, the true one first: float32[B, 1 + K]."""
-            return score(speaker, params, context, inputs, captions, keep=True)[0].sum(-1)
-
-        q = log_p(reference, state.reference, theirs)
+        q = log_probs_of(reference, state.reference, theirs, captions)
+        beside = jnp.stack([q, jnp.broadcast_to(sides[None], q.shape)], -1)
 
         def loss(params):
-            p = log_p(speaker, params, context)
-            return jax.vmap(partial(_loss, nu=nu, pairs=pairs))(p, q).mean(), p
+            total, p = caption_score(speaker, params, context, captions, one, beside)
+            return total / own.shape[0], p
 
         (value, p), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
         h = jax.nn.sigmoid(p - q - jnp.log(nu))
@@ -108,11 +111,8 @@ def contrastive(
     return Algorithm(init, update)
 
 
-def _loss(p: jax.Array, q: jax.Array, nu: float, pairs: str) -> jax.Array:
-    """Of one example's captions float[1 + K], the true one first, or of a side of them."""
-    ratio = p - q - jnp.log(nu)
-    if pairs == "positive_only":
-        return -jax.nn.log_sigmoid(ratio[0])
-    if pairs == "negative_only":
-        return -jax.nn.log_sigmoid(-ratio[1:]).mean()
-    return losses.contrastive(p[0], q[0], p[1:], q[1:], nu=nu)
+def log_probs_of(
+    speaker: Speaker, params: Params, context: Context, captions: jax.Array
+) -> jax.Array:
+    """Log-probabilities of whole captions int32[B, K, T], ends included: float32[B, K]."""
+    return score(speaker, params, context, shift(captions), captions)[0].sum(-1)
