@@ -1,6 +1,8 @@
 """Captions by drawing or choosing one word after another."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,8 @@ from jax import lax
 
 from capjax.decoding.draw import draw_scored, fold_in
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker
+
+FEWEST = 64  # rows that a step is taken for, at least, where there were as many
 
 
 def sample(
@@ -45,13 +49,13 @@ def sample(
 
     plain = temperature == 1.0 and not forbid_unknown
 
-    def choose(logits, t):
+    def choose(logits, t, key):
         word, total = draw_scored(
             fold_in(key, t), logits, temperature=temperature, top_k=top_k, top_p=top_p
         )
         return word, total if plain else None
 
-    return _speak(speaker, params, context, choose, max_len, forbid_unknown)
+    return _speak(speaker, params, context, choose, key, max_len, forbid_unknown)
 
 
 def greedy(
@@ -70,10 +74,10 @@ def greedy(
       ValueError: max_len below 1.
     """
 
-    def choose(logits, t):
+    def choose(logits, t, key):
         return jnp.argmax(logits, -1).astype(jnp.int32), None
 
-    return _speak(speaker, params, context, choose, max_len, forbid_unknown)
+    return _speak(speaker, params, context, choose, None, max_len, forbid_unknown)
 
 
 def forbid(logits: jax.Array, word: int) -> jax.Array:
@@ -81,39 +85,80 @@ def forbid(logits: jax.Array, word: int) -> jax.Array:
     return jnp.where(jnp.arange(logits.shape[-1]) == word, -jnp.inf, logits)
 
 
+class _Spoken(NamedTuple):
+    """What some rows have spoken. Leaves lead with the rows, but for words [T, rows]."""
+
+    carry: Any
+    word: jax.Array  # the last one
+    done: jax.Array
+    words: jax.Array
+    log_prob: jax.Array
+
+
 def _speak(
     speaker: Speaker,
     params: Params,
     context: Context,
-    choose: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]],
+    choose: Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array | None]],
+    key: jax.Array | None,
     max_len: int,
     forbid_unknown: bool,
 ) -> Captions:
-    """choose: (logits, step) -> (a word a row, and where known the logits' logsumexp)."""
+    """choose: (logits, step, keys) -> (a word a row, and where known the logits' logsumexp).
+
+    Rows whose captions have ended cost as much as others; so when half of them have, the other half
+    goes on alone, where what a row draws depends on no other.
+    """
     if max_len < 1:
         raise ValueError(f"max_len={max_len} must be at least 1")
     memory, carry = speaker.start(params, context)
     n = jax.tree.leaves(carry)[0].shape[0]
+    apart = key is None or key.ndim > 0
+    sizes = [n]
+    while apart and sizes[-1] >= 2 * FEWEST:
+        sizes.append(sizes[-1] // 2)
 
-    def one(state):
-        t, carry, word, done, captions, log_prob = state
-        carry, hidden = speaker.step(params, memory, carry, word)
+    def one(memory, key, state):
+        t, spoken = state
+        carry, hidden = speaker.step(params, memory, spoken.carry, spoken.word)
         logits = speaker.logits(params, hidden).astype(jnp.float32)
-        word, total = choose(forbid(logits, UNKNOWN) if forbid_unknown else logits, t)
-        word = jnp.where(done, END, word)
+        word, total = choose(forbid(logits, UNKNOWN) if forbid_unknown else logits, t, key)
+        word = jnp.where(spoken.done, END, word)
         chosen = jnp.take_along_axis(logits, word[:, None], 1)[:, 0]
         total = jax.nn.logsumexp(logits, -1) if total is None else total
-        log_prob += jnp.where(done, 0, chosen - total)
-        captions = lax.dynamic_update_index_in_dim(captions, word, t, 0)
-        return t + 1, carry, word, done | (word == END), captions, log_prob
+        return t + 1, _Spoken(
+            carry,
+            word,
+            spoken.done | (word == END),
+            lax.dynamic_update_index_in_dim(spoken.words, word, t, 0),
+            spoken.log_prob + jnp.where(spoken.done, 0, chosen - total),
+        )
 
-    start = (
+    state = (
         jnp.int32(0),
-        carry,
-        jnp.full(n, END, jnp.int32),
-        jnp.zeros(n, bool),
-        jnp.full((max_len, n), END, jnp.int32),
-        jnp.zeros(n, jnp.float32),
+        _Spoken(
+            carry,
+            jnp.full(n, END, jnp.int32),
+            jnp.zeros(n, bool),
+            jnp.full((max_len, n), END, jnp.int32),
+            jnp.zeros(n, jnp.float32),
+        ),
     )
-    state = lax.while_loop(lambda s: (s[0] < max_len) & ~s[3].all(), one, start)
-    return Captions(state[4].T, state[5])
+    rows, words, log_prob = jnp.arange(n), state[1].words, state[1].log_prob
+    for least in [*sizes[1:], 0]:
+
+        def going(state, least=least):
+            return (state[0] < max_len) & ((~state[1].done).sum() > least)
+
+        state = lax.while_loop(going, partial(one, memory, key), state)
+        t, spoken = state
+        words = words.at[:, rows].set(spoken.words)
+        log_prob = log_prob.at[rows].set(spoken.log_prob)
+        if least:
+            left = jnp.argsort(spoken.done, stable=True)[:least]  # those that go on come first
+            rows = rows[left]
+            memory, key, rest = jax.tree.map(
+                lambda x, left=left: x[left], (memory, key, spoken._replace(words=spoken.words.T))
+            )
+            state = t, rest._replace(words=rest.words.T)
+    return Captions(words.T, log_prob)

@@ -192,3 +192,28 @@ def test_an_option_out_of_range_is_named(options, params, key):
 def test_greedy_names_a_max_len_below_one(params):
     with pytest.raises(ValueError, match="max_len"):
         greedy(speaker, params, {"image": jnp.zeros((1, D))}, max_len=0)
+
+
+@pytest.mark.parametrize("way", ["sample", "greedy"])
+def test_those_that_go_on_alone_say_what_they_would_have_said(way):
+    """Of many rows most end early; each speaks as in a batch too small to be thinned out."""
+    rows, steps = 300, 12
+    talker = generator(V, ("regions", 3, D), cell="att2in", dim=8)
+    params = jax.jit(talker.init)(jax.random.key(1))
+    params = jax.tree.map(lambda x: x * 3, params)
+    image = jax.random.normal(jax.random.key(2), (rows, 3, D))
+    keys = jax.random.split(jax.random.key(3), rows)
+
+    @jax.jit
+    def speak(image, keys):
+        if way == "greedy":
+            return greedy(talker, params, {"image": image}, max_len=steps)
+        return sample(talker, params, {"image": image}, keys, max_len=steps)
+
+    together = speak(image, keys)
+    few = [speak(image[i : i + 50], keys[i : i + 50]) for i in range(0, rows, 50)]
+    apart = jax.tree.map(lambda *x: jnp.concatenate(x), *few)
+    lengths = np.asarray((together.words > 0).sum(1))
+    assert np.median(lengths) < steps / 2 < lengths.max()  # or nothing was thinned out
+    np.testing.assert_array_equal(together.words, apart.words)
+    np.testing.assert_allclose(together.log_prob, apart.log_prob, rtol=1e-5)
