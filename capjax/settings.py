@@ -68,6 +68,7 @@ _STAGE: dict[str, _Range] = {
     "lag": _BELOW_1,
     "nu": _ABOVE_0,
     "negatives": _FROM_1,
+    "rounds": _FROM_1,
     "mined": _FROM_0,
     "distractors": _FROM_0,
     "half": (lambda x: x in (0, 1, 2), "0, 1 or 2"),
@@ -141,6 +142,11 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
             raise InputError(f"config.{name}={value!r} must be one of {', '.join(choices)}")
     for stage in config["stages"]:
         own = config[stage]
+        if own.get("reference") and own["rounds"] > 1:
+            raise InputError(
+                f"config.{stage}.rounds={own['rounds']} replaces the reference by the target, and"
+                f" config.{stage}.reference names another; take one of the two"
+            )
         if own.get("baseline", "none") not in ("none", "greedy") and own["samples"] < 2:
             raise InputError(
                 f"config.{stage}.baseline={own['baseline']!r} needs config.{stage}.samples=2 or"

@@ -13,6 +13,7 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.judging import Evaluator
 from capjax.objectives.evaluator_training import Noise
 from capjax.speaker import Params, Speaker
+from capjax.workdir import Trained
 
 
 class Learnt(NamedTuple):
@@ -38,6 +39,7 @@ class Setting(NamedTuple):
     images: np.ndarray  # its images
     validation: dict[str, jax.Array]  # and its captions, a row a caption
     last: Checkpoints
+    reference: Trained | None = None  # of contrastive learning, where it is another run
 
 
 def noise_of(config: Mapping[str, Any]) -> Noise:

@@ -175,10 +175,12 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     batch, seed = options["batch"], setting.config["seed"]
     of = np.asarray(setting.data["of"])
     names = ("nu", "pairs", "masks", "average")
+    steps, other = steps_of(options, len(of)), setting.reference
     algorithm = contrastive(
         setting.speaker,
-        setting.speaker,
-        optimizer(options, steps_of(options, len(of))),
+        other.speaker if other else setting.speaker,
+        optimizer(options, steps),
+        replace=-(-steps // options["rounds"]) if options["rounds"] > 1 else 0,
         **{name: options[name] for name in names},
     )
     width, mined = setting.config["noise"], options["mined"]
@@ -186,7 +188,7 @@ def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
 
     def init(key, there):
         start = _speaker(setting, there, key)
-        return algorithm.init(key, start, start)
+        return algorithm.init(key, start, other.params if other else start)
 
     def update(state, data, rows, key):
         chosen = gather("others", data, rows)

@@ -93,6 +93,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
             _check_start(config["init_from"], start.params, like)
             if start.evaluator and judge_kind(start.config) == judge_kind(config):
                 _check_start(config["init_from"], start.evaluator_params, judged, "evaluator")
+        reference = _reference(config, vocabulary)
         for name in config["stages"]:
             check_decoding(
                 decoding_after(config, config[name]),
@@ -133,6 +134,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 images=prepared.images["val"],
                 validation=arrays("val"),
                 last=last,
+                reference=reference,
             )
             there: Learnt | None = Learnt()
             if start:
@@ -166,6 +168,21 @@ def _with_noise(start: Trained, config: Mapping[str, Any], speaker: Speaker) -> 
     kernel = jnp.concatenate([layer["kernel"], fresh[len(layer["kernel"]) :]])
     project = {**layer, "kernel": kernel}
     return start._replace(params={"params": {**start.params["params"], "project": project}})
+
+
+def _reference(config: Mapping[str, Any], vocabulary: Vocabulary) -> Trained | None:
+    """The run that contrastive learning takes as its reference; None where it is its own start."""
+    folder = config.get("contrastive", {}).get("reference", "")
+    if "contrastive" not in config["stages"] or not folder:
+        return None
+    found, encoder = open_run(folder), config["data"]["encoder"]
+    theirs = found.config["data"]["encoder"]
+    if found.vocabulary != vocabulary or theirs != encoder or found.config["noise"]:
+        raise InputError(
+            f"the reference {folder} has another vocabulary, another encoder ({theirs} where this"
+            f" run has {encoder}) or noise; start both from one run, with one encoder and no noise"
+        )
+    return found
 
 
 def _check_judge(config: Mapping[str, Any], start: Trained) -> None:

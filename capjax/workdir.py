@@ -21,7 +21,7 @@ from capjax.settings import flat
 from capjax.speaker import Params, Speaker
 
 # Settings that do not change what a run computes: a run may go on with others.
-FREE = ("data.path", "data.cache", "log_every", "save_every", "report_images")
+FREE = ("data.path", "data.cache", "data.resident", "log_every", "save_every", "report_images")
 
 
 class Trained(NamedTuple):

@@ -25,7 +25,10 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.contrastive.negatives = 5  # captions of other images beside each, drawn at every step
     config.contrastive.mined = 0  # draw them from so many nearest images; 0: from all
     config.contrastive.nu = 1.0
-    config.contrastive.pairs = "both"  # ablations: "positive_only", "negative_only"
+    # Ablations: "positive_only", "negative_only"; and "introspective", without a reference.
+    config.contrastive.pairs = "both"
+    config.contrastive.reference = ""  # another run's folder; default: what it starts from
+    config.contrastive.rounds = 1  # after each, the reference becomes what the target then is
     config.contrastive.masks = "shared"  # of dropout, with the reference; or "target", "none"
     config.contrastive.learning_rate = 1e-4
     config.contrastive.warmup = 50

@@ -10,7 +10,7 @@ from jax import lax
 from capjax.objectives.algorithm import Algorithm, row_keys
 from capjax.speaker import Context, Params, Speaker, caption_score, score, scored, shift
 
-PAIRS = ("both", "positive_only", "negative_only")
+PAIRS = ("both", "positive_only", "negative_only", "introspective")
 MASKS = ("shared", "target", "none")
 
 
@@ -19,8 +19,9 @@ class ContrastiveState(NamedTuple):
 
     params: Params  # the target's
     average: Params  # decaying average of them: what is decoded; () without a decay
-    reference: Params  # never changed
+    reference: Params
     optimizer: Any
+    step: jax.Array  # int32[], updates so far
 
 
 def contrastive(
@@ -31,6 +32,7 @@ def contrastive(
     nu: float = 1.0,
     pairs: str = "both",
     masks: str = "shared",
+    replace: int = 0,
     average: float = 0.0,
 ) -> Algorithm:
     """Lifts a captioner above a reference on true pairs, and holds it below on mismatched ones.
@@ -41,10 +43,14 @@ def contrastive(
 
     Args:
       nu: noise pairs for a true one, as the method sees it; the paper has 1.
-      pairs: "both"; or, as ablations, "positive_only", "negative_only".
+      pairs: "both"; or, as ablations, "positive_only", "negative_only"; or "introspective", the
+        paper's baseline without a reference: -mean_k ln h with G = ln p(caption | its image) -
+        ln p(caption | another image), K other images of the batch.
       masks: whose dropout is on. "shared": the target's and the reference's, with the same masks,
         so that equal models stay equal; "target": the target's alone, as in the authors' code,
         which then lies nats below the reference on every caption; "none".
+      replace: updates after which the reference becomes what the target then is (sec. 3.3); 0: it
+        stays as it is.
       average: decay of the average of the target's parameters; 0 for none.
     Returns:
       Algorithm(init, update): init(key, params, reference_params); a batch is {"image" [B, ...],
@@ -63,7 +69,8 @@ def contrastive(
     def init(key: jax.Array, params: Params, reference_params: Params) -> ContrastiveState:
         params, reference_params = jax.tree.map(jnp.copy, (params, reference_params))
         averaged = jax.tree.map(jnp.copy, params) if average else ()
-        return ContrastiveState(params, averaged, reference_params, optimizer.init(params))
+        step = jnp.zeros((), jnp.int32)
+        return ContrastiveState(params, averaged, reference_params, optimizer.init(params), step)
 
     def one(log_p: jax.Array, beside: jax.Array) -> jax.Array:
         """A caption's part of the loss; a true one's side is above 0, mismatched ones' below."""
@@ -82,6 +89,8 @@ def contrastive(
         context = plain if masks == "none" else masked
         theirs = masked if masks == "shared" else plain
 
+        if pairs == "introspective":
+            return introspect(state, context, own, count)
         q = log_probs_of(reference, state.reference, theirs, captions)
         beside = jnp.stack([q, jnp.broadcast_to(sides[None], q.shape)], -1)
 
@@ -99,6 +108,37 @@ def contrastive(
             "log_ratio": (p - q)[:, 0].mean(),
             "nll": -p[:, 0].sum() / words,
         }
+        return learnt(state, gradient, told)
+
+    def introspect(state: ContrastiveState, context: Context, own: jax.Array, count: int):
+        """An update by the captions' own and other images, where both are the target's to say."""
+        each = 1 + count
+
+        def around(x: jax.Array) -> jax.Array:
+            rolled = jnp.stack([jnp.roll(x, -k, 0) for k in range(each)], 1)
+            return rolled.reshape(-1, *x.shape[1:])
+
+        looked = {name: around(x) for name, x in context.items() if name != "dropout"}
+        if "dropout" in context:
+            looked["dropout"] = jnp.repeat(context["dropout"], each, 0)
+        captions = jnp.repeat(own, each, 0)[:, None]
+
+        def loss(params):
+            p = log_probs_of(speaker, params, looked, captions).reshape(-1, each)
+            ratio = p[:, :1] - p[:, 1:] - jnp.log(nu)
+            return jax.nn.softplus(-ratio).mean(), (p, ratio)
+
+        (value, (p, ratio)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        words = lax.pmean(scored(own).sum().astype(jnp.float32), "data")
+        told = {
+            "loss": value,
+            "h_true": jax.nn.sigmoid(ratio).mean(),
+            "log_ratio": ratio.mean(),
+            "nll": -p[:, 0].sum() / words,
+        }
+        return learnt(state, gradient, told)
+
+    def learnt(state: ContrastiveState, gradient: Params, told: dict[str, jax.Array]):
         gradient, metrics = lax.pmean((gradient, told), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
@@ -106,7 +146,11 @@ def contrastive(
         if average:
             averaged = jax.tree.map(lambda a, x: a + (1 - average) * (x - a), averaged, params)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
-        return ContrastiveState(params, averaged, state.reference, opt), metrics
+        step, before = state.step + 1, state.reference
+        if replace:
+            now = averaged if average else params
+            before = lax.cond(step % replace == 0, lambda: now, lambda: before)
+        return ContrastiveState(params, averaged, before, opt, step), metrics
 
     return Algorithm(init, update)
 

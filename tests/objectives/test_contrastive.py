@@ -10,6 +10,7 @@ import pytest
 
 from capjax.models.generator import generator
 from capjax.objectives import losses
+from capjax.objectives.algorithm import decoded
 from capjax.objectives.contrastive import MASKS, contrastive
 from capjax.parallel import over_devices
 from capjax.speaker import Speaker, log_probs
@@ -106,6 +107,47 @@ def test_shared_masks_leave_equal_models_equal(params):
 def test_an_update_is_the_same_on_any_number_of_devices(params):
     one, four = (updated(params, params, devices) for devices in (1, 4))
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), one, four)
+
+
+def test_an_introspective_update_is_the_gradient_of_its_loss(params):
+    """Each caption with its own image and with the next K of the batch."""
+
+    def loss(params):
+        ratios = []
+        for k in range(1, 1 + K):
+            other = np.roll(BATCH["image"], -k, 0)
+            own, mixed = (
+                log_probs(speaker, params, {"image": image}, BATCH["caption"]).sum(1)
+                for image in (BATCH["image"], other)
+            )
+            ratios.append(own - mixed - jnp.log(0.7))
+        return -jax.nn.log_sigmoid(jnp.stack(ratios)).mean()
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    options = {"pairs": "introspective", "masks": "none", "nu": 0.7}
+    state, metrics = updated(params, params, **options)
+    np.testing.assert_allclose(metrics["loss"], value, rtol=1e-5)
+    expected = jax.tree.map(lambda x, g: x - RATE * g, params, gradient)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=2e-6), state.params, expected)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_reference_is_replaced_after_each_round(params, average):
+    """By what is decoded; the loss is then that of equal models."""
+    algorithm = contrastive(
+        speaker, speaker, optax.sgd(RATE), masks="none", replace=2, average=average
+    )
+    state = jax.jit(algorithm.init)(jax.random.key(0), params, params)
+    step = over_devices(
+        lambda state, _, batch, key: algorithm.update(state, batch, key),
+        devices=jax.devices()[:1],
+    )
+    batch = jax.tree.map(jnp.asarray, BATCH)
+    for i in range(1, 6):
+        state, _ = step(state, (), batch, jax.random.key(i))
+        after = jax.tree.map(np.asarray, (state.reference, decoded(state)))
+        equal = all(jax.tree.leaves(jax.tree.map(np.array_equal, *after)))
+        assert equal == (i % 2 == 0)
 
 
 def test_a_speaker_that_capjax_has_never_seen_learns_whose_caption_is_whose():
