@@ -274,7 +274,7 @@ def self_critical_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
 
     def init(key, there):
         start = algorithm({"table": None}, None).init(key, _speaker(setting, there, key))
-        return start, there.evaluator
+        return start, _evaluator(setting, there, key) if asked else None
 
     def update(state, data, rows, key):
         chosen = gather("beside", data, rows)
@@ -339,6 +339,7 @@ STAGES = {
     "listener": listener_stage,
     "self_critical": self_critical_stage,
 }
+TELL_APART = tuple(name for name in STAGES if name != "mle")  # they need two images
 
 
 def optimizer(

@@ -27,7 +27,7 @@ from capjax.settings import check_settings
 from capjax.speaker import Speaker
 from capjax.speaking import check_decoding, speak_all
 from capjax.stage_setting import Learnt, Setting, decoding_after
-from capjax.stages import STAGES
+from capjax.stages import STAGES, TELL_APART
 from capjax.where_looked import looks_section
 from capjax.workdir import (
     MetricsLog,
@@ -79,10 +79,12 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
         speaker = speaker_of(config, len(vocabulary), kind)
         evaluator = evaluator_of(config, len(vocabulary), kind)
-        if evaluator and len(prepared.splits["train"].ids) < 2:
+        apart = [name for name in config["stages"] if name in TELL_APART]
+        if apart and len(prepared.splits["train"].ids) < 2:
             raise InputError(
-                f"the training split of {data['name']} has one image, and an evaluator learns from"
-                " captions of others; give it two images or more, or take configs/mle.py"
+                f"the training split of {data['name']} has one image, and stage {apart[0]} learns"
+                " from other images or their captions; give it two images or more, or take"
+                " configs/mle.py"
             )
         like = jax.eval_shape(speaker.init, jax.random.key(0))
         judged = jax.eval_shape(evaluator.init, jax.random.key(0)) if evaluator else None

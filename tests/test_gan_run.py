@@ -80,7 +80,7 @@ def test_a_run_cut_in_its_last_stage_ends_with_the_same_bits(whole, photos, cach
 
 def test_one_image_is_refused_before_anything_is_learnt(caches, tmp_path):
     folder = paint_photos(tmp_path / "photos", images=5)
-    with pytest.raises(InputError, match="has one image, and an evaluator learns"):
+    with pytest.raises(InputError, match="has one image, and stage evaluator learns"):
         train_here(recipe(folder), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
