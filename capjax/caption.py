@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from absl import logging
 
-from capjax.data.features import read_photo
+from capjax.data.feature_files import PREFIX
+from capjax.data.features import Encoder, read_photo
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.speaking import check_decoding, decoding_of, speak_all
@@ -51,7 +52,14 @@ def caption_photos(
     Raises:
       InputError: a photo cannot be read, or the encoder's weights are missing.
     """
-    encoder = encoder_named(run.config["data"]["encoder"])
+    name = run.config["data"]["encoder"]
+    if name.startswith(PREFIX):
+        raise InputError(
+            f"this run sees features that were made elsewhere ({name}), and no photos; caption its"
+            " dataset with capjax.evaluate"
+        )
+    encoder = encoder_named(name)
+    assert isinstance(encoder, Encoder)
     pixels = np.stack([read_photo(path, encoder.size) for path in photos])
     # Rounded up to a power of two, so that few programs are compiled.
     batch = min(32, 1 << (len(photos) - 1).bit_length())

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from capjax.data import cache_folder, load
+from capjax.data.feature_files import PREFIX, FeatureFiles, collect, feature_files
 from capjax.data.features import Encoder, extract, feature_path, pixels, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Split
@@ -25,8 +26,13 @@ class Prepared(NamedTuple):
     fingerprint: str
 
 
-def encoder_named(name: str) -> Encoder:
-    """One of ENCODERS. Raises InputError where the name is another or its weights are missing."""
+def encoder_named(name: str) -> Encoder | FeatureFiles:
+    """One of ENCODERS, or "files:FOLDER", features that a user has.
+
+    Raises InputError where the name is another, its weights are missing, or the folder is.
+    """
+    if name.startswith(PREFIX):
+        return feature_files(name.removeprefix(PREFIX))
     if name == "pixels64":
         return pixels(64)
     if name.startswith("efficientnet_lite0") and name in ENCODERS:
@@ -35,11 +41,15 @@ def encoder_named(name: str) -> Encoder:
         if name.endswith("grid"):  # 49 regions of 1,280 numbers: stored in half the bits
             return Encoder(name, 224, efficientnet_lite0("grid"), np.float16)
         return Encoder(name, 224, efficientnet_lite0("pooled"))
-    raise InputError(f"there is no encoder {name!r}; choose one of {', '.join(ENCODERS)}")
+    known = ", ".join(ENCODERS)
+    raise InputError(f"there is no encoder {name!r}; choose one of {known}, or {PREFIX}FOLDER")
 
 
 def prepare(
-    name: str, path: str | Path | None, cache: str | Path | None, encoder: Encoder
+    name: str,
+    path: str | Path | None,
+    cache: str | Path | None,
+    encoder: Encoder | FeatureFiles,
 ) -> Prepared:
     """Reads a dataset and encodes its images, or finds what an earlier run left of that.
 
@@ -47,16 +57,21 @@ def prepare(
     the captions or any image cannot be read.
     """
     dataset = load(name, path, cache)
-    folder, how = cache_folder(cache), f"squash{encoder.size}"
+    folder = cache_folder(cache)
+    how = f"squash{encoder.size}" if isinstance(encoder, Encoder) else "asis"
     targets = {
         split_name: feature_path(folder, dataset.fingerprint, split_name, encoder.name, how)
         for split_name in dataset.splits
     }
     for split_name, target in targets.items():
-        if not target.exists():
+        if isinstance(encoder, Encoder) and not target.exists():
             check_images(dataset.splits[split_name])
-    images = {}
+    images: dict[str, np.ndarray] = {}
     for split_name, split in dataset.splits.items():
+        if not isinstance(encoder, Encoder):
+            label = f"features {split_name}"
+            images[split_name] = collect(encoder, split, targets[split_name], label)
+            continue
         images[split_name] = extract(
             partial(_sized, split.image, encoder.size),
             len(split.ids),
