@@ -5,6 +5,7 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search
 from capjax.decoding.rollouts import rollout_values
 from capjax.decoding.sample import greedy, sample
+from capjax.decoding.suppressor import emitter_suppressor, introspective_score
 from capjax.judging import Evaluator, judge, listen
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
@@ -18,9 +19,11 @@ __all__ = [
     "Speaker",
     "Vocabulary",
     "beam_search",
+    "emitter_suppressor",
     "evaluator",
     "generator",
     "greedy",
+    "introspective_score",
     "judge",
     "listen",
     "listener",
