@@ -3,6 +3,7 @@
 from capjax import metrics
 from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search
+from capjax.decoding.reasoning import reasoning_speaker
 from capjax.decoding.rollouts import rollout_values
 from capjax.decoding.sample import greedy, sample
 from capjax.decoding.suppressor import emitter_suppressor, introspective_score
@@ -30,6 +31,7 @@ __all__ = [
     "log_probs",
     "losses",
     "metrics",
+    "reasoning_speaker",
     "rollout_values",
     "sample",
 ]

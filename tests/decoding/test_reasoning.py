@@ -1,0 +1,71 @@
+"""The reasoning speaker ranks candidates by what they are worth to it and to its listener."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from capjax.decoding.beam import beam_search
+from capjax.decoding.reasoning import reasoning_speaker
+from capjax.decoding.suppressor import together
+from capjax.judging import listen
+from capjax.models.generator import generator
+from capjax.models.listener import listener
+from capjax.speaker import log_probs
+
+V, D, T, N, M = 5, 3, 4, 3, 2
+speaker = generator(V, ("features", D), dim=8)
+ear = listener(V, ("features", D), dim=8)
+
+
+@pytest.fixture(scope="module")
+def case():
+    keys = jax.random.split(jax.random.key(2), 4)
+    params = jax.tree.map(lambda x: 3 * x, jax.jit(speaker.init)(keys[0]))
+    heard = jax.jit(ear.init)(keys[1])
+    target = {"image": jax.random.normal(keys[2], (N, D))}
+    distractors = {"image": jax.random.normal(keys[3], (N, M, D))}
+    return params, heard, target, distractors
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("rationality", [0.0, 0.4, 1.0])
+def test_candidates_are_ranked_by_likelihood_and_listener(case, drawn, rationality):
+    params, heard, target, distractors = case
+    key = jax.random.key(0) if drawn else None
+    speak = partial(reasoning_speaker, speaker, rationality=rationality, candidates=6, max_len=T)
+    found = jax.jit(lambda *x: speak(x[0], ear, *x[1:]))(params, heard, target, distractors, key)
+    for c in range(6):
+        words = found.words[:, c]
+        likely = log_probs(speaker, params, target, words).sum(1)
+        clear = listen(ear, heard, together(target, distractors), words)[:, 0]
+        score = rationality * likely + (1 - rationality) * clear
+        np.testing.assert_allclose(found.log_prob[:, c], score, rtol=1e-4, atol=1e-4)
+    assert (np.diff(found.log_prob, axis=1) <= 0).all()
+    if not drawn:
+        beams = beam_search(speaker, params, target, width=6, max_len=T)
+        if rationality == 1:
+            np.testing.assert_array_equal(found.words, beams.words)
+        for i in range(N):
+            said, tried = (
+                set(map(tuple, np.asarray(x[i]).tolist())) for x in (found.words, beams.words)
+            )
+            assert said == tried
+
+
+def test_a_beam_that_finds_fewer_says_so(case):
+    params, heard, target, distractors = case
+    found = reasoning_speaker(
+        speaker, params, ear, heard, target, distractors, rationality=0.0, candidates=9, max_len=1
+    )
+    assert (np.asarray(found.log_prob == -jnp.inf).sum(1) == 9 - V).all()
+
+
+def test_what_does_not_fit_is_named(case):
+    params, heard, target, distractors = case
+    with pytest.raises(ValueError, match="candidates=0"):
+        reasoning_speaker(speaker, params, ear, heard, target, distractors, candidates=0)
+    with pytest.raises(ValueError, match="rationality=2"):
+        reasoning_speaker(speaker, params, ear, heard, target, distractors, rationality=2)
