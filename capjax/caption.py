@@ -1,4 +1,7 @@
-"""`python -m capjax.caption --workdir=DIR photo.jpg [more.jpg | folder]`: captions of any photo."""
+"""`python -m capjax.caption --workdir=DIR photo.jpg [more.jpg | folder]`: captions of any photo.
+
+With --distractor=other.jpg [--rationality=0.5], captions that tell the photo from the other.
+"""
 
 import argparse
 import json
@@ -15,6 +18,7 @@ from capjax.data.features import Encoder, read_photo
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.speaking import check_decoding, decoding_of, speak_all
+from capjax.telling_apart import tell_apart
 from capjax.workdir import Trained, open_run
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -41,17 +45,58 @@ def photo_files(names: Sequence[str]) -> list[Path]:
 
 
 def caption_photos(
-    run: Trained, photos: Sequence[Path], decoding: dict, seed: int = 0
+    run: Trained,
+    photos: Sequence[Path],
+    decoding: dict,
+    seed: int = 0,
+    distractors: Sequence[Path] = (),
+    rationality: float = 0.5,
 ) -> list[list[tuple[str, float]]]:
     """Captions of photos by a trained speaker, each with its log-probability in nats.
 
     Args:
       decoding: as in `speak_all`.
+      distractors: photos that each of the others is to be told from; none for plain captions.
+      rationality: as in `emitter_suppressor`.
     Returns:
       A list for each photo: one caption, or the drawn samples (best first for beams).
     Raises:
       InputError: a photo cannot be read, or the encoder's weights are missing.
     """
+    images, others = _encoded(run, photos), None
+    key = jax.random.key(seed)
+    if distractors:
+        others = _encoded(run, distractors)
+        _warn_of_equals(photos, images, distractors, others)
+        spoken = tell_apart(run, images, others, decoding, rationality=rationality, key=key)
+    else:
+        noise = run.config["noise"]
+        check_decoding(decoding, run.speaker, run.params, images, noise, run.judge)
+        spoken = speak_all(
+            run.speaker,
+            run.params,
+            images,
+            decoding,
+            noise=noise,
+            key=key,
+            judge=run.judge,
+            batch=_batch(len(images)),
+        )
+    captions: list[list[tuple[str, float]]] = []
+    for words, log_prob in spoken:
+        for row, scores in zip(words, log_prob, strict=True):
+            texts = [run.vocabulary.decode(w) for w in row]
+            captions.append([(text, float(s)) for text, s in zip(texts, scores, strict=True)])
+    return captions
+
+
+def _batch(count: int) -> int:
+    """Rounded up to a power of two, so that few programs are compiled."""
+    return min(32, 1 << (count - 1).bit_length())
+
+
+def _encoded(run: Trained, photos: Sequence[Path]) -> np.ndarray:
+    """Photos as the run's speaker takes them."""
     name = run.config["data"]["encoder"]
     if name.startswith(PREFIX):
         raise InputError(
@@ -61,33 +106,27 @@ def caption_photos(
     encoder = encoder_named(name)
     assert isinstance(encoder, Encoder)
     pixels = np.stack([read_photo(path, encoder.size) for path in photos])
-    # Rounded up to a power of two, so that few programs are compiled.
-    batch = min(32, 1 << (len(photos) - 1).bit_length())
+    batch = _batch(len(photos))
     features = []
     for first in range(0, len(pixels), batch):
         part = pixels[first : first + batch]
         filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
         features.append(np.asarray(encoder.apply(filled))[: len(part)])
-    images = np.concatenate(features)
-    captions: list[list[tuple[str, float]]] = []
-    key = jax.random.key(seed)
-    noise = run.config["noise"]
-    check_decoding(decoding, run.speaker, run.params, images, noise, run.judge)
-    spoken = speak_all(
-        run.speaker,
-        run.params,
-        images,
-        decoding,
-        noise=noise,
-        key=key,
-        judge=run.judge,
-        batch=batch,
-    )
-    for words, log_prob in spoken:
-        for row, scores in zip(words, log_prob, strict=True):
-            texts = [run.vocabulary.decode(w) for w in row]
-            captions.append([(text, float(s)) for text, s in zip(texts, scores, strict=True)])
-    return captions
+    return np.concatenate(features)
+
+
+def _warn_of_equals(
+    photos: Sequence[Path], images: np.ndarray, distractors: Sequence[Path], others: np.ndarray
+) -> None:
+    """Says where a distractor is the photo itself, from which nothing can tell it."""
+    for path, image in zip(photos, images, strict=True):
+        for other_path, other in zip(distractors, others, strict=True):
+            if np.array_equal(image, other):
+                print(
+                    f"capjax: warning: the distractor {other_path} shows the same as {path};"
+                    " no words can tell them apart",
+                    file=sys.stderr,
+                )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,6 +139,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     how.add_argument("--samples", type=int, metavar="N", help="N drawn captions a photo")
     parser.add_argument("--temperature", type=float, help="of the draws (default: 1)")
     parser.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
+    parser.add_argument(
+        "--distractor", nargs="+", default=[], help="photos that each photo is to be told from"
+    )
+    parser.add_argument(
+        "--rationality",
+        type=float,
+        help="with --distractor, 0 to 1 (default: 0.5): less holds down more of what fits both",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     flags = parser.parse_args(argv)
@@ -108,6 +155,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = photo_files(flags.photos)
         if flags.beam is not None and flags.beam < 1:
             raise InputError(f"--beam={flags.beam} must be at least 1")
+        if flags.rationality is not None and not flags.distractor:
+            raise InputError("--rationality has no meaning without --distractor; leave it out")
+        rationality = 0.5 if flags.rationality is None else flags.rationality
+        others = photo_files(flags.distractor)
         run = open_run(flags.workdir)
         method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
         decoding = decoding_of(
@@ -118,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             temperature=flags.temperature,
             top_p=flags.top_p,
         )
-        captions = caption_photos(run, files, decoding, flags.seed)
+        captions = caption_photos(run, files, decoding, flags.seed, others, rationality)
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
         return 2

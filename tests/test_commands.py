@@ -352,6 +352,43 @@ def test_caption_tells_json_with_log_probabilities(how, trained, album, capsys):
         assert all(c["log_prob"] < 0 and isinstance(c["caption"], str) for c in row["captions"])
 
 
+@pytest.mark.parametrize("how", [["--greedy"], ["--beam=3"], ["--samples=5"], []])
+def test_caption_tells_photos_from_a_distractor(how, trained, photos, capsys):
+    """At rationality 1 it says what it says anyway; at 0, what the distractor's caption is not."""
+    run, red, blue = f"--workdir={trained}", str(photos / "0.png"), str(photos / "3.png")
+
+    def said(*flags: str) -> list[dict]:
+        assert caption.main([run, "--json", *how, *flags, red]) == 0
+        told = capsys.readouterr()
+        assert not told.err
+        (line,) = told.out.splitlines()
+        return json.loads(line)["captions"]
+
+    held = said("--distractor", blue, blue, "--rationality=0")
+    assert len(held) == (5 if how == ["--samples=5"] else 1)
+    if how != ["--samples=5"]:  # draws say anything now and then
+        assert not any("blue" in row["caption"] for row in held)
+    assert all(-50 < row["log_prob"] < 0 for row in held)
+    if how != ["--samples=5"] and how:
+        plain = said()
+        (same,) = said("--distractor", blue, "--rationality=1")
+        assert same["caption"] == plain[0]["caption"]
+        np.testing.assert_allclose(same["log_prob"], plain[0]["log_prob"], rtol=1e-4)
+
+
+def test_caption_says_where_a_distractor_is_of_no_use(trained, photos, capsys):
+    run, red = f"--workdir={trained}", str(photos / "0.png")
+    assert caption.main([run, "--beam=3", red, "--distractor", str(photos / "1.png")]) == 0
+    told_ = capsys.readouterr()
+    assert "shows the same as" in told_.err
+    assert caption.main([run, "--beam=3", red]) == 0
+    assert capsys.readouterr().out == told_.out  # the score is half the plain one: the same order
+    told(capsys, caption.main([run, red, "--distractor=x.png"]), "x.png")
+    told(capsys, caption.main([run, red, "--rationality=0.5"]), "--distractor")
+    both = ["--distractor", str(photos / "3.png"), "--rationality=1.5"]
+    told(capsys, caption.main([run, red, *both]), "--rationality=1.5", "from 0 to 1")
+
+
 def test_caption_names_what_is_wrong(trained, tmp_path, capsys):
     run, photo, text = f"--workdir={trained}", tmp_path / "a.png", tmp_path / "text.jpg"
     Image.new("RGB", (8, 8)).save(photo)
