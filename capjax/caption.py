@@ -63,14 +63,21 @@ def caption_photos(
     Raises:
       InputError: a photo cannot be read, or the encoder's weights are missing.
     """
-    images, others = _encoded(run, photos), None
-    key = jax.random.key(seed)
+    images, noise, key = _encoded(run, photos), run.config["noise"], jax.random.key(seed)
     if distractors:
         others = _encoded(run, distractors)
         _warn_of_equals(photos, images, distractors, others)
-        spoken = tell_apart(run, images, others, decoding, rationality=rationality, key=key)
+        spoken = tell_apart(
+            run.speaker,
+            run.params,
+            images,
+            others,
+            decoding,
+            noise=noise,
+            rationality=rationality,
+            key=key,
+        )
     else:
-        noise = run.config["noise"]
         check_decoding(decoding, run.speaker, run.params, images, noise, run.judge)
         spoken = speak_all(
             run.speaker,

@@ -19,12 +19,13 @@ from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
 from capjax.data.predictions import read_pair, read_references
 from capjax.data.prepare import Prepared, encoder_named, prepare
+from capjax.distractors import easy, hard
 from capjax.errors import InputError
 from capjax.evaluation import Evaluation, evaluate, measure
 from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.metrics.spice import spice_missing
-from capjax.speaking import METHODS, decoding_of, spell
+from capjax.speaking import METHODS, decoding_of, speak_all, spell
 from capjax.verdicts import Judge
 from capjax.workdir import Trained, judge_kind, open_run, write_json
 
@@ -34,7 +35,7 @@ DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the 
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
     *("candidates", "branch", "rollouts", "seed", "path", "cache"),
-    *("retrieval", "evaluator", "listener"),
+    *("retrieval", "evaluator", "listener", "distractors", "hard", "rationality"),
 )
 FILES_ONLY = ("references", "known", "subset")
 
@@ -177,6 +178,16 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         notes["notes"] = [*notes.get("notes", []), told]
     if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
         notes["seed"] = flags.seed
+    told, mark = "", mark_of(flags.split, decoding, run.config, flags.seed)
+    apart: dict[str, Any] = {}
+    if flags.distractors:
+        rationality = 0.5 if flags.rationality is None else flags.rationality
+        rows = _distractors(flags, run, prepared, decoding, folder)
+        apart = {"distractors": rows, "rationality": rationality}
+        kind = "hard" if flags.hard else "nearest"
+        told = f", told from {flags.distractors} {kind} at rationality {rationality}"
+        notes["notes"] = [*notes.get("notes", []), told.removeprefix(", ")]
+        mark = f"{mark or '-val'}-{kind}{flags.distractors}-l{rationality}"
     found = evaluate_run(
         run,
         Path(flags.workdir).resolve().name,
@@ -187,11 +198,39 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         seed=flags.seed,
         retrieval=flags.retrieval,
         metrics=_metrics(flags),
+        **apart,
     )
     found = Evaluation(notes | found.scores, found.rows)
-    mark = mark_of(flags.split, decoding, run.config, flags.seed)
-    title = f"{flags.split} of {data['name']}, {spell(decoding)}"
+    title = f"{flags.split} of {data['name']}, {spell(decoding)}{told}"
     return found, title, write_evaluation(folder, mark, found)
+
+
+def _distractors(
+    flags: argparse.Namespace,
+    run: Trained,
+    prepared: Prepared,
+    decoding: Mapping[str, Any],
+    folder: Path,
+) -> np.ndarray:
+    """Which images each is to be told from, int32[N, M]; written into the folder, by their ids."""
+    images, split = prepared.images[flags.split], prepared.splits[flags.split]
+    if not 1 <= flags.distractors < len(images):
+        raise InputError(
+            f"--distractors={flags.distractors} must be from 1 to {len(images) - 1}, one less than"
+            " there are images"
+        )
+    if flags.hard:
+        spoken = speak_all(
+            run.speaker, run.params, images, decoding, noise=run.config["noise"], judge=run.judge
+        )
+        texts = [run.vocabulary.decode(words[0]) for batch, _ in spoken for words in batch]
+        rows = hard(images, texts, flags.distractors)
+    else:
+        rows = easy(images, flags.distractors)
+    kind = "hard" if flags.hard else "nearest"
+    ids = {split.ids[i]: [split.ids[j] for j in row] for i, row in enumerate(rows)}
+    write_json(folder / f"distractors-{flags.split}-{kind}{flags.distractors}.json", ids)
+    return rows
 
 
 def evaluate_run(
@@ -277,10 +316,16 @@ def _check_flags(flags: argparse.Namespace) -> None:
     """Raises InputError for a flag that has no meaning beside the others."""
     if flags.spice == "require" and flags.quick:
         raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
-    if flags.listener and not flags.retrieval:
+    if flags.listener and not (flags.retrieval or flags.distractors):
         raise InputError(
-            "--listener ranks images by captions; say among how many: --retrieval=1000"
+            "--listener ranks images by captions; say among how many with --retrieval=1000, or out"
+            " of which with --distractors=1"
         )
+    for name in ("hard", "rationality"):
+        if getattr(flags, name) not in (None, False) and not flags.distractors:
+            raise InputError(f"--{name} has no meaning without --distractors; leave it out")
+    if flags.rationality is not None and not 0 <= flags.rationality <= 1:
+        raise InputError(f"--rationality={flags.rationality} must be from 0 to 1")
     other = FILES_ONLY if flags.workdir else RUN_ONLY
     given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
     if given:
@@ -326,6 +371,19 @@ def _parser() -> argparse.ArgumentParser:
         "--listener",
         metavar="RUN",
         help="the folder of a run of configs/listener.py, which ranks the images of --retrieval",
+    )
+    run.add_argument(
+        "--distractors",
+        type=int,
+        default=0,
+        metavar="M",
+        help="tell each image from the M nearest ones (emitter-suppressor)",
+    )
+    run.add_argument(
+        "--hard", action="store_true", help="from those near that are captioned most alike"
+    )
+    run.add_argument(
+        "--rationality", type=float, help="0 to 1 (default 0.5): at 1 distractors are not heeded"
     )
     run.add_argument("--path", help="where the dataset lies, if it has moved")
     run.add_argument("--cache", help="where what was made of datasets is kept")

@@ -1,6 +1,7 @@
 """What are captions worth? All that is measured of them, of a speaker's or of anyone's, as text."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from capjax.data.split import Split
 from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
+from capjax.distractors import picked
 from capjax.errors import InputError
 from capjax.metrics.diversity import consensus, diversity
 from capjax.metrics.ids import encode
@@ -21,6 +23,7 @@ from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 from capjax.speaker import Params, Speaker
 from capjax.speaking import Judged, check_decoding, speak_all
+from capjax.telling_apart import tell_apart
 from capjax.verdicts import Judge, evaluator_scores, verdicts
 
 Texts = Mapping[Any, Sequence[str]]  # {id: texts}
@@ -45,6 +48,8 @@ def evaluate(
     seed: int = 0,
     judge: Judged | None = None,
     judges: Mapping[str, Judge] | None = None,
+    distractors: np.ndarray | None = None,
+    rationality: float = 0.5,
     retrieval: int = 0,
     scorers: Mapping[str, Score] | None = None,
     progress: bool = False,
@@ -63,6 +68,9 @@ def evaluate(
       decoding: as in `speak_all`; with "samples", so many captions an image are measured.
       noise, judge, seed: as in `speak_all`; the seed of the draws, where decoding samples.
       judges: evaluators and listeners that judge the captions, by name: "e_ngan", "e_gan".
+      distractors: int[M, D], which images each is to be told from (`tell_apart`). Each listener
+        then gives NAME_accuracy@1+D, how often it picks the image out of it and its distractors.
+      rationality: as in `emitter_suppressor`; at 1 captions are as without distractors.
       retrieval: how many images, the split's first, self-retrieval is among; 0 for none.
       scorers: others than the speaker that rank the same images given the same captions, by name.
       measures: as of `measure`.
@@ -73,9 +81,12 @@ def evaluate(
             f"retrieval among {retrieval} images needs 2 to {len(images)}, as many as there are"
         )
     words: list[np.ndarray] = []
-    batches = speak_all(
-        speaker, params, images, decoding, noise=noise, judge=judge, key=jax.random.key(seed)
-    )
+    key = jax.random.key(seed)
+    if distractors is None or rationality == 1:
+        batches = speak_all(speaker, params, images, decoding, noise=noise, judge=judge, key=key)
+    else:
+        held = partial(tell_apart, noise=noise, rationality=rationality, key=key)
+        batches = held(speaker, params, images, distractors, decoding)
     with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:
         for batch, _ in batches:
             words.extend(batch)
@@ -90,6 +101,8 @@ def evaluate(
     judges = judges or {}
     for name, one in judges.items():
         if one.picks:
+            if distractors is not None:
+                found.scores.update(_picked(name, one, images, distractors, found.rows))
             continue
         found.scores.update(_judge(name, one, images, found.rows))
     if retrieval:
@@ -109,6 +122,8 @@ def evaluate(
             for row, rank in zip(found.rows, ranks, strict=False):
                 row[f"{name}_retrieval_rank@{retrieval}"] = float(rank)
     found.scores["decoding"] = dict(decoding)
+    if distractors is not None:
+        found.scores["decoding"] |= {"rationality": rationality}
     return found
 
 
@@ -250,6 +265,20 @@ def _judge(
         name: float(r.mean(dtype=np.float64)),
         f"{name}_people": float(np.nanmean(people, dtype=np.float64)),
     }
+
+
+def _picked(
+    name: str, judge: Judge, images: np.ndarray, distractors: np.ndarray, rows: list[dict[str, Any]]
+) -> dict[str, float]:
+    """How often a listener picks the image by its first caption, and by a person's."""
+    seen = images if judge.images is None else judge.images
+    told = f"accuracy@{1 + distractors.shape[1]}"
+    said = [row.get("captions", [row.get("caption")])[0] for row in rows]
+    right = picked(judge, seen, distractors, said)
+    for row, mark in zip(rows, right.tolist(), strict=True):
+        row[f"{name}_{told}"] = mark
+    people = picked(judge, seen, distractors, [row["references"][0] for row in rows])
+    return {f"{name}_{told}": float(right.mean()), f"{name}_people_{told}": float(people.mean())}
 
 
 def _scorer(judge: Judge, texts: Sequence[str]) -> Score:

@@ -10,19 +10,20 @@ import numpy as np
 from capjax.decoding.sample import greedy, sample
 from capjax.decoding.suppressor import emitter_suppressor, suppressed, together
 from capjax.errors import InputError
-from capjax.speaker import log_probs, repeated
-from capjax.workdir import Trained
+from capjax.speaker import Params, Speaker, log_probs, repeated
 
 WIDTH = 3  # of the beam, where a recipe searches otherwise
 _DRAW = ("temperature", "top_k", "top_p", "forbid_unknown")
 
 
 def tell_apart(
-    run: Trained,
+    speaker: Speaker,
+    params: Params,
     images: np.ndarray,
     others: np.ndarray,
     decoding: Mapping[str, Any],
     *,
+    noise: int = 0,
     rationality: float = 0.5,
     key: jax.Array | None = None,
     batch: int = 32,
@@ -30,10 +31,11 @@ def tell_apart(
     """Captions of images that hold down what would fit others (Vedantam et al., 2017).
 
     Args:
-      images: [N, ...], each to be told from all the others; as the run's speaker takes them.
-      others: [M, ...].
+      images: [N, ...], as the speaker takes them.
+      others: [M, ...], what each is to be told from; or int[N, M], which of the images.
       decoding: "greedy", "sample" with its settings, or a beam search; see `emitter_suppressor` and
-        `suppressed`. A speaker with noise speaks without.
+        `suppressed`.
+      noise: width of the speaker's noise; it speaks from zero.
     Yields:
       As `speak_all`; log-probabilities are the speaker's own, of the image alone.
     Raises:
@@ -44,19 +46,30 @@ def tell_apart(
     if decoding.get("groups", 1) > 1:
         raise InputError("captions that tell images apart have no diverse beams; take groups 1")
     key = jax.random.key(0) if key is None else key
-    speak = _speaking(run, dict(decoding), len(others), rationality)
+    own = others.ndim == 2 and np.issubdtype(others.dtype, np.integer)
+    number = others.shape[1] if own else len(others)
+    speak = _speaking(speaker, noise, dict(decoding), number, rationality)
     batch = min(batch, len(images))
     for first in range(0, len(images), batch):
         part = np.asarray(images[first : first + batch])
         filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
         keys = jax.random.split(jax.random.fold_in(key, first), batch)
-        words, log_prob = speak(run.params, filled, np.asarray(others), keys)
+        if own:
+            rows = np.minimum(np.arange(first, first + batch), len(images) - 1)
+            around = np.asarray(images[others[rows].ravel()]).reshape(
+                batch, number, *part.shape[1:]
+            )
+        else:
+            around = np.broadcast_to(others[None], (batch, *others.shape))
+        words, log_prob = speak(params, filled, around, keys)
         yield np.asarray(words)[: len(part)], np.asarray(log_prob)[: len(part)]
 
 
-def _speaking(run: Trained, decoding: dict[str, Any], number: int, rationality: float) -> Any:
-    """(params, images [N, ...], others [M, ...], keys [N]) -> (words [N, K, T], log p [N, K])."""
-    speaker, noise, max_len = run.speaker, run.config["noise"], decoding["max_len"]
+def _speaking(
+    speaker: Speaker, noise: int, decoding: dict[str, Any], number: int, rationality: float
+) -> Any:
+    """(params, images [N, ...], others [N, M, ...], keys [N]) -> (words [N, K, T], log p [N, K])"""
+    max_len = decoding["max_len"]
     method, each = decoding["method"], decoding.get("samples", 1)
     pair = suppressed(speaker, number, rationality)
 
@@ -66,7 +79,7 @@ def _speaking(run: Trained, decoding: dict[str, Any], number: int, rationality: 
     def speak(params, images, others, keys):
         n = images.shape[0]
         target = context(images, (n,))
-        rest = context(jnp.broadcast_to(others[None], (n, *others.shape)), (n, number))
+        rest = context(others, (n, number))
         if method == "sample":
             rows = jax.vmap(lambda k: jax.random.split(k, each))(keys).reshape(-1)
             options = {name: decoding[name] for name in _DRAW if name in decoding}

@@ -129,6 +129,31 @@ def test_what_a_tuned_run_leaves(tuned, photos, capsys, tmp_path):
     assert "trained no evaluator" in capsys.readouterr().err
 
 
+def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path):
+    run = [f"--workdir={tuned}", "--quick", f"--out={tmp_path}", f"--listener={tuned}"]
+    found = {}
+    for rationality in ("0.0", "1.0"):
+        flags = ["--distractors=2", "--hard", f"--rationality={rationality}"]
+        assert evaluate.main([*run, *flags]) == 0
+        name = f"scores-val-hard2-l{rationality}.json"
+        found[rationality] = json.loads((tmp_path / name).read_text())
+        for kind in ("listener_accuracy@3", "listener_people_accuracy@3"):
+            assert 0 <= found[rationality][kind] <= 1
+    ids = json.loads((tmp_path / "distractors-val-hard2.json").read_text())
+    assert len(ids) == 4
+    assert all(len(set(row)) == 2 and name not in row for name, row in ids.items())
+    plain = json.loads((tuned / "scores.json").read_text())
+    assert found["1.0"]["cider_d"] == plain["cider_d"]
+    for flags, told in (
+        (["--distractors=4"], "--distractors=4 must be from 1 to 3"),
+        (["--rationality=0.5"], "--rationality has no meaning without --distractors"),
+        (["--distractors=1", "--rationality=2"], "--rationality=2.0 must be from 0 to 1"),
+    ):
+        capsys.readouterr()
+        assert evaluate.main([*run[:-1], *flags]) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_contrastive_learning_in_rounds_from_a_tuned_run(tuned, photos, tmp_path):
     changes = {"cell": "att2in", "init_from": str(tuned), "contrastive.average": 0.0}
     train_here(recipe("contrastive", photos, **changes), tmp_path / "run")

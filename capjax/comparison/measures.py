@@ -27,6 +27,7 @@ class Measure(NamedTuple):
 _FULL = "evaluate without --quick"
 _SAMPLES = "it needs several captions an image: evaluate with --samples=5"
 _RETRIEVAL = "evaluate with --retrieval=1000"
+_PICKED = "evaluate with --distractors=1 --listener=RUN"
 _OTHERS = "evaluate with --evaluator=RUN, a run of configs/evaluator.py"
 _OWN = "a run that trained an evaluator has it"
 _DETAILS = r"div[3-9]|div\d_ngram|mbleu[1-3]_\w+|effective|vocabulary"
@@ -54,6 +55,8 @@ _KNOWN = [
     (r"novel", DIVERSITY, 1, "of captions in a file: evaluate with --known"),
     (r"distinct_\w+", DIVERSITY, 1, ""),
     (r"identifies", DISTINCTIVENESS, 1, "it is measured on scenes only"),
+    (r"\w*people_accuracy@\d+", DISTINCTIVENESS, 0, _PICKED),
+    (r"\w*accuracy@\d+", DISTINCTIVENESS, 1, _PICKED),
     (r"\w*retrieval_r\d+@.*", DISTINCTIVENESS, 1, _RETRIEVAL),
     (r"\w*retrieval_\w*rank@.*", DISTINCTIVENESS, -1, _RETRIEVAL),
     (r"cider_?btw", DISTINCTIVENESS, -1, ""),
