@@ -201,6 +201,8 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         **apart,
     )
     found = Evaluation(notes | found.scores, found.rows)
+    if flags.distractors:
+        found.scores["decoding"] |= {"distractors": f"{kind} {flags.distractors}"}
     title = f"{flags.split} of {data['name']}, {spell(decoding)}{told}"
     return found, title, write_evaluation(folder, mark, found)
 

@@ -15,7 +15,7 @@ import pytest
 from small_runs import paint_photos, train_here
 from test_survival import same_end
 
-from capjax import evaluate
+from capjax import compare, evaluate
 from capjax.data.vocabulary import Vocabulary, tokenize
 from capjax.errors import InputError
 from capjax.metrics import cider_d, ngram_table
@@ -142,6 +142,10 @@ def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path):
     ids = json.loads((tmp_path / "distractors-val-hard2.json").read_text())
     assert len(ids) == 4
     assert all(len(set(row)) == 2 and name not in row for name, row in ids.items())
+    assert compare.main([str(tmp_path), f"--out={tmp_path / 'compared'}"]) == 0
+    told = capsys.readouterr().out
+    for word in ("rationality=0", "rationality=1", "distractors=hard 2"):
+        assert word in told
     plain = json.loads((tuned / "scores.json").read_text())
     assert found["1.0"]["cider_d"] == plain["cider_d"]
     for flags, told in (

@@ -187,6 +187,9 @@ def _check_size(path: Path, name: str, value: float) -> None:
         raise InputError(f"{path}: {name} is {shown}, which cannot be; evaluate it again")
 
 
+APART = ("distractors", "rationality")  # of captions told from other images, by any method
+
+
 def _decoding(path: Path, value: Any) -> dict[str, Any]:
     """The settings that the method takes: a recipe may hold those of other methods too."""
     if value is None:  # captions that were scored from a file
@@ -195,7 +198,7 @@ def _decoding(path: Path, value: Any) -> dict[str, Any]:
         raise InputError(f"{path}: the decoding is {text(repr(value))[:40]}, and has no method")
     method = text(value["method"])
     taken = METHODS.get(method)
-    settings = {text(k): v for k, v in value.items() if taken is None or k in taken}
+    settings = {text(k): v for k, v in value.items() if taken is None or k in (*taken, *APART)}
     if method == "sample":  # what sample does where it is not told
         settings = {"samples": 1, "temperature": 1.0} | settings
     for name, setting in settings.items():
