@@ -21,23 +21,14 @@ from capjax.data.predictions import read_pair, read_references
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.distractors import easy, hard
 from capjax.errors import InputError
+from capjax.evaluate_flags import check_flags, metrics_of, parser
 from capjax.evaluation import Evaluation, evaluate, measure
-from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.protocol import HELD_OUT, HUMAN
-from capjax.metrics.spice import spice_missing
 from capjax.speaking import METHODS, decoding_of, speak_all, spell
 from capjax.verdicts import Judge
 from capjax.workdir import Trained, judge_kind, open_run, write_json
 
 DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the seed
-
-# Flags that have a meaning for one of the two only.
-RUN_ONLY = (
-    *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "seed", "path", "cache"),
-    *("retrieval", "evaluator", "listener", "distractors", "hard", "rationality"),
-)
-FILES_ONLY = ("references", "known", "subset")
 
 
 def show(scores: Mapping[str, Any], title: str) -> str:
@@ -197,7 +188,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         judges=judges,
         seed=flags.seed,
         retrieval=flags.retrieval,
-        metrics=_metrics(flags),
+        metrics=metrics_of(flags),
         **apart,
     )
     found = Evaluation(notes | found.scores, found.rows)
@@ -292,7 +283,7 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Pa
     found = measure(
         pairs.candidates,
         pairs.references,
-        metrics=_metrics(flags),
+        metrics=metrics_of(flags),
         held_out=True,
         known=known,
         df_source=pairs.df_source,
@@ -305,103 +296,12 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Pa
     return found, flags.predictions, write_evaluation(folder, "", found)
 
 
-def _metrics(flags: argparse.Namespace) -> tuple[str, ...]:
-    """The official metrics that are wanted; InputError where SPICE is required and not there."""
-    if flags.quick:
-        return QUICK
-    if flags.spice == "require" and (why := spice_missing()):
-        raise InputError(f"SPICE is required and cannot be had: {why}")
-    return tuple(name for name in METRICS if name != "spice" or flags.spice != "off")
-
-
-def _check_flags(flags: argparse.Namespace) -> None:
-    """Raises InputError for a flag that has no meaning beside the others."""
-    if flags.spice == "require" and flags.quick:
-        raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
-    if flags.listener and not (flags.retrieval or flags.distractors):
-        raise InputError(
-            "--listener ranks images by captions; say among how many with --retrieval=1000, or out"
-            " of which with --distractors=1"
-        )
-    for name in ("hard", "rationality"):
-        if getattr(flags, name) not in (None, False) and not flags.distractors:
-            raise InputError(f"--{name} has no meaning without --distractors; leave it out")
-    if flags.rationality is not None and not 0 <= flags.rationality <= 1:
-        raise InputError(f"--rationality={flags.rationality} must be from 0 to 1")
-    other = FILES_ONLY if flags.workdir else RUN_ONLY
-    given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
-    if given:
-        mine = "--workdir" if flags.workdir else "--predictions"
-        raise InputError(f"--{given[0].replace('_', '-')} has no meaning with {mine}; leave it out")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="capjax.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--workdir", help="the folder of a training run")
-    what.add_argument("--predictions", help="captions: JSON lines, COCO results, {id: caption}")
-    parser.add_argument("--out", help="the folder to write to; default: the run's")
-    parser.add_argument("--split", help="train, val or test; default val, of a run")
-    parser.add_argument("--quick", action="store_true", help="without METEOR and SPICE")
-    parser.add_argument("--spice", choices=("auto", "require", "off"), default="auto")
-    run = parser.add_argument_group("captions of a run")
-    run.add_argument("--decoding", choices=METHODS, help="default: as the recipe says")
-    run.add_argument("--samples", type=int, help="captions an image: drawn, or the best beams")
-    run.add_argument("--temperature", type=float, help="of the draws")
-    run.add_argument("--top-k", type=int, help="of the draws")
-    run.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
-    run.add_argument("--width", type=int, help="beam width")
-    run.add_argument("--groups", type=int, help="of diverse beam search")
-    run.add_argument("--diversity", type=float, help="of diverse beam search, in nats")
-    run.add_argument("--candidates", type=int, help="of best_of: draws that an evaluator ranks")
-    run.add_argument("--branch", type=int, help="of guided search: words tried of a hypothesis")
-    run.add_argument("--rollouts", type=int, help="of guided search: completions of each of them")
-    run.add_argument("--seed", type=int, default=0, help="of the draws")
-    run.add_argument(
-        "--retrieval", type=int, default=0, metavar="J", help="self-retrieval among J images"
-    )
-    run.add_argument(
-        "--evaluator",
-        metavar="RUN",
-        help="the folder of a run of configs/evaluator.py, which judges the captions: E-NGAN",
-    )
-    run.add_argument(
-        "--listener",
-        metavar="RUN",
-        help="the folder of a run of configs/listener.py, which ranks the images of --retrieval",
-    )
-    run.add_argument(
-        "--distractors",
-        type=int,
-        default=0,
-        metavar="M",
-        help="tell each image from the M nearest ones (emitter-suppressor)",
-    )
-    run.add_argument(
-        "--hard", action="store_true", help="from those near that are captioned most alike"
-    )
-    run.add_argument(
-        "--rationality", type=float, help="0 to 1 (default 0.5): at 1 distractors are not heeded"
-    )
-    run.add_argument("--path", help="where the dataset lies, if it has moved")
-    run.add_argument("--cache", help="where what was made of datasets is kept")
-    files = parser.add_argument_group("captions of a file")
-    files.add_argument("--references", help="COCO annotations, Karpathy JSON, JSON lines")
-    files.add_argument("--known", help="training captions, for the share of novel ones")
-    files.add_argument("--subset", action="store_true", help="score the images with a caption only")
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    flags = _parser().parse_args(argv)
+    flags = parser(__doc__).parse_args(argv)
     logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     try:
-        _check_flags(flags)
-        _metrics(flags)  # fails before any work
+        check_flags(flags)
+        metrics_of(flags)  # fails before any work
         if flags.workdir:
             flags.split = flags.split or "val"
             found, title, paths = of_run(flags)

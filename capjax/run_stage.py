@@ -19,8 +19,9 @@ from capjax.checkpoint import Checkpoints
 from capjax.data.batches import images_of
 from capjax.errors import InputError
 from capjax.parallel import over_devices, replicate
+from capjax.stage import Stage, steps_of
 from capjax.stage_setting import Learnt, Setting
-from capjax.stages import STAGES, Stage, steps_of
+from capjax.stages import STAGES
 from capjax.workdir import MetricsLog, best_folder
 
 AHEAD = 2  # batches that are read while one is learnt from

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -24,10 +23,10 @@ from capjax.parallel import replicate
 from capjax.run_report import write_run_report
 from capjax.run_stage import Interrupted, StopSignal, run_stage
 from capjax.settings import check_settings
-from capjax.speaker import Speaker
 from capjax.speaking import check_decoding, speak_all
 from capjax.stage_setting import Learnt, Setting, decoding_after
 from capjax.stages import STAGES, TELL_APART
+from capjax.starting import check_judge, check_start, reference_of, with_noise
 from capjax.where_looked import looks_section
 from capjax.workdir import (
     MetricsLog,
@@ -89,13 +88,13 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         like = jax.eval_shape(speaker.init, jax.random.key(0))
         judged = jax.eval_shape(evaluator.init, jax.random.key(0)) if evaluator else None
         if start:
-            _check_judge(config, start)
+            check_judge(config, start)
         if start:
-            start = _with_noise(start, config, speaker)
-            _check_start(config["init_from"], start.params, like)
+            start = with_noise(start, config, speaker)
+            check_start(config["init_from"], start.params, like)
             if start.evaluator and judge_kind(start.config) == judge_kind(config):
-                _check_start(config["init_from"], start.evaluator_params, judged, "evaluator")
-        reference = _reference(config, vocabulary)
+                check_start(config["init_from"], start.evaluator_params, judged, "evaluator")
+        reference = reference_of(config, vocabulary)
         for name in config["stages"]:
             check_decoding(
                 decoding_after(config, config[name]),
@@ -159,59 +158,6 @@ def _own_vocabulary(path: Path) -> Vocabulary:
 def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:
     texts = (text for texts in prepared.splits["train"].captions for text in texts)
     return Vocabulary.build(texts, min_count)
-
-
-def _with_noise(start: Trained, config: Mapping[str, Any], speaker: Speaker) -> Trained:
-    """A speaker without noise as the start of one with noise: the new weights are new ones."""
-    if start.config["noise"] or not config["noise"]:
-        return start
-    fresh = jax.jit(speaker.init)(jax.random.key(config["seed"]))["params"]["project"]["kernel"]
-    layer = start.params["params"]["project"]
-    kernel = jnp.concatenate([layer["kernel"], fresh[len(layer["kernel"]) :]])
-    project = {**layer, "kernel": kernel}
-    return start._replace(params={"params": {**start.params["params"], "project": project}})
-
-
-def _reference(config: Mapping[str, Any], vocabulary: Vocabulary) -> Trained | None:
-    """The run that contrastive learning takes as its reference; None where it is its own start."""
-    folder = config.get("contrastive", {}).get("reference", "")
-    if "contrastive" not in config["stages"] or not folder:
-        return None
-    found, encoder = open_run(folder), config["data"]["encoder"]
-    theirs = found.config["data"]["encoder"]
-    if found.vocabulary != vocabulary or theirs != encoder or found.config["noise"]:
-        raise InputError(
-            f"the reference {folder} has another vocabulary, another encoder ({theirs} where this"
-            f" run has {encoder}) or noise; start both from one run, with one encoder and no noise"
-        )
-    return found
-
-
-def _check_judge(config: Mapping[str, Any], start: Trained) -> None:
-    """Raises InputError where a recipe asks a judge that neither it nor its start has trained."""
-    mine, theirs = judge_kind(config), judge_kind(start.config) if start.evaluator else ""
-    first = config["stages"][0]
-    if mine and first == "self_critical" and theirs != mine:
-        raise InputError(
-            f"the rewards ask the {mine} of {config['init_from']}, which trained"
-            f" {f'none but its {theirs}' if theirs else 'none'}; name a run that did, as of"
-            f" configs/{mine}.py, or put {mine!r} before {first!r} in config.stages"
-        )
-
-
-def _check_start(source: str, params: Any, like: Any, what: str = "speaker") -> None:
-    theirs, ours = (
-        {jax.tree_util.keystr(path): x.shape for path, x in jax.tree.leaves_with_path(tree)}
-        for tree in (params, like)
-    )
-    differ = [
-        name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)
-    ]
-    if differ:
-        raise InputError(
-            f"the {what} of {source} has {differ[0]} {theirs.get(differ[0])} where this recipe has"
-            f" {ours.get(differ[0])}; give both the same cell, dim, noise, encoder and vocabulary"
-        )
 
 
 def _evaluate(

@@ -21,7 +21,7 @@ from capjax.errors import InputError
 from capjax.metrics import cider_d, ngram_table
 from capjax.metrics.ids import encode
 from capjax.run_stage import Interrupted
-from capjax.stages import packed_references
+from capjax.tuning_stages import packed_references
 from capjax.workdir import open_run
 
 SMALL = {
