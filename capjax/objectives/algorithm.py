@@ -27,6 +27,11 @@ def decoded(state: Any) -> Any:
     return state.average if jax.tree.leaves(state.average) else state.params
 
 
+def follow(average: Any, params: Any, decay: Any) -> Any:
+    """A decaying average of parameters after one more step; () where none is kept."""
+    return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params) if average else ()
+
+
 def drawn_metrics(drawn: Captions) -> Metrics:
     """What drawn captions are like, on one device's share of them.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.objectives.algorithm import Algorithm, row_keys
+from capjax.objectives.algorithm import Algorithm, follow, row_keys
 from capjax.speaker import Context, Params, Speaker, caption_score, score, scored, shift
 
 PAIRS = ("both", "positive_only", "negative_only", "introspective")
@@ -142,9 +142,7 @@ def contrastive(
         gradient, metrics = lax.pmean((gradient, told), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
-        averaged = state.average
-        if average:
-            averaged = jax.tree.map(lambda a, x: a + (1 - average) * (x - a), averaged, params)
+        averaged = follow(state.average, params, average)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         step, before = state.step + 1, state.reference
         if replace:

@@ -9,7 +9,7 @@ import optax
 from jax import lax
 
 from capjax.decoding.sample import greedy, sample
-from capjax.objectives.algorithm import Algorithm, drawn_metrics, row_keys
+from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Noise
 from capjax.objectives.rewards import Reward
 from capjax.speaker import Context, Params, Speaker, repeated, scored, shift, weighted_score
@@ -129,9 +129,7 @@ def self_critical(
         metrics["advantage"] = jnp.sqrt(metrics["advantage"])
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
-        averaged = state.average
-        if average:
-            averaged = jax.tree.map(lambda a, x: a + (1 - average) * (x - a), averaged, params)
+        averaged = follow(state.average, params, average)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return SelfCriticalState(params, averaged, opt), metrics
 
