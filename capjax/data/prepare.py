@@ -24,6 +24,7 @@ class Prepared(NamedTuple):
     splits: Mapping[str, Split]
     images: Mapping[str, np.ndarray]  # split -> [M, ...], mapped from a file
     fingerprint: str
+    concepts: tuple[str, ...] = ()  # the names of the dataset's classes
 
 
 def encoder_named(name: str) -> Encoder | FeatureFiles:
@@ -81,7 +82,7 @@ def prepare(
             ids=split.ids,
             label=f"{encoder.name} {split_name}",
         )
-    return Prepared(dataset.splits, images, dataset.fingerprint)
+    return Prepared(dataset.splits, images, dataset.fingerprint, dataset.concepts)
 
 
 def _sized(image: Callable[[int], np.ndarray], size: int, i: int) -> np.ndarray:

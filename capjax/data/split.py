@@ -13,6 +13,7 @@ class Split(NamedTuple):
     captions: tuple[tuple[str, ...], ...]  # [M][R], as people wrote them, none empty
     image: Callable[[int], np.ndarray]  # index -> uint8 [H, W, 3], read when asked for
     truth: tuple[Mapping[str, Any], ...] | None = None  # generated images only: what is in them
+    concepts: tuple[int, ...] | None = None  # [M], each image's class, where there are classes
 
 
 class Dataset(NamedTuple):
@@ -20,3 +21,4 @@ class Dataset(NamedTuple):
 
     splits: Mapping[str, Split]  # "train", "val", and "test" where there is one
     fingerprint: str  # changes whenever the images or the captions do; safe as a file name
+    concepts: tuple[str, ...] = ()  # the names of its classes

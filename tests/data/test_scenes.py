@@ -97,6 +97,15 @@ def test_the_main_object_is_the_largest_then_the_most_central() -> None:
                 assert away >= least
 
 
+def test_the_class_of_a_scene_names_its_main_object() -> None:
+    assert len(scenes.CONCEPTS) == len(set(scenes.CONCEPTS)) == 8 * 6
+    for _, scene in random_scenes(50):
+        assert scenes.holds(f"a {scenes.CONCEPTS[scenes.concept(scene)]}", scene)
+        main = scene["objects"][scenes.main_object(scene)]
+        alone = {**scene, "objects": [main]}
+        assert scenes.concept(alone) == scenes.concept(scene)
+
+
 def edits(scene: dict[str, Any], other: dict[str, Any]) -> list[tuple[int, str]]:
     """(object, attribute) of all that differs; the background is object -1."""
     found = [(-1, "background")] if scene["background"] != other["background"] else []

@@ -3,12 +3,20 @@
 from capjax.data.scenes.builder import SIZES, load
 from capjax.data.scenes.drawing import draw
 from capjax.data.scenes.language import parse
-from capjax.data.scenes.layout import main_object, random_distractors, random_scene
+from capjax.data.scenes.layout import (
+    CONCEPTS,
+    concept,
+    main_object,
+    random_distractors,
+    random_scene,
+)
 from capjax.data.scenes.people import describe
 from capjax.data.scenes.truth import holds, identifies
 
 __all__ = [
+    "CONCEPTS",
     "SIZES",
+    "concept",
     "describe",
     "draw",
     "holds",

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from capjax.data.scenes.drawing import SIDE, draw
-from capjax.data.scenes.layout import random_distractors, random_scene
+from capjax.data.scenes.layout import CONCEPTS, concept, random_distractors, random_scene
 from capjax.data.scenes.people import describe
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
@@ -64,7 +64,7 @@ def load(cache: pathlib.Path, *, sizes: Mapping[str, int] = SIZES, seed: int = S
     splits = {
         split: _read(builder, split, sizes[split], digest) for split in _STREAMS if split in sizes
     }
-    return Dataset(splits, f"scenes-{digest.hexdigest()[:16]}")
+    return Dataset(splits, f"scenes-{digest.hexdigest()[:16]}", CONCEPTS)
 
 
 def example(split: str, index: int, seed: int = SEED) -> dict[str, Any]:
@@ -185,12 +185,13 @@ def _read(builder: CapjaxScenes, split: str, size: int, digest: Any) -> Split:
     def image(index: int) -> np.ndarray:
         return np.array(Image.open(io.BytesIO(images[index])))
 
+    truth = tuple(
+        {name: json.loads(record[name]) for name in ("scene", "distractors")} for record in records
+    )
     return Split(
         ids=tuple(f"{split}-{index:05d}" for index in range(size)),
         captions=tuple(tuple(text.decode() for text in record["captions"]) for record in records),
         image=image,
-        truth=tuple(
-            {name: json.loads(record[name]) for name in ("scene", "distractors")}
-            for record in records
-        ),
+        truth=truth,
+        concepts=tuple(concept(about["scene"]) for about in truth),
     )

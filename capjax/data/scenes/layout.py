@@ -17,6 +17,7 @@ from capjax.data.scenes.drawing import (
 from capjax.data.scenes.truth import clearly_related, placed, related
 
 DISTRACTORS = 4
+CONCEPTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 T = TypeVar("T")
 Thing = dict[str, Any]
 
@@ -67,6 +68,12 @@ def main_object(scene: Scene) -> int:
         return -RADII[thing["size"]], away, i
 
     return min(range(len(scene["objects"])), key=key)
+
+
+def concept(scene: Scene) -> int:
+    """The class of a scene, of CONCEPTS: the colour and the shape of its main object."""
+    main = scene["objects"][main_object(scene)]
+    return CONCEPTS.index(f"{main['colour']} {main['shape']}")
 
 
 def random_distractors(rng: np.random.Generator, scene: Scene) -> list[dict[str, Any]]:
