@@ -1,11 +1,14 @@
-"""The reasoning speaker: candidates that a trained listener re-ranks."""
+"""Speakers that re-rank candidates: the reasoning one by a listener, the introspective by itself."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import sample
-from capjax.decoding.suppressor import check_pair, together
+from capjax.decoding.suppressor import check_pair, introspective_score, together
 from capjax.judging import Evaluator, read_all
 from capjax.speaker import Captions, Context, Params, Speaker, repeated
 
@@ -40,26 +43,72 @@ def reasoning_speaker(
     Raises:
       ValueError: rationality or candidates out of range, or contexts that do not fit.
     """
+
+    def score(found: Captions) -> jax.Array:
+        heard = _heard(listener, listener_params, together(target, distractors), found.words)
+        # Without weight nothing is asked: 0 times what a beam has not found is no number.
+        parts = [(rationality, found.log_prob), (1 - rationality, heard)]
+        return jnp.asarray(sum(jnp.float32(weight) * part for weight, part in parts if weight))
+
     check_pair(target, distractors, rationality)
-    if candidates < 1:
-        raise ValueError(f"candidates={candidates} must be at least 1")
-    n = jax.tree.leaves(target)[0].shape[0]
+    return _ranked(_candidates(speaker, params, target, key, candidates, max_len), score)
+
+
+def introspective_speaker(
+    speaker: Speaker,
+    params: Params,
+    target: Context,
+    distractors: Context,
+    key: jax.Array | None = None,
+    *,
+    rationality: float = 0.5,
+    candidates: int = 10,
+    max_len: int = 20,
+) -> Captions:
+    """Candidates of a target by what they are worth to the introspective speaker itself.
+
+    As `reasoning_speaker`, with the likelihood ratio for a listener (`introspective_score`): what
+    `emitter_suppressor` searches for, among captions that the speaker says anyway.
+    """
+
+    def score(found: Captions) -> jax.Array:
+        def one(words: jax.Array) -> jax.Array:
+            return introspective_score(
+                speaker, params, target, distractors, words, rationality=rationality
+            )
+
+        return lax.map(one, jnp.moveaxis(found.words, 1, 0)).T
+
+    check_pair(target, distractors, rationality)
+    return _ranked(_candidates(speaker, params, target, key, candidates, max_len), score)
+
+
+def _candidates(
+    speaker: Speaker,
+    params: Params,
+    target: Context,
+    key: jax.Array | None,
+    number: int,
+    max_len: int,
+) -> Captions:
+    """A beam's best or, with a key, draws: words int32[N, C, T]."""
+    if number < 1:
+        raise ValueError(f"candidates={number} must be at least 1")
     if key is None:
-        found = beam_search(speaker, params, target, width=candidates, max_len=max_len)
-    else:
-        keys = key if key.ndim else jax.random.split(key, n)
-        rows = jax.vmap(lambda k: jax.random.split(k, candidates))(keys).reshape(-1)
-        drawn = sample(repeated(speaker, candidates), params, target, rows, max_len=max_len)
-        shape = n, candidates
-        found = Captions(drawn.words.reshape(*shape, -1), drawn.log_prob.reshape(shape))
-    heard = _heard(listener, listener_params, together(target, distractors), found.words)
-    # Without weight nothing is asked: 0 times what a beam has not found is no number.
-    parts = [(rationality, found.log_prob), (1 - rationality, heard)]
-    score = sum(jnp.float32(weight) * part for weight, part in parts if weight)
-    score = jnp.where(found.log_prob == -jnp.inf, -jnp.inf, jnp.asarray(score))
-    order = jnp.argsort(-score, 1, stable=True)
+        return beam_search(speaker, params, target, width=number, max_len=max_len)
+    n = jax.tree.leaves(target)[0].shape[0]
+    keys = key if key.ndim else jax.random.split(key, n)
+    rows = jax.vmap(lambda k: jax.random.split(k, number))(keys).reshape(-1)
+    drawn = sample(repeated(speaker, number), params, target, rows, max_len=max_len)
+    return Captions(drawn.words.reshape(n, number, -1), drawn.log_prob.reshape(n, number))
+
+
+def _ranked(found: Captions, score: Callable[[Captions], jax.Array]) -> Captions:
+    """Best first; what a beam has not found last, at -inf."""
+    worth = jnp.where(found.log_prob == -jnp.inf, -jnp.inf, score(found))
+    order = jnp.argsort(-worth, 1, stable=True)
     words = jnp.take_along_axis(found.words, order[..., None], 1)
-    return Captions(words, jnp.take_along_axis(score, order, 1))
+    return Captions(words, jnp.take_along_axis(worth, order, 1))
 
 
 def _heard(listener: Evaluator, params: Params, contexts: Context, words: jax.Array) -> jax.Array:

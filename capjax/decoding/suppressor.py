@@ -80,13 +80,13 @@ def suppressed(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> S
     streams = 1 + number
 
     def start(params: Params, context: Context) -> tuple[Any, Carry]:
-        return _apart(speaker.start(params, _joined(context)), streams)
+        return apart(speaker.start(params, joined(context)), streams)
 
     def step(params: Params, memory: Any, carry: Carry, words: jax.Array):
         carry, hidden = speaker.step(
-            params, _joined(memory), _joined(carry), jnp.repeat(words, streams, 0)
+            params, joined(memory), joined(carry), jnp.repeat(words, streams, 0)
         )
-        carry, hidden = _apart((carry, hidden), streams)
+        carry, hidden = apart((carry, hidden), streams)
         return carry, hidden.reshape(hidden.shape[0], -1)
 
     def logits(params: Params, hidden: jax.Array) -> jax.Array:
@@ -168,10 +168,11 @@ def _number(distractors: Context) -> int:
     return jax.tree.leaves(distractors)[0].shape[1]
 
 
-def _joined(tree: Any) -> Any:
+def joined(tree: Any) -> Any:
     """Leaves [N, 1 + M, ...] -> [N (1 + M), ...]."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
-def _apart(tree: Any, streams: int) -> Any:
+def apart(tree: Any, streams: int) -> Any:
+    """Leaves [N (1 + M), ...] -> [N, 1 + M, ...]."""
     return jax.tree.map(lambda x: x.reshape(-1, streams, *x.shape[1:]), tree)

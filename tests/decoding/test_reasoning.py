@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from capjax.decoding.beam import beam_search
-from capjax.decoding.reasoning import reasoning_speaker
-from capjax.decoding.suppressor import together
+from capjax.decoding.reasoning import introspective_speaker, reasoning_speaker
+from capjax.decoding.suppressor import introspective_score, together
 from capjax.judging import listen
 from capjax.models.generator import generator
 from capjax.models.listener import listener
@@ -53,6 +53,18 @@ def test_candidates_are_ranked_by_likelihood_and_listener(case, drawn, rationali
                 set(map(tuple, np.asarray(x[i]).tolist())) for x in (found.words, beams.words)
             )
             assert said == tried
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_the_introspective_speaker_ranks_by_its_own_score(case, drawn):
+    params, _, target, distractors = case
+    key = jax.random.key(0) if drawn else None
+    speak = partial(introspective_speaker, speaker, rationality=0.3, candidates=6, max_len=T)
+    found = jax.jit(speak)(params, target, distractors, key)
+    score = partial(introspective_score, speaker, params, target, distractors, rationality=0.3)
+    for c in range(6):
+        np.testing.assert_allclose(found.log_prob[:, c], score(found.words[:, c]), atol=1e-4)
+    assert (np.diff(found.log_prob, axis=1) <= 0).all()
 
 
 def test_a_beam_that_finds_fewer_says_so(case):
