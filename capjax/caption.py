@@ -18,7 +18,7 @@ from capjax.data.features import Encoder, read_photo
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.speaking import check_decoding, decoding_of, speak_all
-from capjax.telling_apart import tell_apart
+from capjax.telling_apart import Teller, tell_apart
 from capjax.workdir import Trained, open_run
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -71,10 +71,11 @@ def caption_photos(
             run.speaker,
             run.params,
             images,
-            others,
+            np.tile(np.arange(len(others)) + len(images), (len(images), 1)),
             decoding,
+            teller=Teller(rationality=rationality),
+            pool=np.concatenate([images, others]),
             noise=noise,
-            rationality=rationality,
             key=key,
         )
     else:

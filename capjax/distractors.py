@@ -2,17 +2,66 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from capjax.data.features import Encoder
 from capjax.data.neighbours import nearest
+from capjax.data.prepare import resized
+from capjax.data.split import Split
 from capjax.data.tokens import tokenize
+from capjax.errors import InputError
 from capjax.judging import listen
 from capjax.verdicts import Judge
 
 AMONG = 20  # nearest images that hard distractors are chosen from
 BATCH = 100
+
+
+class Distractors(NamedTuple):
+    """What each of N images is to be told from."""
+
+    kind: str  # "nearest", "hard" or "twins"
+    rows: np.ndarray  # int[N, M], of the images; of twins, of the images and then all their twins
+
+
+def twins(split: Split, number: int) -> Distractors:
+    """The first few images that a generated image has of its own, unlike it in one attribute.
+
+    Raises InputError where a dataset's images have none, or fewer.
+    """
+    has = min((len(about["distractors"]) for about in split.truth or ()), default=0)
+    if has < number:
+        raise InputError(
+            f"--distractors={number} --twins: an image of this split has {has} near twins; those of"
+            " the val and test splits of scenes have four each"
+        )
+    count = len(split.ids)
+    return Distractors("twins", count + np.arange(count * number).reshape(count, number))
+
+
+def with_twins(split: Split, number: int, images: np.ndarray, encoder: Encoder) -> np.ndarray:
+    """Images of a split and then the twins of each, which are drawn here, as an encoder has them.
+
+    Args:
+      images: [N, ...], of the split.
+    Returns:
+      [N (1 + number), ...], what the rows of `twins` are of.
+    """
+    from capjax.data.scenes import draw
+
+    drawn = [draw(other) for about in split.truth or () for other in about["distractors"][:number]]
+    found = [
+        np.asarray(encoder.apply(_sized(drawn[first : first + BATCH], encoder.size)))
+        for first in range(0, len(drawn), BATCH)
+    ]
+    return np.concatenate([np.asarray(images), *found]).astype(images.dtype)
+
+
+def _sized(drawn: Sequence[np.ndarray], size: int) -> np.ndarray:
+    return np.stack([resized(picture, size) for picture in drawn])
 
 
 def easy(images: np.ndarray, count: int) -> np.ndarray:

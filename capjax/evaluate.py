@@ -19,12 +19,13 @@ from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
 from capjax.data.predictions import read_pair, read_references
 from capjax.data.prepare import Prepared, encoder_named, prepare
-from capjax.distractors import easy, hard
 from capjax.errors import InputError
+from capjax.evaluate_apart import apart_decoding, apart_of, pool_for
 from capjax.evaluate_flags import check_flags, metrics_of, parser
 from capjax.evaluation import Evaluation, evaluate, measure
 from capjax.metrics.protocol import HELD_OUT, HUMAN
-from capjax.speaking import METHODS, decoding_of, speak_all, spell
+from capjax.speaking import METHODS, decoding_of, spell
+from capjax.telling_apart import RANKED
 from capjax.verdicts import Judge
 from capjax.workdir import Trained, judge_kind, open_run, write_json
 
@@ -139,7 +140,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         groups=flags.groups,
         diversity=flags.diversity,
         samples=flags.samples,
-        candidates=flags.candidates,
+        candidates=None if flags.speaker in RANKED else flags.candidates,
         branch=flags.branch,
         rollouts=flags.rollouts,
         temperature=flags.temperature,
@@ -147,9 +148,18 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         top_p=flags.top_p,
     )
 
+    if flags.distractors:
+        decoding = apart_decoding(run.config, decoding, flags.decoding)
+
     def prepared_with(encoder: str) -> Prepared:
         path, cache = flags.path or data["path"], flags.cache or data["cache"]
         return prepare(data["name"], path, cache, encoder_named(encoder))
+
+    def pictures(encoder: str) -> np.ndarray:
+        """The split's images, and what they are told from, as another encoder has them."""
+        theirs = prepared_with(encoder)
+        more = pool_for(apart, theirs, flags.split, encoder) if apart else None
+        return theirs.images[flags.split] if more is None else more
 
     prepared = prepared_with(data["encoder"])
     if flags.split not in prepared.splits:
@@ -158,27 +168,26 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         )
     folder = Path(flags.out or flags.workdir)
     check_folder(folder)
+    apart = apart_of(flags, run, prepared, decoding, folder) if flags.distractors else None
     judges: dict[str, Judge] = {}
     notes: dict[str, Any] = {}
     for kind, other in others.items():
         theirs = other.config["data"]["encoder"]
         same = theirs == data["encoder"]
         name = {"evaluator": "e_ngan"}.get(kind, kind)
-        judges[name] = judge_of(other, None if same else prepared_with(theirs).images[flags.split])
+        judges[name] = judge_of(other, None if same else pictures(theirs))
         told = f"{name} is by the {kind} of {getattr(flags, kind)}, step {other.step}"
         notes["notes"] = [*notes.get("notes", []), told]
     if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
         notes["seed"] = flags.seed
     told, mark = "", mark_of(flags.split, decoding, run.config, flags.seed)
-    apart: dict[str, Any] = {}
-    if flags.distractors:
-        rationality = 0.5 if flags.rationality is None else flags.rationality
-        rows = _distractors(flags, run, prepared, decoding, folder)
-        apart = {"distractors": rows, "rationality": rationality}
-        kind = "hard" if flags.hard else "nearest"
-        told = f", told from {flags.distractors} {kind} at rationality {rationality}"
-        notes["notes"] = [*notes.get("notes", []), told.removeprefix(", ")]
-        mark = f"{mark or '-val'}-{kind}{flags.distractors}-l{rationality}"
+    options: dict[str, Any] = {}
+    if apart:
+        options = {"distractors": apart.distractors, "teller": apart.teller}
+        options["pool"] = pool_for(apart, prepared, flags.split, data["encoder"])
+        told = f", {apart.told}"
+        notes["notes"] = [*notes.get("notes", []), apart.told]
+        mark = f"{mark or f'-{flags.split}'}{apart.mark}"
     found = evaluate_run(
         run,
         Path(flags.workdir).resolve().name,
@@ -189,41 +198,11 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         seed=flags.seed,
         retrieval=flags.retrieval,
         metrics=metrics_of(flags),
-        **apart,
+        **options,
     )
     found = Evaluation(notes | found.scores, found.rows)
-    if flags.distractors:
-        found.scores["decoding"] |= {"distractors": f"{kind} {flags.distractors}"}
     title = f"{flags.split} of {data['name']}, {spell(decoding)}{told}"
     return found, title, write_evaluation(folder, mark, found)
-
-
-def _distractors(
-    flags: argparse.Namespace,
-    run: Trained,
-    prepared: Prepared,
-    decoding: Mapping[str, Any],
-    folder: Path,
-) -> np.ndarray:
-    """Which images each is to be told from, int32[N, M]; written into the folder, by their ids."""
-    images, split = prepared.images[flags.split], prepared.splits[flags.split]
-    if not 1 <= flags.distractors < len(images):
-        raise InputError(
-            f"--distractors={flags.distractors} must be from 1 to {len(images) - 1}, one less than"
-            " there are images"
-        )
-    if flags.hard:
-        spoken = speak_all(
-            run.speaker, run.params, images, decoding, noise=run.config["noise"], judge=run.judge
-        )
-        texts = [run.vocabulary.decode(words[0]) for batch, _ in spoken for words in batch]
-        rows = hard(images, texts, flags.distractors)
-    else:
-        rows = easy(images, flags.distractors)
-    kind = "hard" if flags.hard else "nearest"
-    ids = {split.ids[i]: [split.ids[j] for j in row] for i, row in enumerate(rows)}
-    write_json(folder / f"distractors-{flags.split}-{kind}{flags.distractors}.json", ids)
-    return rows
 
 
 def evaluate_run(

@@ -6,12 +6,14 @@ from capjax.errors import InputError
 from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.spice import spice_missing
 from capjax.speaking import METHODS
+from capjax.telling_apart import TELLERS
 
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
     *("candidates", "branch", "rollouts", "seed", "path", "cache"),
-    *("retrieval", "evaluator", "listener", "distractors", "hard", "rationality"),
+    *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
+    *("rationality", "speaker", "guide"),
 )
 FILES_ONLY = ("references", "known", "subset")
 
@@ -34,9 +36,13 @@ def check_flags(flags: argparse.Namespace) -> None:
             "--listener ranks images by captions; say among how many with --retrieval=1000, or out"
             " of which with --distractors=1"
         )
-    for name in ("hard", "rationality"):
+    for name in ("hard", "twins", "rationality", "speaker", "guide"):
         if getattr(flags, name) not in (None, False) and not flags.distractors:
             raise InputError(f"--{name} has no meaning without --distractors; leave it out")
+    if flags.hard and flags.twins:
+        raise InputError("--hard and --twins name different distractors; take one")
+    if flags.guide and flags.speaker != "reasoning":
+        raise InputError("--guide has no meaning without --speaker=reasoning; leave it out")
     if flags.rationality is not None and not 0 <= flags.rationality <= 1:
         raise InputError(f"--rationality={flags.rationality} must be from 0 to 1")
     other = FILES_ONLY if flags.workdir else RUN_ONLY
@@ -69,7 +75,11 @@ def parser(about: str) -> argparse.ArgumentParser:
     run.add_argument("--width", type=int, help="beam width")
     run.add_argument("--groups", type=int, help="of diverse beam search")
     run.add_argument("--diversity", type=float, help="of diverse beam search, in nats")
-    run.add_argument("--candidates", type=int, help="of best_of: draws that an evaluator ranks")
+    run.add_argument(
+        "--candidates",
+        type=int,
+        help="that best_of, or the introspective or reasoning speaker, ranks",
+    )
     run.add_argument("--branch", type=int, help="of guided search: words tried of a hypothesis")
     run.add_argument("--rollouts", type=int, help="of guided search: completions of each of them")
     run.add_argument("--seed", type=int, default=0, help="of the draws")
@@ -91,10 +101,26 @@ def parser(about: str) -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="M",
-        help="tell each image from the M nearest ones (emitter-suppressor)",
+        help="tell each image from the M nearest ones",
     )
     run.add_argument(
         "--hard", action="store_true", help="from those near that are captioned most alike"
+    )
+    run.add_argument(
+        "--twins",
+        action="store_true",
+        help="from those unlike it in one attribute, which generated images have",
+    )
+    run.add_argument(
+        "--speaker",
+        choices=TELLERS,
+        help="who tells images apart (default: emitter_suppressor)",
+    )
+    run.add_argument(
+        "--guide",
+        metavar="RUN",
+        help="the listener that the reasoning speaker asks: the folder of a run of"
+        " configs/listener.py, another than --listener",
     )
     run.add_argument(
         "--rationality", type=float, help="0 to 1 (default 0.5): at 1 distractors are not heeded"

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from capjax.data.split import Split
 from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
-from capjax.distractors import picked
+from capjax.distractors import Distractors, picked
 from capjax.errors import InputError
 from capjax.metrics.diversity import consensus, diversity
 from capjax.metrics.ids import encode
@@ -23,7 +23,7 @@ from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 from capjax.speaker import Params, Speaker
 from capjax.speaking import Judged, check_decoding, speak_all
-from capjax.telling_apart import tell_apart
+from capjax.telling_apart import Teller, tell_apart
 from capjax.verdicts import Judge, evaluator_scores, verdicts
 
 Texts = Mapping[Any, Sequence[str]]  # {id: texts}
@@ -48,8 +48,9 @@ def evaluate(
     seed: int = 0,
     judge: Judged | None = None,
     judges: Mapping[str, Judge] | None = None,
-    distractors: np.ndarray | None = None,
-    rationality: float = 0.5,
+    distractors: Distractors | None = None,
+    pool: np.ndarray | None = None,
+    teller: Teller | None = None,
     retrieval: int = 0,
     scorers: Mapping[str, Score] | None = None,
     progress: bool = False,
@@ -68,9 +69,10 @@ def evaluate(
       decoding: as in `speak_all`; with "samples", so many captions an image are measured.
       noise, judge, seed: as in `speak_all`; the seed of the draws, where decoding samples.
       judges: evaluators and listeners that judge the captions, by name: "e_ngan", "e_gan".
-      distractors: int[M, D], which images each is to be told from (`tell_apart`). Each listener
-        then gives NAME_accuracy@1+D, how often it picks the image out of it and its distractors.
-      rationality: as in `emitter_suppressor`; at 1 captions are as without distractors.
+      distractors: which images each is to be told from. Each listener then gives NAME_accuracy@1+D,
+        how often it picks the image out of it and its D distractors.
+      pool: what the distractors' rows are of; None for the images.
+      teller: how captions tell them apart (`tell_apart`); None for captions as without distractors.
       retrieval: how many images, the split's first, self-retrieval is among; 0 for none.
       scorers: others than the speaker that rank the same images given the same captions, by name.
       measures: as of `measure`.
@@ -82,11 +84,11 @@ def evaluate(
         )
     words: list[np.ndarray] = []
     key = jax.random.key(seed)
-    if distractors is None or rationality == 1:
+    if distractors is None or teller is None:
         batches = speak_all(speaker, params, images, decoding, noise=noise, judge=judge, key=key)
     else:
-        held = partial(tell_apart, noise=noise, rationality=rationality, key=key)
-        batches = held(speaker, params, images, distractors, decoding)
+        held = partial(tell_apart, teller=teller, pool=pool, noise=noise, key=key)
+        batches = held(speaker, params, images, distractors.rows, decoding)
     with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:
         for batch, _ in batches:
             words.extend(batch)
@@ -102,7 +104,8 @@ def evaluate(
     for name, one in judges.items():
         if one.picks:
             if distractors is not None:
-                found.scores.update(_picked(name, one, images, distractors, found.rows))
+                seen = images if pool is None else pool
+                found.scores.update(_picked(name, one, seen, distractors.rows, found.rows))
             continue
         found.scores.update(_judge(name, one, images, found.rows))
     if retrieval:
@@ -123,7 +126,11 @@ def evaluate(
                 row[f"{name}_retrieval_rank@{retrieval}"] = float(rank)
     found.scores["decoding"] = dict(decoding)
     if distractors is not None:
-        found.scores["decoding"] |= {"rationality": rationality}
+        about: dict[str, Any] = {"distractors": f"{distractors.kind} {distractors.rows.shape[1]}"}
+        about["rationality"] = 1.0 if teller is None else teller.rationality
+        if teller is not None and teller.name != Teller().name:
+            about["speaker"] = teller.name
+        found.scores["decoding"] |= about
     return found
 
 
@@ -254,7 +261,7 @@ def _judge(
 ) -> dict[str, float]:
     """What an evaluator says of a model's captions and of people's; r goes into the rows."""
     evaluator, params, vocabulary, max_len, others, _ = judge
-    seen = images if others is None else others
+    seen = images if others is None else others[: len(images)]
     said = [row.get("captions") or [row["caption"]] for row in rows]
     r = verdicts(evaluator, params, vocabulary, seen, said, max_len)
     for row, values in zip(rows, r.tolist(), strict=True):

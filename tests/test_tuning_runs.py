@@ -139,12 +139,24 @@ def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path):
         found[rationality] = json.loads((tmp_path / name).read_text())
         for kind in ("listener_accuracy@3", "listener_people_accuracy@3"):
             assert 0 <= found[rationality][kind] <= 1
+    for speaker, more in (
+        ("introspective", []),
+        ("reasoning", [f"--guide={tuned}"]),
+        ("incremental", ["--decoding=greedy"]),
+    ):
+        flags = ["--distractors=2", f"--speaker={speaker}", *more]
+        assert evaluate.main([*run[:-1], *flags]) == 0
+        method = "-greedy" if speaker == "incremental" else ""
+        name = f"scores-val{method}-nearest2-{speaker}-l0.5.json"
+        decoding = json.loads((tmp_path / name).read_text())["decoding"]
+        assert decoding["speaker"] == speaker
     ids = json.loads((tmp_path / "distractors-val-hard2.json").read_text())
     assert len(ids) == 4
     assert all(len(set(row)) == 2 and name not in row for name, row in ids.items())
     assert compare.main([str(tmp_path), f"--out={tmp_path / 'compared'}"]) == 0
     told = capsys.readouterr().out
-    for word in ("rationality=0", "rationality=1", "distractors=hard 2"):
+    words = ("rationality=0", "rationality=1", "distractors=hard 2", "speaker=incremental")
+    for word in words:
         assert word in told
     plain = json.loads((tuned / "scores.json").read_text())
     assert found["1.0"]["cider_d"] == plain["cider_d"]
@@ -152,10 +164,19 @@ def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path):
         (["--distractors=4"], "--distractors=4 must be from 1 to 3"),
         (["--rationality=0.5"], "--rationality has no meaning without --distractors"),
         (["--distractors=1", "--rationality=2"], "--rationality=2.0 must be from 0 to 1"),
+        (["--distractors=1", "--twins"], "an image of this split has 0 near twins"),
+        (["--distractors=1", "--twins", "--hard"], "name different distractors"),
+        (["--distractors=1", "--speaker=reasoning"], "name its run with --guide=RUN"),
+        (["--distractors=1", f"--guide={tuned}"], "no meaning without --speaker=reasoning"),
+        (["--distractors=1", "--speaker=incremental", "--rationality=0"], "give it more than 0"),
+        (["--distractors=1", "--speaker=introspective", "--candidates=0"], "at least 1"),
     ):
         capsys.readouterr()
         assert evaluate.main([*run[:-1], *flags]) == 2
         assert told in capsys.readouterr().err
+    both = ["--distractors=1", "--speaker=reasoning", f"--guide={tuned}"]
+    assert evaluate.main([*run, *both]) == 2
+    assert "cannot judge it" in capsys.readouterr().err
 
 
 def test_contrastive_learning_in_rounds_from_a_tuned_run(tuned, photos, tmp_path):

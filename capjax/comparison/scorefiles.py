@@ -187,7 +187,8 @@ def _check_size(path: Path, name: str, value: float) -> None:
         raise InputError(f"{path}: {name} is {shown}, which cannot be; evaluate it again")
 
 
-APART = ("distractors", "rationality")  # of captions told from other images, by any method
+# Of captions told from other images, by any method.
+APART = ("distractors", "rationality", "speaker")
 
 
 def _decoding(path: Path, value: Any) -> dict[str, Any]:

@@ -89,7 +89,11 @@ def _sized(image: Callable[[int], np.ndarray], size: int, i: int) -> np.ndarray:
     """An image as `read_photo` gives a photo: uint8 [size, size, 3]."""
     if isinstance(image, PhotoFiles):
         return read_photo(image.files[i], size)
-    pixels = image(i)
+    return resized(image(i), size)
+
+
+def resized(pixels: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [H, W, 3] -> [size, size, 3], squashed where it is no square."""
     if pixels.shape[:2] == (size, size):
         return pixels
     return np.array(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))

@@ -1,4 +1,4 @@
-"""Speakers that re-rank candidates: the reasoning one by a listener, the introspective by itself."""
+"""Speakers that re-rank candidates: the reasoning by a listener, the introspective by itself."""
 
 from collections.abc import Callable
 

@@ -131,7 +131,7 @@ def introspective_score(
         return log_probs(speaker, params, context, captions).sum(1)
 
     def one(m: jax.Array) -> jax.Array:
-        return log_p(jax.tree.map(lambda x: x[:, m], distractors))
+        return log_p(jax.tree.map(lambda x: jnp.asarray(x)[:, m], distractors))
 
     held = lax.map(one, jnp.arange(_number(distractors))).mean(0)
     return log_p(target) - (1 - rationality) * held

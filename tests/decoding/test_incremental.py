@@ -91,7 +91,6 @@ def test_every_caption_is_as_likely_as_rational_speech_acts_say(case, rationalit
 
 
 def test_a_beam_as_wide_as_the_search_finds_the_best(case):
-    params, target, distractors = case
     want = by_hand(*case, 1.0).sum(2)
     search = jax.jit(
         lambda *x: beam_search(

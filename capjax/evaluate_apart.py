@@ -1,0 +1,128 @@
+"""The flags of `capjax.evaluate` that say from what images are told, and how."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from capjax.data.features import Encoder
+from capjax.data.prepare import Prepared, encoder_named
+from capjax.distractors import Distractors, easy, hard, twins, with_twins
+from capjax.errors import InputError
+from capjax.speaking import JUDGED, decoding_of, speak_all
+from capjax.telling_apart import RANKED, WIDTH, Teller, check_teller
+from capjax.workdir import Trained, judge_kind, open_run, write_json
+
+
+class Apart(NamedTuple):
+    """What a run's captions tell images from, and how."""
+
+    distractors: Distractors
+    teller: Teller | None  # None for captions as without distractors
+    told: str  # in words
+
+    @property
+    def mark(self) -> str:
+        """What its files are told by."""
+        kind, rows = self.distractors
+        teller = self.teller or Teller(rationality=1.0)
+        name = "" if teller.name == Teller().name else f"-{teller.name}"
+        return f"-{kind}{rows.shape[1]}{name}-l{teller.rationality}"
+
+
+def apart_decoding(config: Mapping[str, Any], decoding: dict[str, Any], given: str | None) -> dict:
+    """How a run that tells images apart decodes: by a beam where its recipe asks its judge."""
+    if decoding["method"] not in JUDGED:
+        return decoding
+    if given:
+        raise InputError(
+            f"--decoding={given} has no meaning with --distractors, which are told apart word by"
+            " word; take greedy, beam or sample"
+        )
+    return decoding_of(config, method="beam", width=WIDTH)
+
+
+def apart_of(
+    flags: argparse.Namespace,
+    run: Trained,
+    prepared: Prepared,
+    decoding: Mapping[str, Any],
+    folder: Path,
+) -> Apart:
+    """Distractors of a run's images, written into a folder by their ids, and who tells them apart.
+
+    Raises InputError where there are not so many, or they cannot be told apart so.
+    """
+    given = Teller(
+        flags.speaker or Teller().name,
+        0.5 if flags.rationality is None else flags.rationality,
+        flags.candidates or Teller().candidates,
+        _guide(flags, run),
+    )
+    check_teller(given, decoding)
+    # At 1 all say what is said anyway, but those that have more candidates.
+    teller = None if given.rationality == 1 and given.name not in RANKED else given
+    found = _distractors(flags, run, prepared, decoding)
+    ids = prepared.splits[flags.split].ids
+    if found.kind != "twins":
+        kept = {ids[i]: [ids[j] for j in row] for i, row in enumerate(found.rows)}
+        name = f"distractors-{flags.split}-{found.kind}{flags.distractors}.json"
+        write_json(folder / name, kept)
+    by = "" if given.name == Teller().name else f" by the {given.name} speaker"
+    told = f"told from {flags.distractors} {found.kind}{by} at rationality {given.rationality}"
+    return Apart(found, teller, told)
+
+
+def pool_for(apart: Apart, prepared: Prepared, split: str, encoder: str) -> np.ndarray | None:
+    """What the distractors' rows are of, as an encoder has it; None for the split's own images."""
+    if apart.distractors.kind != "twins":
+        return None
+    made = encoder_named(encoder)
+    if not isinstance(made, Encoder):
+        raise InputError(f"{encoder} has features of no near twins; take the nearest images")
+    number = apart.distractors.rows.shape[1]
+    return with_twins(prepared.splits[split], number, prepared.images[split], made)
+
+
+def _guide(flags: argparse.Namespace, run: Trained) -> Any:
+    """The listener that the reasoning speaker asks, of --guide."""
+    if not flags.guide:
+        return None
+    if flags.listener and Path(flags.guide).resolve() == Path(flags.listener).resolve():
+        raise InputError(
+            f"--guide and --listener are both {flags.guide}: a listener that a speaker asks cannot"
+            " judge it; train another on the other half of the images"
+        )
+    guide = open_run(flags.guide)
+    if guide.judge is None or judge_kind(guide.config) != "listener":
+        raise InputError(
+            f"the run in {flags.guide} trained no listener; give --guide the folder of a run of"
+            " configs/listener.py"
+        )
+    theirs, ours = (one.config["data"]["encoder"] for one in (guide, run))
+    if guide.vocabulary != run.vocabulary or theirs != ours:
+        raise InputError(
+            f"the listener of {flags.guide} has another vocabulary or another encoder ({theirs}"
+            f" where the run has {ours}); start both from one run"
+        )
+    return guide.judge
+
+
+def _distractors(
+    flags: argparse.Namespace, run: Trained, prepared: Prepared, decoding: Mapping[str, Any]
+) -> Distractors:
+    images, number = prepared.images[flags.split], flags.distractors
+    if flags.twins:
+        return twins(prepared.splits[flags.split], number)
+    if not 1 <= number < len(images):
+        raise InputError(
+            f"--distractors={number} must be from 1 to {len(images) - 1}, one less than there are"
+            " images"
+        )
+    if not flags.hard:
+        return Distractors("nearest", easy(images, number))
+    spoken = speak_all(run.speaker, run.params, images, decoding, noise=run.config["noise"])
+    texts = [run.vocabulary.decode(words[0]) for batch, _ in spoken for words in batch]
+    return Distractors("hard", hard(images, texts, number))
