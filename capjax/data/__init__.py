@@ -10,7 +10,7 @@ from capjax.errors import InputError
 
 __all__ = ["NAMES", "Dataset", "Split", "Vocabulary", "cache_folder", "load", "tokenize"]
 
-NAMES = ("scenes", "flickr8k", "flickr30k", "coco", "folder")
+NAMES = ("scenes", "flickr8k", "flickr30k", "coco", "cub", "folder")
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -22,6 +22,7 @@ class Photo(NamedTuple):
     file: str  # as the captions' file names it, or in full once it has been found
     captions: tuple[str, ...]  # at least one, each with at least one word
     split: str  # one of SPLITS
+    concept: int = -1  # its class, counted from 0; -1 where there are no classes
 
 
 def read_karpathy(path: Path, restval: bool = True) -> list[Photo]:
@@ -103,13 +104,7 @@ def read_captions_csv(path: Path) -> list[Photo]:
     One row a caption, UTF-8, quoted as RFC 4180 says. Raises InputError, naming the file and the
     line, where anything is not as it should be.
     """
-    data = _bytes(path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path} is not UTF-8 (line {line}); save it as UTF-8") from error
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    table = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: dict[str, tuple[list[Any], Any]] = {}
     try:
         for column in ("image", "caption"):
@@ -180,6 +175,16 @@ def photo(name: str, file: str, captions: list[Any], split: str, where: str) -> 
         where = where.encode(errors="replace").decode()
         raise InputError(f"{where} holds half a character (a lone surrogate); retype it") from error
     return Photo(name, file, tuple(captions), split)
+
+
+def read_text(path: Path) -> str:
+    """What a text file holds; InputError, with the line, where it is not UTF-8."""
+    data = _bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} is not UTF-8 (line {line}); save it as UTF-8") from error
 
 
 def read_json(path: Path) -> Any:

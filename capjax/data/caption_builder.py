@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from capjax.data.annotations import SPLITS, Photo
@@ -16,11 +17,14 @@ Read = Callable[[Callable[[str], str]], list[Photo]]  # (download: url -> path) 
 
 
 class CaptionFiles(tfds.core.GeneratorBasedBuilder):
-    """Records of an id, an image file (read in place, not copied) and its captions."""
+    """Records of an id, an image file (read in place, not copied), its captions and its class."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # records of another version are left alone, and reread
     url_infos: ClassVar[dict[str, Any]] = {}  # no checksums are published for what it downloads
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "The first."}
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.1.0": "The class of an image.",
+        "1.0.0": "The first.",
+    }
 
     def __init__(self, key: str, read: Read, cache: Path):
         self._read = read
@@ -39,6 +43,7 @@ class CaptionFiles(tfds.core.GeneratorBasedBuilder):
                     "file": text,
                     "split": text,
                     "captions": tfds.features.Sequence(text),
+                    "concept": tfds.features.Scalar(np.int64),
                 }
             ),
             disable_shuffling=True,
@@ -83,6 +88,7 @@ def records(key: str, read: Read, cache: Path, fresh: bool = False) -> dict[str,
                     row["file"].decode(),
                     tuple(caption.decode() for caption in row["captions"]),
                     split,
+                    int(row["concept"]),
                 )
                 for row in source.__getitems__(range(len(source)))
             ]

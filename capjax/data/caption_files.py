@@ -1,4 +1,4 @@
-"""Photos with captions as a Dataset: Flickr8k, Flickr30k, COCO, or a folder of the user's own."""
+"""Photos with captions as a Dataset: Flickr8k, Flickr30k, COCO, CUB, or a user's own folder."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from capjax.data import coco
+from capjax.data import coco, cub
 from capjax.data.annotations import Photo, read_captions_csv, read_captions_json, read_karpathy
 from capjax.data.photo_files import PhotoFiles, check_images, check_splits, place
 from capjax.data.split import Dataset, Split
@@ -15,13 +15,14 @@ from capjax.errors import InputError
 
 __all__ = ["NAMES", "check_images", "load"]
 
-NAMES = ("flickr8k", "flickr30k", "coco", "folder")
+NAMES = ("flickr8k", "flickr30k", "coco", "cub", "folder")
 
 # Where the images may lie beside the captions: our name, the official archives' names, loose.
 _FOLDERS = {
     "flickr8k": ("images", "Flickr8k_Dataset/Flicker8k_Dataset", "Flicker8k_Dataset", "Images", ""),
     "flickr30k": ("images", "flickr30k-images", "flickr30k_images", "Images", ""),
     "coco": ("images", "", "train2014", "val2014"),
+    "cub": ("images",),
     "folder": ("", "images"),
 }
 
@@ -32,13 +33,16 @@ class _Source(NamedTuple):
     files: tuple[Path, ...]
     folder: Path
     read: Callable[[], list[Photo]]
+    concepts: tuple[str, ...] = ()  # the names of the classes
+    layout: tuple[str, ...] = ()  # what tells the files apart besides what they hold
 
 
 def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool = True) -> Dataset:
     """The images and captions of one of NAMES.
 
     path: a folder that holds the captions' file (dataset_<name>.json of Karpathy's; captions.json
-    or captions.csv for "folder"; COCO's own annotations/) and the images, or that file itself.
+    or captions.csv for "folder"; COCO's own annotations/) and the images, or that file itself; for
+    "cub" the folder that `cub.find` describes.
     Without a path COCO is downloaded into `cache`/downloads/coco; where dataset_coco.json lies
     there, too, its splits are taken, else those of `coco.read_official`. restval: whether COCO's
     split "restval" joins train. Raises InputError, in one sentence, where anything is missing or is
@@ -49,7 +53,8 @@ def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool
         raise InputError(f"no caption files are known as {name!r}; choose {', '.join(NAMES)}")
     if path is None:
         if name != "coco":
-            wanted = "captions.json or captions.csv" if name == "folder" else f"dataset_{name}.json"
+            files = {"folder": "captions.json or captions.csv", "cub": "images.txt, text_c10/"}
+            wanted = files.get(name, f"dataset_{name}.json")
             raise InputError(
                 f"{name} is read from your disk: give the folder that holds {wanted} and the "
                 "images with --config.data.path"
@@ -63,13 +68,22 @@ def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool
         check_splits(photos, source.files[0])
         return place(photos, roots, source.files[0], flat=name == "coco")
 
-    key = f"{name}-{_digest(source.files, str(source.folder), str(restval))}"
-    return _read_once(key, read, cache)
+    key = f"{name}-{_digest(source.files, str(source.folder), str(restval), *source.layout)}"
+    return _read_once(key, read, cache, source.concepts)
 
 
 def _find(name: str, path: Path, restval: bool) -> _Source:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folder of {name} as --config.data.path")
+    if name == "cub":
+        found = cub.find(path)
+        return _Source(
+            found.tables + found.captions,
+            found.folder,
+            lambda: cub.read(found),
+            cub.read_classes(found),
+            found.layout(),
+        )
     wanted = ("captions.json", "captions.csv") if name == "folder" else (f"dataset_{name}.json",)
     folder = path if path.is_dir() else path.parent
     present = [folder / file for file in wanted if (folder / file).is_file()]
@@ -108,14 +122,17 @@ def _downloaded_coco(cache: Path) -> Path:
 
 
 def _read_once(
-    key: str, read: Callable[[Callable[[str], str]], list[Photo]], cache: Path
+    key: str,
+    read: Callable[[Callable[[str], str]], list[Photo]],
+    cache: Path,
+    concepts: tuple[str, ...],
 ) -> Dataset:
     from capjax.data.caption_builder import records  # tensorflow-datasets takes a while to import
 
     with contextlib.suppress(OSError):  # images have moved since they were last looked for
-        return _dataset(key, records(key, read, cache))
+        return _dataset(key, records(key, read, cache), concepts)
     try:
-        return _dataset(key, records(key, read, cache, fresh=True))
+        return _dataset(key, records(key, read, cache, fresh=True), concepts)
     except OSError as error:
         raise InputError(f"cannot read the image {error.filename}: {error.strerror}") from error
 
@@ -131,7 +148,7 @@ def _digest(files: tuple[Path, ...], *words: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _dataset(key: str, photos: dict[str, list[Photo]]) -> Dataset:
+def _dataset(key: str, photos: dict[str, list[Photo]], concepts: tuple[str, ...]) -> Dataset:
     """Raises OSError where an image is no longer there."""
     digest = hashlib.sha256(key.encode())
     splits = {}
@@ -146,5 +163,6 @@ def _dataset(key: str, photos: dict[str, list[Photo]]) -> Dataset:
             ids=tuple(one.id for one in shown),
             captions=tuple(one.captions for one in shown),
             image=PhotoFiles(tuple(one.file for one in shown)),
+            concepts=tuple(one.concept for one in shown) if concepts else None,
         )
-    return Dataset(splits, f"{key.partition('-')[0]}-{digest.hexdigest()[:16]}")
+    return Dataset(splits, f"{key.partition('-')[0]}-{digest.hexdigest()[:16]}", concepts)
