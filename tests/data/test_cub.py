@@ -9,6 +9,7 @@ from PIL import Image
 
 from capjax.data import cub, load
 from capjax.data.caption_builder import CaptionFiles
+from capjax.data.prepare import encoder_named, prepare
 from capjax.errors import InputError
 
 BIRDS = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
@@ -135,6 +136,14 @@ def test_the_official_folders_unpacked_into_one(birds, tmp_path, texts):
     for name, split in plain.splits.items():
         assert nested.splits[name]._replace(image=None) == split._replace(image=None)
         assert (nested.splits[name].image(0) == first[name]).all()
+
+
+def test_what_is_prepared_keeps_the_classes(birds, tmp_path):
+    prepared = prepare("cub", birds, tmp_path / "cache", encoder_named("pixels64"))
+    assert prepared.concepts == BIRDS
+    for name, split in prepared.splits.items():
+        reds = prepared.images[name].reshape(len(split.ids), -1, 3)[:, 0, 0].astype(int)
+        assert all(abs(reds - [shade(bird, 0)[0] for bird in split.concepts]) <= 3)
 
 
 def test_what_is_left_out_is_told_of(birds, tmp_path, capsys):
