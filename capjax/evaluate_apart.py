@@ -58,7 +58,7 @@ def apart_of(
     given = Teller(
         flags.speaker or Teller().name,
         0.5 if flags.rationality is None else flags.rationality,
-        flags.candidates or Teller().candidates,
+        Teller().candidates if flags.candidates is None else flags.candidates,
         _guide(flags, run),
     )
     check_teller(given, decoding)
