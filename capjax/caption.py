@@ -1,9 +1,12 @@
 """`python -m capjax.caption --workdir=DIR photo.jpg [more.jpg | folder]`: captions of any photo.
 
-With --distractor=other.jpg [--rationality=0.5], captions that tell the photo from the other.
+With --distractor=other.jpg [--rationality=0.5], captions that tell the photo from the other; of a
+run that is told classes, with --concept=NAME [--against=NAME], captions that say why it is of the
+one and not of the other.
 """
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -17,6 +20,7 @@ from capjax.data.feature_files import PREFIX
 from capjax.data.features import Encoder, read_photo
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
+from capjax.justification import justify_all
 from capjax.speaking import check_decoding, decoding_of, speak_all
 from capjax.telling_apart import Teller, tell_apart
 from capjax.workdir import Trained, open_run
@@ -51,6 +55,8 @@ def caption_photos(
     seed: int = 0,
     distractors: Sequence[Path] = (),
     rationality: float = 0.5,
+    concept: str = "",
+    against: str = "",
 ) -> list[list[tuple[str, float]]]:
     """Captions of photos by a trained speaker, each with its log-probability in nats.
 
@@ -58,13 +64,27 @@ def caption_photos(
       decoding: as in `speak_all`.
       distractors: photos that each of the others is to be told from; none for plain captions.
       rationality: as in `emitter_suppressor`.
+      concept: the class of all the photos, by name, where the speaker is told one.
+      against: the class that they are not of, which the captions say (`justify`).
     Returns:
       A list for each photo: one caption, or the drawn samples (best first for beams).
     Raises:
-      InputError: a photo cannot be read, or the encoder's weights are missing.
+      InputError: a photo cannot be read, the encoder's weights are missing, or the run is told no
+        such class.
     """
+    classes = [_class(run, name) for name in (concept, against) if name]
+    if run.concepts and (not concept or distractors):
+        raise InputError(
+            "this run is told the class of a photo: name it with --concept, and with --against"
+            " another to say what tells them apart, and no --distractor"
+        )
     images, noise, key = _encoded(run, photos), run.config["noise"], jax.random.key(seed)
-    if distractors:
+    if against:
+        target, distractor = (np.full(len(images), one, np.int32) for one in classes)
+        spoken = justify_all(
+            run.speaker, run.params, images, target, distractor, decoding, rationality=rationality
+        )
+    elif distractors:
         others = _encoded(run, distractors)
         _warn_of_equals(photos, images, distractors, others)
         spoken = tell_apart(
@@ -79,7 +99,10 @@ def caption_photos(
             key=key,
         )
     else:
-        check_decoding(decoding, run.speaker, run.params, images, noise, run.judge)
+        told = {"concept": np.full(len(images), classes[0], np.int32)} if classes else {}
+        check_decoding(
+            decoding, run.speaker, run.params, images, noise, run.judge, concepts=bool(told)
+        )
         spoken = speak_all(
             run.speaker,
             run.params,
@@ -88,6 +111,7 @@ def caption_photos(
             noise=noise,
             key=key,
             judge=run.judge,
+            beside=told,
             batch=_batch(len(images)),
         )
     captions: list[list[tuple[str, float]]] = []
@@ -96,6 +120,17 @@ def caption_photos(
             texts = [run.vocabulary.decode(w) for w in row]
             captions.append([(text, float(s)) for text, s in zip(texts, scores, strict=True)])
     return captions
+
+
+def _class(run: Trained, name: str) -> int:
+    """Which class a name is of."""
+    plain = {one.replace("_", " ").casefold(): i for i, one in enumerate(run.concepts)}
+    found = plain.get(name.replace("_", " ").casefold())
+    if found is None:
+        near = difflib.get_close_matches(name, run.concepts) or list(run.concepts[:3])
+        has = f"it has {len(plain)}, such as {', '.join(near)}" if near else "it is told no classes"
+        raise InputError(f"the run has no class {name!r}; {has}")
+    return found
 
 
 def _batch(count: int) -> int:
@@ -153,8 +188,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rationality",
         type=float,
-        help="with --distractor, 0 to 1 (default: 0.5): less holds down more of what fits both",
+        help="with --distractor or --against, 0 to 1 (default: 0.5): less holds down more of what"
+        " fits both",
     )
+    parser.add_argument("--concept", default="", help="the class of the photos, of a run told one")
+    parser.add_argument("--against", default="", help="a class that they are not of")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     flags = parser.parse_args(argv)
@@ -163,8 +201,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = photo_files(flags.photos)
         if flags.beam is not None and flags.beam < 1:
             raise InputError(f"--beam={flags.beam} must be at least 1")
-        if flags.rationality is not None and not flags.distractor:
-            raise InputError("--rationality has no meaning without --distractor; leave it out")
+        if flags.rationality is not None and not (flags.distractor or flags.against):
+            raise InputError(
+                "--rationality has no meaning without --distractor or --against; leave it out"
+            )
+        if flags.against and not flags.concept:
+            raise InputError("--against has no meaning without --concept; name the photo's class")
         rationality = 0.5 if flags.rationality is None else flags.rationality
         others = photo_files(flags.distractor)
         run = open_run(flags.workdir)
@@ -177,7 +219,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             temperature=flags.temperature,
             top_p=flags.top_p,
         )
-        captions = caption_photos(run, files, decoding, flags.seed, others, rationality)
+        captions = caption_photos(
+            run, files, decoding, flags.seed, others, rationality, flags.concept, flags.against
+        )
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import logging
 
@@ -22,10 +23,11 @@ from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.errors import InputError
 from capjax.evaluate_apart import apart_decoding, apart_of, pool_for
 from capjax.evaluate_flags import check_flags, metrics_of, parser
+from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate, measure
 from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.speaking import METHODS, decoding_of, spell
-from capjax.telling_apart import RANKED
+from capjax.telling_apart import RANKED, tell_apart
 from capjax.verdicts import Judge
 from capjax.workdir import Trained, judge_kind, open_run, write_json
 
@@ -168,6 +170,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         )
     folder = Path(flags.out or flags.workdir)
     check_folder(folder)
+    why = why_of(flags, run, prepared) if flags.justify else None
     apart = apart_of(flags, run, prepared, decoding, folder) if flags.distractors else None
     judges: dict[str, Judge] = {}
     notes: dict[str, Any] = {}
@@ -183,11 +186,29 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
     told, mark = "", mark_of(flags.split, decoding, run.config, flags.seed)
     options: dict[str, Any] = {}
     if apart:
-        options = {"distractors": apart.distractors, "teller": apart.teller}
-        options["pool"] = pool_for(apart, prepared, flags.split, data["encoder"])
+        pool = pool_for(apart, prepared, flags.split, data["encoder"])
+        options = {"distractors": apart.distractors, "pool": pool, "about": apart.about}
+        if apart.teller:
+            options["spoken"] = tell_apart(
+                run.speaker,
+                run.params,
+                prepared.images[flags.split],
+                apart.distractors.rows,
+                decoding,
+                teller=apart.teller,
+                pool=pool,
+                noise=run.config["noise"],
+                key=jax.random.key(flags.seed),
+            )
         told = f", {apart.told}"
         notes["notes"] = [*notes.get("notes", []), apart.told]
         mark = f"{mark or f'-{flags.split}'}{apart.mark}"
+    if why:
+        prepared = why.asked(prepared, flags.split)
+        spoken = why.answers(run, prepared.images[flags.split], decoding)
+        options = {"about": why.about, "spoken": spoken}
+        told, mark = f", {why.told}", f"{mark or f'-{flags.split}'}{why.mark}"
+        notes["notes"] = [*notes.get("notes", []), why.told]
     found = evaluate_run(
         run,
         Path(flags.workdir).resolve().name,
@@ -200,6 +221,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         metrics=metrics_of(flags),
         **options,
     )
+    found = why.judged(found) if why else found
     found = Evaluation(notes | found.scores, found.rows)
     title = f"{flags.split} of {data['name']}, {spell(decoding)}{told}"
     return found, title, write_evaluation(folder, mark, found)
@@ -236,6 +258,7 @@ def evaluate_run(
         noise=config["noise"],
         judge=run.judge,
         judges={**(judges or {}), **own},
+        concepts=bool(run.concepts),
         progress=True,
         held_out=True,
         known={text for texts in prepared.splits["train"].captions for text in texts},

@@ -24,6 +24,13 @@ class Apart(NamedTuple):
     told: str  # in words
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What tables say of it."""
+        teller, (kind, rows) = self.teller or Teller(rationality=1.0), self.distractors
+        about = {"distractors": f"{kind} {rows.shape[1]}", "rationality": teller.rationality}
+        return about | ({} if teller.name == Teller().name else {"speaker": teller.name})
+
+    @property
     def mark(self) -> str:
         """What its files are told by."""
         kind, rows = self.distractors
@@ -55,6 +62,11 @@ def apart_of(
 
     Raises InputError where there are not so many, or they cannot be told apart so.
     """
+    if run.concepts:
+        raise InputError(
+            f"the run in {flags.workdir} is told a class of every image, and tells classes apart,"
+            " not images; ask it with --justify"
+        )
     given = Teller(
         flags.speaker or Teller().name,
         0.5 if flags.rationality is None else flags.rationality,

@@ -13,7 +13,7 @@ RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
     *("candidates", "branch", "rollouts", "seed", "path", "cache"),
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
-    *("rationality", "speaker", "guide"),
+    *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
 FILES_ONLY = ("references", "known", "subset")
 
@@ -36,9 +36,23 @@ def check_flags(flags: argparse.Namespace) -> None:
             "--listener ranks images by captions; say among how many with --retrieval=1000, or out"
             " of which with --distractors=1"
         )
-    for name in ("hard", "twins", "rationality", "speaker", "guide"):
+    for name in ("hard", "twins", "speaker", "guide"):
         if getattr(flags, name) not in (None, False) and not flags.distractors:
             raise InputError(f"--{name} has no meaning without --distractors; leave it out")
+    for name in ("triplets", "blind"):
+        if getattr(flags, name) and not flags.justify:
+            raise InputError(f"--{name} has no meaning without --justify; leave it out")
+    if flags.rationality is not None and not (flags.distractors or flags.justify):
+        raise InputError(
+            "--rationality has no meaning without --distractors or --justify; leave it out"
+        )
+    if flags.justify and flags.distractors:
+        raise InputError("--justify tells classes apart and --distractors images; take one")
+    if flags.justify and (flags.evaluator or flags.listener or flags.retrieval):
+        raise InputError(
+            "--justify has questions in the place of images, which nobody ranks or judges; leave"
+            " out --evaluator, --listener and --retrieval"
+        )
     if flags.hard and flags.twins:
         raise InputError("--hard and --twins name different distractors; take one")
     if flags.guide and flags.speaker != "reasoning":
@@ -124,6 +138,22 @@ def parser(about: str) -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--rationality", type=float, help="0 to 1 (default 0.5): at 1 distractors are not heeded"
+    )
+    run.add_argument(
+        "--justify",
+        action="store_true",
+        help="say why each image is of its class and not of another, of a run that is told classes",
+    )
+    run.add_argument(
+        "--triplets",
+        metavar="FILE",
+        help="of images and two classes each, as capjax.data.justify_files describes; default: a"
+        " class like the image's own",
+    )
+    run.add_argument(
+        "--blind",
+        metavar="RUN",
+        help="the listener is a run that is told classes and sees nothing: semi-blind",
     )
     run.add_argument("--path", help="where the dataset lies, if it has moved")
     run.add_argument("--cache", help="where what was made of datasets is kept")

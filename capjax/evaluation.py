@@ -1,7 +1,6 @@
 """What are captions worth? All that is measured of them, of a speaker's or of anyone's, as text."""
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +22,6 @@ from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 from capjax.speaker import Params, Speaker
 from capjax.speaking import Judged, check_decoding, speak_all
-from capjax.telling_apart import Teller, tell_apart
 from capjax.verdicts import Judge, evaluator_scores, verdicts
 
 Texts = Mapping[Any, Sequence[str]]  # {id: texts}
@@ -48,9 +46,11 @@ def evaluate(
     seed: int = 0,
     judge: Judged | None = None,
     judges: Mapping[str, Judge] | None = None,
+    concepts: bool = False,
+    spoken: Iterable[tuple[np.ndarray, np.ndarray]] | None = None,
+    about: Mapping[str, Any] | None = None,
     distractors: Distractors | None = None,
     pool: np.ndarray | None = None,
-    teller: Teller | None = None,
     retrieval: int = 0,
     scorers: Mapping[str, Score] | None = None,
     progress: bool = False,
@@ -69,28 +69,29 @@ def evaluate(
       decoding: as in `speak_all`; with "samples", so many captions an image are measured.
       noise, judge, seed: as in `speak_all`; the seed of the draws, where decoding samples.
       judges: evaluators and listeners that judge the captions, by name: "e_ngan", "e_gan".
+      concepts: whether the speaker is told the class of each image.
+      spoken: the captions, where they are spoken in another way, in batches as of `speak_all`.
+      about: what it is that is other, for the tables.
       distractors: which images each is to be told from. Each listener then gives NAME_accuracy@1+D,
         how often it picks the image out of it and its D distractors.
       pool: what the distractors' rows are of; None for the images.
-      teller: how captions tell them apart (`tell_apart`); None for captions as without distractors.
       retrieval: how many images, the split's first, self-retrieval is among; 0 for none.
       scorers: others than the speaker that rank the same images given the same captions, by name.
       measures: as of `measure`.
     """
-    check_decoding(decoding, speaker, params, images, noise, judge)
+    check_decoding(decoding, speaker, params, images, noise, judge, concepts)
     if retrieval and not 2 <= retrieval <= len(images):
         raise InputError(
             f"retrieval among {retrieval} images needs 2 to {len(images)}, as many as there are"
         )
     words: list[np.ndarray] = []
     key = jax.random.key(seed)
-    if distractors is None or teller is None:
-        batches = speak_all(speaker, params, images, decoding, noise=noise, judge=judge, key=key)
-    else:
-        held = partial(tell_apart, teller=teller, pool=pool, noise=noise, key=key)
-        batches = held(speaker, params, images, distractors.rows, decoding)
+    beside = {"concept": np.asarray(split.concepts, np.int32)} if concepts else {}
+    if spoken is None:
+        options: dict[str, Any] = {"noise": noise, "judge": judge, "key": key}
+        spoken = speak_all(speaker, params, images, decoding, beside=beside, **options)
     with tqdm(total=len(images), desc="captions", unit="image", disable=not progress) as bar:
-        for batch, _ in batches:
+        for batch, _ in spoken:
             words.extend(batch)
             bar.update(len(batch))
     captions = {
@@ -112,7 +113,7 @@ def evaluate(
         first = np.stack(words[:retrieval])[:, 0]
 
         def own(captions: Any, images: Any) -> np.ndarray:
-            context = {"image": images}
+            context = {"image": images, **{k: x[:retrieval] for k, x in beside.items()}}
             if noise:
                 context["noise"] = np.zeros((retrieval, noise), np.float32)
             return pairwise_log_probs(speaker, params, context, captions, progress=progress)
@@ -124,13 +125,7 @@ def evaluate(
             found.scores.update(told)
             for row, rank in zip(found.rows, ranks, strict=False):
                 row[f"{name}_retrieval_rank@{retrieval}"] = float(rank)
-    found.scores["decoding"] = dict(decoding)
-    if distractors is not None:
-        about: dict[str, Any] = {"distractors": f"{distractors.kind} {distractors.rows.shape[1]}"}
-        about["rationality"] = 1.0 if teller is None else teller.rationality
-        if teller is not None and teller.name != Teller().name:
-            about["speaker"] = teller.name
-        found.scores["decoding"] |= about
+    found.scores["decoding"] = dict(decoding) | dict(about or {})
     return found
 
 

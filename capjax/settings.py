@@ -123,6 +123,11 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
             f"{_TUNED[first]} starts from a captioner: name a run with --config.init_from=DIR,"
             " or put 'mle' before it in config.stages"
         )
+    if config.get("concepts") and (list(config["stages"]) != ["mle"] or config["noise"]):
+        raise InputError(
+            "config.concepts=True is for maximum likelihood without noise; set config.stages to"
+            " ('mle',) and config.noise to 0"
+        )
     if "self_critical" in config["stages"]:
         _check_rewards(config)
     cell, encoder = config["cell"], config["data"]["encoder"]

@@ -53,11 +53,13 @@ def check_decoding(
     images: np.ndarray,
     noise: int,
     judge: Judged | None = None,
+    concepts: bool = False,
 ) -> None:
     """Raises InputError where `decoding` is not a method of METHODS with settings that it takes.
 
     Args:
       params, images, judge: as in `speak_all`, or their shapes: nothing is computed.
+      concepts: whether the speaker is told classes.
     """
     if decoding["method"] not in METHODS:
         raise InputError(
@@ -75,7 +77,8 @@ def check_decoding(
     evaluator, judge_params = judge or (None, None)
     try:
         speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))
-        jax.eval_shape(speak, params, judge_params, image, jax.random.key(0))
+        beside = {"concept": jax.ShapeDtypeStruct((1,), jnp.int32)} if concepts else {}
+        jax.eval_shape(speak, params, judge_params, image, beside, jax.random.key(0))
     except ValueError as error:
         raise InputError(f"the decoding {dict(decoding)} cannot be done: {error}") from error
 
@@ -88,10 +91,10 @@ def _decoder(
     settings = {name: value for name, value in decoding if name in METHODS[method]}
     samples, law = settings.pop("samples", 1), settings.pop("noise_law", "zero")
 
-    def speak(params, judge_params, image, key):
+    def speak(params, judge_params, image, beside, key):
         # Every sample has noise of its own; a search has one for all its hypotheses.
         each = samples if method in ("sample", "best_of") else 1
-        context = {"image": jnp.repeat(image, each, 0)}
+        context = {name: jnp.repeat(x, each, 0) for name, x in {"image": image, **beside}.items()}
         if noise:
             keys = jax.random.split(jax.random.fold_in(key, 0x5EED), image.shape[0] * each)
             context["noise"] = draw_noise(keys, noise, law)
@@ -142,6 +145,7 @@ def speak_all(
     noise: int = 0,
     key: jax.Array | None = None,
     judge: Judged | None = None,
+    beside: Mapping[str, np.ndarray] | None = None,
     batch: int = 100,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Captions of images by a decoder, a batch at a time.
@@ -155,6 +159,7 @@ def speak_all(
       noise: width of the speaker's noise.
       key: of all draws; None for a fixed one.
       judge: an evaluator and its parameters, for `best_of` and `guided_search`.
+      beside: what else the speaker is told, leaves [M, ...]: {"concept": int32[M]}.
     Yields:
       (words int32[B, K, T], log-probabilities float32[B, K]) for the next B images, K the samples,
       1 by default; of a search best first. Log-probabilities are the speaker's own, in nats, given
@@ -165,12 +170,13 @@ def speak_all(
     key = jax.random.key(0) if key is None else key
     batch = min(batch, len(images))
     for first in range(0, len(images), batch):
-        part = np.asarray(images[first : first + batch])
         # The last batch is filled up, so that one program serves all.
-        filled = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
+        rows, left = np.arange(first, first + batch), len(images) - first
+        rows = np.minimum(rows, len(images) - 1)
+        told = {name: jnp.asarray(x[rows]) for name, x in (beside or {}).items()}
         row_key = jax.random.fold_in(key, first)
-        words, log_prob = speak(params, judge_params, jnp.asarray(filled), row_key)
-        yield np.asarray(words)[: len(part)], np.asarray(log_prob)[: len(part)]
+        words, log_prob = speak(params, judge_params, jnp.asarray(images[rows]), told, row_key)
+        yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
 
 
 def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         else:
             vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
-        speaker = speaker_of(config, len(vocabulary), kind)
+        concepts = _concepts(config, prepared)
+        speaker = speaker_of(config, len(vocabulary), kind, len(concepts))
         evaluator = evaluator_of(config, len(vocabulary), kind)
         apart = [name for name in config["stages"] if name in TELL_APART]
         if apart and len(prepared.splits["train"].ids) < 2:
@@ -103,10 +104,13 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 prepared.images["val"],
                 config["noise"],
                 judge=(evaluator, judged) if evaluator else None,
+                concepts=bool(concepts),
             )
         # Checkpoints hold the parameters, their average and two moments; three are there at once.
         check_room(workdir, (like, judged), copies=4 * 3 + 3)
         write_json(workdir / "config.json", config)
+        if concepts:
+            write_json(workdir / "concepts.json", concepts)
         with whole(workdir / "vocabulary.json") as draft:
             vocabulary.save(draft)
 
@@ -153,6 +157,16 @@ def _own_vocabulary(path: Path) -> Vocabulary:
         return Vocabulary.load(path)
     except InputError as error:
         raise InputError(f"{error}; delete the file, and it is made again") from error
+
+
+def _concepts(config: Mapping[str, Any], prepared: Prepared) -> tuple[str, ...]:
+    """The classes that a recipe's speaker is told, by name."""
+    if config.get("concepts") and not prepared.concepts:
+        raise InputError(
+            f"config.concepts=True, and the images of {config['data']['name']} have no classes;"
+            " take scenes or cub"
+        )
+    return prepared.concepts if config.get("concepts") else ()
 
 
 def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:

@@ -35,6 +35,7 @@ def speaker_validation(
         judge=(setting.evaluator, there.evaluator)
         if setting.evaluator and there.evaluator is not None
         else None,
+        concepts=bool(setting.config.get("concepts")),
     )
     nll = validation_nll(
         setting.speaker,

@@ -37,7 +37,10 @@ def looks_section(
     texts = [found.rows[i].get("captions", [found.rows[i].get("caption")])[0] for i in chosen]
     captions = run.vocabulary.encode_all(texts, run.config["decoding"]["max_len"] + 1)
     read = jax.jit(partial(where_looked, run.speaker))
-    weights = np.asarray(read(run.params, {"image": images[np.array(chosen)]}, captions))
+    context = {"image": images[np.array(chosen)]}
+    if run.concepts:
+        context["concept"] = np.array([(split.concepts or ())[i] for i in chosen], np.int32)
+    weights = np.asarray(read(run.params, context, captions))
     aside = run.config["cell"] == "adaptive"
     regions = weights.shape[-1] - aside
     side = math.isqrt(regions)

@@ -34,6 +34,7 @@ class Trained(NamedTuple):
     step: int
     evaluator: Evaluator | None = None  # the evaluator that the run trained, where it did
     evaluator_params: Params | None = None
+    concepts: tuple[str, ...] = ()  # the classes that the speaker is told, by name
 
     @property
     def judge(self) -> tuple[Evaluator, Params] | None:
@@ -118,14 +119,19 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
     return True
 
 
-def speaker_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Speaker:
+def speaker_of(
+    config: Mapping[str, Any], vocab_size: int, image: tuple, concepts: int = 0
+) -> Speaker:
     """The speaker that a configuration describes.
 
+    Args:
+      concepts: how many classes it is told one of.
     Raises:
       InputError: its settings do not fit one another or the images.
     """
     names = ("cell", "dim", "noise", "dropout")
     settings = {name: config[name] for name in names}
+    settings["concepts"] = concepts
     settings["input_dropout"] = config.get("input_dropout", 0.0)  # runs before it had none
     try:
         return generator(vocab_size, image, **settings)
@@ -198,11 +204,12 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
             " run capjax.train with it until a first validation"
         )
     vocabulary = Vocabulary.load(workdir / "vocabulary.json")
+    concepts = read_json(workdir / "concepts.json") if config.get("concepts") else []
     made: dict[str, Any] = {"evaluator": None}
 
     def like(note):
         image = tuple(note["image"])
-        made["speaker"] = speaker_of(config, len(vocabulary), image)
+        made["speaker"] = speaker_of(config, len(vocabulary), image, len(concepts))
         form = {"params": jax.eval_shape(made["speaker"].init, jax.random.key(0))}
         if note.get("evaluator"):
             made["evaluator"] = evaluator_of(config, len(vocabulary), image)
@@ -221,6 +228,7 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
         step,
         made["evaluator"],
         state.get("evaluator"),
+        tuple(concepts),
     )
 
 

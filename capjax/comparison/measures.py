@@ -55,6 +55,7 @@ _KNOWN = [
     (r"novel", DIVERSITY, 1, "of captions in a file: evaluate with --known"),
     (r"distinct_\w+", DIVERSITY, 1, ""),
     (r"identifies", DISTINCTIVENESS, 1, "it is measured on scenes only"),
+    (r"justifies", DISTINCTIVENESS, 1, "of scenes: evaluate with --justify"),
     (r"\w*people_accuracy@\d+", DISTINCTIVENESS, 0, _PICKED),
     (r"\w*accuracy@\d+", DISTINCTIVENESS, 1, _PICKED),
     (r"\w*retrieval_r\d+@.*", DISTINCTIVENESS, 1, _RETRIEVAL),

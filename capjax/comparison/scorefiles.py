@@ -188,7 +188,7 @@ def _check_size(path: Path, name: str, value: float) -> None:
 
 
 # Of captions told from other images, by any method.
-APART = ("distractors", "rationality", "speaker")
+APART = ("distractors", "justifies", "rationality", "speaker")
 
 
 def _decoding(path: Path, value: Any) -> dict[str, Any]:

@@ -60,15 +60,19 @@ def rows_by_image(of: np.ndarray, batch: int, each: int, seed: int, step: int) -
 def caption_arrays(split: Split, vocabulary: Vocabulary, max_len: int) -> dict[str, jax.Array]:
     """A split's captions on the device, a row each: `caption` int32[S, T], of image `of` int32[S].
 
-    Beside them may stand `image` [M, ...], all the split's images; or, where these are read from
-    the disk, `taken`: those of one batch, by the names of `images_of`.
+    Where the dataset has classes, `concept` int32[M] is that of each image. Beside them may stand
+    `image` [M, ...], all the split's images; or, where these are read from the disk, `taken`: those
+    of one batch, by the names of `images_of`.
     """
     texts: Sequence[str] = [text for texts in split.captions for text in texts]
     of = np.repeat(np.arange(len(split.ids)), [len(texts) for texts in split.captions])
-    return {
+    arrays = {
         "caption": jnp.asarray(vocabulary.encode_all(texts, max_len)),
         "of": jnp.asarray(of, jnp.int32),
     }
+    if split.concepts is not None:
+        arrays["concept"] = jnp.asarray(split.concepts, jnp.int32)
+    return arrays
 
 
 def rows_with_others(
@@ -163,9 +167,10 @@ def gather(kind: str, data: dict[str, Any], rows: jax.Array) -> dict[str, jax.Ar
       kind, rows: as of `images_of`.
       data: of `caption_arrays`, with images.
     Returns:
-      {"image" [B, ...], "caption" int32[B, T]}; of captions [B, K, T] where rows are [B, K]; of
-      others also "mismatched" int32[B, K, T]; of units all [B, U, ...] and "mismatched"
-      int32[B, U, T]; of beside also "distractors" [B, K, ...] where there are any.
+      {"image" [B, ...], "caption" int32[B, T]}; of captions [B, K, T] where rows are [B, K], and
+      "concept" int32[B] where images have classes; of others also "mismatched" int32[B, K, T]; of
+      units all [B, U, ...] and "mismatched" int32[B, U, T]; of beside also "distractors"
+      [B, K, ...] where there are any.
     """
     images = data.get("taken")
     if images is None:
@@ -173,7 +178,10 @@ def gather(kind: str, data: dict[str, Any], rows: jax.Array) -> dict[str, jax.Ar
         images = {name: data["image"][index] for name, index in wanted.items()}
     words = data["caption"]
     if kind == "captions":
-        return {**images, "caption": words[rows]}
+        told = {}
+        if "concept" in data:
+            told["concept"] = data["concept"][data["of"][rows if rows.ndim == 1 else rows[:, 0]]]
+        return {**images, **told, "caption": words[rows]}
     batch = {**images, "caption": words[rows[..., 0]]}
     if kind == "others":
         batch["mismatched"] = words[rows[:, 1:]]

@@ -32,6 +32,11 @@ def pixels(size: int) -> Encoder:
     return Encoder("pixels", size, lambda images: images, np.uint8)
 
 
+def nothing() -> Encoder:
+    """The encoder for a speaker that is to see nothing: float32 [N, 1] of zeros."""
+    return Encoder("none", 8, lambda images: np.zeros((len(images), 1), np.float32))
+
+
 def feature_path(
     cache: str | Path, fingerprint: str, split: str, encoder: str, preprocessing: str
 ) -> Path:

@@ -10,12 +10,12 @@ from PIL import Image
 
 from capjax.data import cache_folder, load
 from capjax.data.feature_files import PREFIX, FeatureFiles, collect, feature_files
-from capjax.data.features import Encoder, extract, feature_path, pixels, read_photo
+from capjax.data.features import Encoder, extract, feature_path, nothing, pixels, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Split
 from capjax.errors import InputError
 
-ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "pixels64")
+ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "pixels64", "none")
 
 
 class Prepared(NamedTuple):
@@ -36,6 +36,8 @@ def encoder_named(name: str) -> Encoder | FeatureFiles:
         return feature_files(name.removeprefix(PREFIX))
     if name == "pixels64":
         return pixels(64)
+    if name == "none":
+        return nothing()
     if name.startswith("efficientnet_lite0") and name in ENCODERS:
         from capjax.models.efficientnet import efficientnet_lite0
 

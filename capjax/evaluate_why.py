@@ -1,0 +1,128 @@
+"""The flags of `capjax.evaluate` that ask why an image is of its class and not of another."""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from capjax.data.justify_files import read_justify
+from capjax.data.prepare import Prepared
+from capjax.errors import InputError
+from capjax.evaluation import Evaluation
+from capjax.justification import (
+    Questions,
+    justifies,
+    justify_all,
+    of_likeness,
+    of_scenes,
+    of_triplets,
+)
+from capjax.speaker import Params, Speaker
+from capjax.workdir import Trained, open_run
+
+
+class Why(NamedTuple):
+    """What is asked, and how it is answered."""
+
+    questions: Questions
+    concepts: tuple[str, ...]
+    blind: tuple[Speaker, Params] | None
+    rationality: float
+    generated: bool  # whether the truth of an answer can be told
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What tables say of it."""
+        listener = {"speaker": "semi-blind"} if self.blind else {}
+        return {"justifies": "classes", "rationality": self.rationality, **listener}
+
+    @property
+    def told(self) -> str:
+        by = " by a listener that sees nothing" if self.blind else ""
+        return f"why of its class and not of another{by}, at rationality {self.rationality}"
+
+    @property
+    def mark(self) -> str:
+        return f"-justify{'-semi-blind' if self.blind else ''}-l{self.rationality}"
+
+    def asked(self, prepared: Prepared, split: str) -> Prepared:
+        """The dataset with the questions in the place of a split."""
+        images = prepared.images[split][self.questions.rows]
+        return prepared._replace(
+            splits={**prepared.splits, split: self.questions.split},
+            images={**prepared.images, split: images},
+        )
+
+    def answers(
+        self, run: Trained, images: np.ndarray, decoding: Mapping[str, Any]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]] | None:
+        """None where the distractor is not heeded."""
+        if self.rationality == 1:
+            return None
+        return justify_all(
+            run.speaker,
+            run.params,
+            images,
+            self.questions.target,
+            self.questions.distractor,
+            decoding,
+            blind=self.blind,
+            rationality=self.rationality,
+        )
+
+    def judged(self, found: Evaluation) -> Evaluation:
+        """With the classes of each question and, of generated images, whether it is answered."""
+        target, distractor = (
+            [self.concepts[i] for i in ids]
+            for ids in (self.questions.target, self.questions.distractor)
+        )
+        for row, mine, other in zip(found.rows, target, distractor, strict=True):
+            row |= {"target": mine, "distractor": other}
+            if self.generated:
+                said = row.get("captions") or [row["caption"]]
+                marks = [justifies(text, mine, other) for text in said]
+                row["justifies"] = marks if "captions" in row else marks[0]
+        if not self.generated:
+            return found
+        share = float(np.mean([row["justifies"] for row in found.rows]))
+        return found._replace(scores=found.scores | {"justifies": share})
+
+
+def why_of(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> Why:
+    """What --justify asks of a run.
+
+    Raises InputError where the run is told no classes, or what is given does not fit it.
+    """
+    if not run.concepts:
+        raise InputError(
+            f"the run in {flags.workdir} is told no classes and cannot justify them; train one of"
+            " configs/justification.py"
+        )
+    split = prepared.splits[flags.split]
+    generated = split.truth is not None
+    if flags.triplets:
+        triplets = read_justify(flags.triplets, split.ids, run.concepts)
+        questions = of_triplets(split, triplets)
+    elif generated:
+        questions = of_scenes(split, run.concepts)
+    else:
+        questions = of_likeness(split, prepared.images[flags.split], len(run.concepts))
+    rationality = 0.5 if flags.rationality is None else flags.rationality
+    return Why(questions, run.concepts, _blind(flags, run), rationality, generated)
+
+
+def _blind(flags: argparse.Namespace, run: Trained) -> tuple[Speaker, Params] | None:
+    if not flags.blind:
+        return None
+    blind = open_run(flags.blind)
+    if blind.config["data"]["encoder"] != "none" or blind.concepts != run.concepts:
+        raise InputError(
+            f"the run in {flags.blind} sees images or is told other classes; give --blind a run of"
+            " configs/justification.py with --config.data.encoder=none, on the same dataset"
+        )
+    if blind.vocabulary != run.vocabulary:
+        raise InputError(
+            f"the run in {flags.blind} has another vocabulary; train both on the same captions"
+        )
+    return blind.speaker, blind.params

@@ -1,0 +1,132 @@
+"""A run that is told classes says why an image is of one and not of another."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import train_here
+
+from capjax import caption, evaluate
+from capjax.data import scenes
+from capjax.data.split import Split
+from capjax.errors import InputError
+from capjax.justification import justifies, of_likeness, of_scenes
+
+SMALL = {"dim": 16, "mle.epochs": 0.02, "mle.batch": 16, "log_every": 5, "report_images": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "distractor", "answer"),
+    [
+        ("a red circle", "red circle", "blue circle", True),
+        ("a circle", "red circle", "blue circle", False),
+        ("a circle", "red circle", "red square", True),
+        ("a red shape", "red circle", "red square", False),
+        ("a blue circle", "red circle", "blue circle", False),
+        ("a star left of two red circles", "red circle", "pink circle", True),
+        ("red red red", "red circle", "blue circle", False),  # no caption
+    ],
+)
+def test_what_justifies_a_class(text, target, distractor, answer):
+    assert justifies(text, target, distractor) is answer
+
+
+def test_a_class_of_scenes_is_asked_beside_one_that_is_alike():
+    concepts = tuple(range(len(scenes.CONCEPTS)))
+    split = Split(tuple(map(str, concepts)), (("x",),) * 48, lambda i: None, None, concepts)
+    asked = of_scenes(split, scenes.CONCEPTS)
+    for mine, other in zip(asked.target, asked.distractor, strict=True):
+        words = [set(scenes.CONCEPTS[i].split()) for i in (mine, other)]
+        assert len(words[0] & words[1]) == 1
+
+
+def test_other_images_are_asked_beside_the_class_whose_images_are_most_alike():
+    images = np.array([[0.0], [1.0], [9.0], [10.0], [11.0], [3.0]])
+    split = Split(tuple("abcdef"), (("x",),) * 6, lambda i: None, None, (0, 0, 4, 4, 4, 2))
+    asked = of_likeness(split, images, 5)
+    np.testing.assert_array_equal(asked.distractor, [2, 2, 2, 2, 2, 0])
+    one = split._replace(concepts=(1,) * 6)
+    with pytest.raises(InputError, match="images of one class"):
+        of_likeness(one, images, 5)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, caches) -> list[Path]:
+    """A run that sees, and one that does not."""
+    path = Path(__file__).parents[1] / "configs" / "justification.py"
+    found = []
+    for name, encoder in (("seeing", "pixels64"), ("blind", "none")):
+        config = runpy.run_path(str(path))["get_config"]()
+        config.update_from_flattened_dict(SMALL | {"data.encoder": encoder})
+        workdir = tmp_path_factory.mktemp("justification") / name
+        train_here(config.to_dict() | {"stages": ["mle"]}, workdir)
+        found.append(workdir)
+    return found
+
+
+def test_a_run_is_asked_and_its_answers_are_measured(runs, tmp_path, capsys):
+    seeing, blind = runs
+    command = [f"--workdir={seeing}", "--quick", "--justify", f"--out={tmp_path}"]
+    marks = {}
+    for more, mark in (
+        ([], "l0.5"),
+        (["--rationality=1"], "l1.0"),
+        ([f"--blind={blind}"], "semi-blind-l0.5"),
+    ):
+        assert evaluate.main([*command, *more]) == 0
+        rows = json.loads((tmp_path / f"captions-val-justify-{mark}.json").read_text())
+        scores = json.loads((tmp_path / f"scores-val-justify-{mark}.json").read_text())
+        for row in rows:
+            told = row["caption"], row["target"], row["distractor"]
+            assert row["justifies"] is justifies(*told)
+        marks[mark] = np.mean([row["justifies"] for row in rows])
+        assert scores["justifies"] == marks[mark]
+    plain = json.loads((seeing / "captions.json").read_text())
+    said = json.loads((tmp_path / "captions-val-justify-l1.0.json").read_text())
+    assert [row["caption"] for row in plain] == [row["caption"] for row in said]
+    triplets = [
+        {
+            "image": row["id"],
+            "target": row["target"],
+            "distractor": row["distractor"],
+            "captions": ["a red circle", "a circle"],
+        }
+        for row in rows[:3]
+    ]
+    (tmp_path / "triplets.json").write_text(json.dumps(triplets))
+    assert evaluate.main([*command, f"--triplets={tmp_path / 'triplets.json'}"]) == 0
+    asked = json.loads((tmp_path / "captions-val-justify-l0.5.json").read_text())
+    assert [row["references"] for row in asked] == [["a red circle", "a circle"]] * 3
+    for flags, told in (
+        ([f"--blind={seeing}"], "sees images"),
+        (["--distractors=1"], "take one"),
+        (["--decoding=greedy"], "searched by a beam"),
+    ):
+        capsys.readouterr()
+        assert evaluate.main([*command, *flags]) == 2
+        assert told in capsys.readouterr().err
+    assert evaluate.main([*command[:2], "--distractors=1"]) == 2
+    assert "--justify" in capsys.readouterr().err
+
+
+def test_a_photo_is_captioned_as_of_a_class_and_not_of_another(runs, tmp_path, capsys):
+    from PIL import Image
+
+    scene = scenes.random_scene(np.random.default_rng(0))
+    Image.fromarray(scenes.draw(scene)).save(tmp_path / "photo.png")
+    photo, run = str(tmp_path / "photo.png"), f"--workdir={runs[0]}"
+    said = {}
+    for flags in (["--concept=red circle"], ["--concept=Red_Circle", "--against=blue circle"]):
+        assert caption.main([run, photo, *flags, "--json"]) == 0
+        said[len(flags)] = json.loads(capsys.readouterr().out)["captions"][0]
+        assert said[len(flags)]["log_prob"] < 0
+    for flags, told in (
+        ([], "--concept"),
+        (["--concept=red circel"], "such as red circle"),
+        (["--concept=red circle", "--distractor", photo], "no --distractor"),
+        (["--against=blue circle"], "without --concept"),
+    ):
+        assert caption.main([run, photo, *flags]) == 2
+        assert told in capsys.readouterr().err
