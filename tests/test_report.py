@@ -15,15 +15,19 @@ from capjax.report import (
     Example,
     Html,
     Missing,
+    Pair,
+    Shaded,
     chart_groups,
     curves,
     escape,
     facts,
     gallery,
     page,
+    pairs,
     picture,
     score_table,
     section,
+    shaded,
     table,
     write_page,
     write_report,
@@ -296,6 +300,35 @@ def test_captions_stand_in_columns_as_they_were_given():
     assert "(no words)" in said
     assert "no caption" in said
     assert "There are no images" in gallery([])
+
+
+def test_shades_are_of_the_lift_and_full_at_three_nats():
+    lifts = [0.0, 1.5, 3.0, 99.0, -0.75, -9.0, -1e-9]
+    spans = Parsed(shaded(Shaded("name", list("abcdefg"), lifts))).of("span", "word")
+    strengths = [span["style"] for span in spans]
+    assert strengths == [f"--s:{n}%" for n in (0, 50, 100, 100, 25, 100, 0)]
+    lifted = ["lifted" in (span["class"] or "") for span in spans]
+    assert [up for up, lift in zip(lifted, lifts, strict=True) if lift] == [
+        lift > 0 for lift in lifts if lift
+    ]
+    assert [span["title"] for span in spans][1:5] == [
+        *("+1.50 nats", "+3.00 nats", "+99.00 nats", "\u22120.75 nats")
+    ]
+    assert spans[-1]["title"] == "+0.00 nats"
+    assert "no words" in shaded(Shaded("name", [], []))
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_words_and_names_of_pairs_stay_text(text):
+    def made(text: str) -> str:
+        said = Shaded(text, [text, "dog", text], [1.0, -2.0, 0.5])
+        return pairs([Pair(text, SMALL, [(text, SMALL)], [said])])
+
+    assert shape(made(text)) == shape(made("plain"))
+    parsed = Parsed(made(text))
+    assert parsed.texts.count(text) == 2 + 1 + 2  # images' names, the caption's, its words
+    assert [image["alt"] for image in parsed.of("img")] == [f"target {text}", f"distractor {text}"]
+    assert parsed.of("dd")[0]["dir"] == "auto"
 
 
 def test_thirty_photos_stay_under_a_megabyte(tmp_path):

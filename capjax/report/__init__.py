@@ -5,6 +5,7 @@ from capjax.report.gallery import Example, caption_list, gallery, marked, pictur
 from capjax.report.looks import Looks, looks
 from capjax.report.markup import Html, escape
 from capjax.report.page import page, section
+from capjax.report.pairs import Pair, Shaded, legend, pairs, shaded
 from capjax.report.tables import Missing, facts, score_table, table
 from capjax.report.write import write_page, write_report
 
@@ -13,6 +14,8 @@ __all__ = [
     "Html",
     "Looks",
     "Missing",
+    "Pair",
+    "Shaded",
     "caption_list",
     "chart",
     "chart_groups",
@@ -20,12 +23,15 @@ __all__ = [
     "escape",
     "facts",
     "gallery",
+    "legend",
     "looks",
     "marked",
     "page",
+    "pairs",
     "picture",
     "score_table",
     "section",
+    "shaded",
     "table",
     "variants",
     "write_page",

@@ -140,6 +140,30 @@ path.stage { stroke: var(--axis); }
 .look div { background-size: 100% 100%; }
 .look figcaption { margin-top: 0.25rem; font-size: 0.875rem; overflow-wrap: anywhere; }
 .look .share { display: block; font-size: 0.75rem; opacity: 0.7; }
+.pair { padding: 1.25rem 0; border-top: 1px solid var(--rule); break-inside: avoid; }
+.beside { display: flex; flex-wrap: wrap; gap: 0.75rem 1rem; align-items: flex-end; }
+.beside img { display: block; height: 8rem; width: auto; max-width: 100%; object-fit: contain;
+  outline: 1px solid #8883; outline-offset: -1px; }
+.beside .target img { height: 12rem; }
+.beside .drawn { image-rendering: pixelated; }
+.beside figcaption { margin-top: 0.3rem; font-size: 0.75rem; }
+.told { display: grid; grid-template-columns: auto 1fr; gap: 0.4rem 1.25rem; margin-top: 0.9rem; }
+.told dt { font-size: 0.8125rem; line-height: 1.8rem; color: var(--soft); white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
+.told dd { min-width: 0; line-height: 1.8rem; }
+.word { --k: var(--k0); position: relative; padding: 0.1rem 0.25rem; border-radius: 2px;
+  color: var(--ink); unicode-bidi: isolate; print-color-adjust: exact;
+  -webkit-print-color-adjust: exact; -webkit-box-decoration-break: clone;
+  box-decoration-break: clone; border-bottom: 2px solid color-mix(in srgb, var(--k) var(--s),
+  transparent); background: color-mix(in srgb, color-mix(in srgb, var(--k) 38%, var(--page))
+  var(--s), transparent); }
+.held { --k: var(--k1); border-bottom-style: dotted; }
+.shared .word { color: inherit; }
+.unseen { position: absolute; left: 0; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); white-space: nowrap; user-select: none; }
+.shades { display: flex; flex-wrap: wrap; align-items: center; gap: 0.25rem 0.75rem;
+  margin: 0.9rem 0 1.25rem; font-size: 0.8125rem; color: var(--soft); }
+.shades .word { display: inline-block; min-width: 2.6rem; text-align: center; }
 
 @media (max-width: 40rem) {
   body { padding: 1.5rem 1rem 2rem; }
@@ -149,6 +173,9 @@ path.stage { stroke: var(--axis); }
   .seen { display: flex; gap: 1rem; }
   .seen img { max-width: 8rem; }
   .seen h3 { margin-top: 0; }
+  .beside img { height: 6rem; }
+  .beside .target img { height: 9rem; }
+  .told { column-gap: 0.75rem; }
   .said { gap: 1rem; }
   .captions { font-size: 0.9375rem; } }
 @media print {
