@@ -154,7 +154,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
         decoding = apart_decoding(run.config, decoding, flags.decoding)
 
     def prepared_with(encoder: str) -> Prepared:
-        path, cache = flags.path or data["path"], flags.cache or data["cache"]
+        path, cache = flags.path or data["path"] or None, flags.cache or data["cache"] or None
         return prepare(data["name"], path, cache, encoder_named(encoder))
 
     def pictures(encoder: str) -> np.ndarray:
