@@ -25,6 +25,7 @@ from capjax.evaluate_apart import apart_decoding, apart_of, pool_for
 from capjax.evaluate_flags import check_flags, metrics_of, parser
 from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate, measure
+from capjax.lifted_words import RATIONALITIES, write_pairs
 from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.speaking import METHODS, decoding_of, spell
 from capjax.telling_apart import RANKED, tell_apart
@@ -125,7 +126,7 @@ def _open_judge(workdir: str, kind: str) -> Trained:
     return run
 
 
-def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path]]:
+def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]]:
     """Evaluates a run's captions of a split: the evaluation, its title, the files written."""
     run = open_run(flags.workdir)
     others = {
@@ -224,7 +225,21 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path
     found = why.judged(found) if why else found
     found = Evaluation(notes | found.scores, found.rows)
     title = f"{flags.split} of {data['name']}, {spell(decoding)}{told}"
-    return found, title, write_evaluation(folder, mark, found)
+    paths: tuple[Path, ...] = write_evaluation(folder, mark, found)
+    if flags.distractors:
+        shown = write_pairs(
+            folder / f"distractors{mark}.html",
+            f"{found.scores['run']}, {flags.split} of {data['name']}: told from {flags.distractors}"
+            f" {kind} distractor{'s' if flags.distractors > 1 else ''}",
+            run,
+            prepared.splits[flags.split],
+            prepared.images[flags.split],
+            rows,
+            decoding=decoding,
+            rationalities=sorted({*RATIONALITIES, rationality}, reverse=True),
+        )
+        paths += (shown,) if shown else ()
+    return found, title, paths
 
 
 def evaluate_run(
@@ -268,7 +283,7 @@ def evaluate_run(
     return Evaluation(about | found.scores, found.rows)
 
 
-def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, Path]]:
+def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]]:
     """Evaluates a file of captions against a file of references; as `of_run`."""
     if not flags.references:
         raise InputError("--predictions needs --references=FILE, the captions of people")
@@ -313,7 +328,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"capjax: {error}", file=sys.stderr)
         return 2
     print(show(found.scores, title))
-    print(f"captions: {paths[0]}\nscores:   {paths[1]}")
+    for name, path in zip(("captions:", "scores:", "pairs:"), paths, strict=False):
+        print(f"{name:9} {path}")
     return 0
 
 
