@@ -158,7 +158,7 @@ path.stage { stroke: var(--axis); }
   transparent); background: color-mix(in srgb, color-mix(in srgb, var(--k) 38%, var(--page))
   var(--s), transparent); }
 .held { --k: var(--k1); border-bottom-style: dotted; }
-.shared .word { color: inherit; }
+.ending { font-size: 0.875rem; }
 .unseen { position: absolute; left: 0; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); white-space: nowrap; user-select: none; }
 .shades { display: flex; flex-wrap: wrap; align-items: center; gap: 0.25rem 0.75rem;

@@ -43,7 +43,7 @@ def shaded(caption: Shaded) -> Html:
     """
     words = [_word(*pair) for pair in zip(caption.words, caption.lifts, strict=True)]
     if caption.ends:
-        words[-1] = Html(f'<span class="shared">{words[-1]}</span>')
+        words[-1] = Html(f'<span class="ending">{words[-1]}</span>')
     return join(words, " ") if words else Html('<span class="nothing">(no words)</span>')
 
 
