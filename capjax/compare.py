@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="compare", help="the folder to write")
     parser.add_argument("--quality", help="the measure to plot; default: cider_d")
     parser.add_argument("--diversity", help="default: self_cider, else distinct_words")
-    parser.add_argument("--distinctiveness", help="default: a retrieval_r1, else identifies")
+    parser.add_argument(
+        "--distinctiveness",
+        help="default: listener_accuracy, else a retrieval_r1, else identifies",
+    )
     flags = parser.parse_args(argv)
     wanted = {kind: getattr(flags, kind) for kind in (QUALITY, DIVERSITY, DISTINCTIVENESS)}
     try:

@@ -385,6 +385,78 @@ def test_distinctiveness_is_retrieval_else_what_scenes_tell(files):
     assert choose(tables, WANTED)["distinctiveness"].name == "clip_retrieval_r10@500"
 
 
+def apart(rationality: float, distractors="hard 1", picked=0.5, **changes) -> dict:
+    """Of captions that were told from distractors; the number of these is in the measure's name."""
+    told = {"rationality": rationality} | ({"distractors": distractors} if distractors else {})
+    number = 1 + int((distractors or "hard 1").split()[1])
+    found = {f"listener_accuracy@{number}": picked, f"listener_people_accuracy@{number}": 0.75}
+    decoding = {"method": "beam", "width": 3, "max_len": 20} | told
+    return beam(**{"decoding": decoding} | found | {"self_retrieval_r1@1000": ...} | changes)
+
+
+def test_a_captioner_told_from_one_kind_of_distractors_is_a_curve_over_its_rationality(files):
+    hard = {1.0: 0.54, 0.5: 0.82, 0.7: 0.73}
+    near = {0.5: 0.86, 1.0: 0.69}
+    contents = [apart(r, "hard 1", p) for r, p in hard.items()]
+    contents += [apart(r, "nearest 1", p, cider_d=r) for r, p in near.items()]
+    contents += [apart(0.5, "hard 1", 0.6, run="gan"), apart(0.5, "hard 3", 0.4), scores()]
+    tables = tables_of(files(*contents))
+    chosen = choose(tables, WANTED)
+    assert chosen["distinctiveness"].name == "listener_accuracy@2"
+    _, distinctiveness = plots(tables, chosen)
+    panels = {panel.title: panel for _, panel in distinctiveness.panels}
+    title = "Quality against distinctiveness, distractors: "
+    assert set(panels) == {title + "hard 1", title + "nearest 1"}
+    drawn = panels[title + "hard 1"]
+    curve, other = drawn.curves
+    assert curve.name == "mle, beam 3 rationality=0.5 to 1 distractors=hard 1"
+    assert [(p.label, p.x) for p in curve.points] == [("0.5", 0.82), ("0.7", 0.73), ("1", 0.54)]
+    assert [(p.label, p.x) for p in other.points] == [("", 0.6)]
+    assert "Numbers beside points: rationality." in drawn.note
+    assert "listener_people_accuracy@2: 0.750." in drawn.note
+    assert "are not those of another" in drawn.note  # each captioner has hard ones of its own
+    assert "hard 3" in drawn.note  # it lacks the measure
+    assert "nearest" not in drawn.note
+    [curve] = panels[title + "nearest 1"].curves
+    assert [(p.label, p.x, p.y) for p in curve.points] == [("0.5", 0.86, 0.5), ("1", 0.69, 1.0)]
+    assert "are not those of another" not in panels[title + "nearest 1"].note
+
+
+def test_curves_of_other_distractors_are_not_joined(files):
+    [table] = tables_of(files(apart(1.0, "hard 1"), apart(0.5, "hard 3"), apart(0.7, "nearest 1")))
+    assert [curve.setting for curve in curves(table)] == ["", "", ""]
+
+
+def test_the_best_pick_is_among_those_told_from_the_same_distractors(files):
+    picks = [("hard 1", 0.5), ("hard 1", 0.8), ("nearest 1", 0.7), ("nearest 1", 0.9)]
+    paths = files(*(apart(n / 4, told, value) for n, (told, value) in enumerate(picks)))
+    [table] = tables_of(paths)
+    best = {
+        table.rows[row].scores[name] for row, name in table.best if name == "listener_accuracy@2"
+    }
+    assert best == {0.8, 0.9}
+    assert not any("people" in name for _, name in table.best)
+    assert "told from distractors: among rows with the same" in terminal([table])
+    [table] = tables_of(paths[:2])
+    assert "among rows" not in terminal([table])
+
+
+def test_a_pick_without_another_of_the_same_distractors_leaves_the_plot_to_retrieval(files):
+    told = {"self_retrieval_r1@1000": 0.1}
+    contents = [scores(), apart(0.5, "hard 1", **told), apart(0.5, "nearest 1", **told)]
+    tables = tables_of(files(*contents))
+    assert choose(tables, WANTED)["distinctiveness"].name == "self_retrieval_r1@1000"
+    wanted = WANTED | {"distinctiveness": "listener_accuracy@2"}
+    _, plot = plots(tables, choose(tables, wanted))
+    assert not plot.panels
+    assert len(plot.unsaid) == 2  # each would be alone
+    # Files that do not tell their distractors are not put beside those that do.
+    tables = tables_of(files(*(apart(r, d) for r in (0.5, 1.0) for d in ("hard 1", None))))
+    _, plot = plots(tables, choose(tables, WANTED))
+    titles = [panel.title.rpartition(": ")[2] for _, panel in plot.panels]
+    assert sorted(titles) == ["hard 1", "not told"]
+
+
 def boxes(places, found, size, length=20.0, height=13.0, gap=8.0):
     for (x, y), side in zip(places, found, strict=True):
         if side:

@@ -19,6 +19,11 @@ class Measure(NamedTuple):
     detail: bool  # whether it is in the CSV only, not to crowd the tables
 
     @property
+    def of_distractors(self) -> bool:
+        """Whether it depends on which distractors each image is told from."""
+        return self.mend == _PICKED
+
+    @property
     def reading(self) -> str:
         """Which way is better, in words; "" where neither is."""
         return {1: "higher is better", -1: "lower is better", 0: ""}[self.better]

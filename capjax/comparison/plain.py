@@ -34,9 +34,15 @@ def marks_note(table: Table, mark: str) -> str:
     if table.best:
         models = " of a model" if any(row.people for row in table.rows) else ""
         several = len({row.n_samples for row in table.rows if not row.people}) > 1
-        apart = several and any(column.of_samples for column in table.columns)
-        among = " (of several captions an image: among rows with equally many)" if apart else ""
-        said.append(f"{mark} the best value{models} in its column{among}.")
+        among = []
+        if several and any(column.of_samples for column in table.columns):
+            among.append("of several captions an image: among rows with equally many")
+        picked = [column.name for column in table.columns if column.of_distractors]
+        told = {row.distractors for row in table.rows if any(n in row.scores for n in picked)}
+        if len(told) > 1:
+            among.append("told from distractors: among rows with the same")
+        only = f" ({'; '.join(among)})" if among else ""
+        said.append(f"{mark} the best value{models} in its column{only}.")
     if any(column.better < 0 for column in table.columns):
         said.append("\u2193 lower is better.")
     if details := [table.prefix + column.name for column in table.columns if column.detail]:

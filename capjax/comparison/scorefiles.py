@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from capjax.comparison.measures import measure, natural
+from capjax.comparison.measures import Measure, measure, natural
 from capjax.errors import InputError
 from capjax.speaking import METHODS
 from capjax.workdir import read_json
@@ -50,6 +50,20 @@ class Row(NamedTuple):
     conditions: Conditions
     scores: dict[str, float]  # finite numbers; whole ones are int
     reasons: dict[str, str]  # of measures that could not be taken
+
+    def apart(self, *measures: Measure) -> tuple[Any, Any]:
+        """What must be equal besides the conditions, for these measures of two to be comparable.
+
+        The number of captions an image and the distractors, None where they do not matter.
+        """
+        several = any(one.of_samples for one in measures)
+        told = any(one.of_distractors for one in measures)
+        return self.n_samples if several else None, self.distractors if told else None
+
+    @property
+    def distractors(self) -> str:
+        """What its images were told from, such as "hard 1"; "not told" where the file does not."""
+        return text(self.decoding.get("distractors") or "not told")
 
 
 def read(arguments: Iterable[str | Path]) -> tuple[list[Row], list[str]]:

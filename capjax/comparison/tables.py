@@ -196,15 +196,14 @@ def _table(found: list[Row], names: dict[int, str]) -> Table:
 
 
 def _best(rows: list[Row], columns: list[Measure]) -> set[tuple[int, str]]:
-    """The best model's values. Where a measure depends on the number of captions an image, only
-    rows with equally many compete. Where all values are equal none is the best."""
+    """The best model's values. Where a measure depends on the number of captions an image or on the
+    distractors, only rows with the same compete. Where all values are equal none is the best."""
     found: set[tuple[int, str]] = set()
     for column in columns:
         classes: dict[Any, dict[int, float]] = {}
         for index, row in enumerate(rows):
             if column.name in row.scores and not row.people:
-                key = row.n_samples if column.of_samples else None
-                classes.setdefault(key, {})[index] = row.scores[column.name]
+                classes.setdefault(row.apart(column), {})[index] = row.scores[column.name]
         for values in classes.values():
             if column.better and len(set(values.values())) > 1:
                 top = max(column.better * value for value in values.values())

@@ -11,7 +11,7 @@ from capjax.comparison.measures import (
     in_order,
     measure,
 )
-from capjax.comparison.scorefiles import HELD_OUT
+from capjax.comparison.scorefiles import HELD_OUT, Row
 from capjax.comparison.tables import Table, curves
 from capjax.errors import InputError
 from capjax.report.scatter import Curve, Point, Scatter
@@ -29,8 +29,9 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
     """The measures to plot, {"quality": ..., "diversity": ..., "distinctiveness": ...}.
 
     Arguments: wanted, the same with names, or None: then quality is cider_d, diversity self_cider
-    where a row has it, else distinct_words, and distinctiveness the retrieval_r1 that most rows
-    have, else r10, else identifies.
+    where a row has it, else distinct_words, and distinctiveness the listener_accuracy that most
+    rows have, where two of them are told from the same distractors, else the retrieval_r1 that most
+    rows have, else r10, else identifies.
 
     Raises InputError for a name that no row has.
     """
@@ -46,12 +47,18 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
         names = [found.name for found in in_order(there) if part in found.name]
         return sorted(names, key=lambda name: -sum(name in row.scores for row in rows))
 
+    def shared(name: str) -> bool:
+        """Whether two rows have it of the same distractors, so that they are points of a plot."""
+        told = [(row.conditions, row.distractors) for row in rows if name in row.scores]
+        return len(set(told)) < len(told)
+
+    picked = [name for name in most("listener_accuracy@") if shared(name)]
     retrieval = most("retrieval_r1@") + most("retrieval_r10@")
     told = [name for name in ("identifies",) if name in there]
     by_default = {
         QUALITY: "cider_d",
         DIVERSITY: "self_cider" if "self_cider" in there else "distinct_words",
-        DISTINCTIVENESS: [*retrieval, *told, "self_retrieval_r1@1000"][0],
+        DISTINCTIVENESS: [*picked, *retrieval, *told, "self_retrieval_r1@1000"][0],
     }
     return {kind: measure(wanted.get(kind) or name) for kind, name in by_default.items()}
 
@@ -60,8 +67,9 @@ def plots(tables: Sequence[Table], chosen: Mapping[str, Measure]) -> list[Plot]:
     """Quality against diversity and against distinctiveness.
 
     Only comparable evaluations share a plot. Where a measure depends on the number of captions an
-    image, evaluations with other numbers of them have a plot of their own. A plot
-    of one point alone compares nothing and is left out.
+    image, evaluations with other numbers of them have a plot of their own; where it depends on the
+    distractors, those told from others have. A plot of one point alone compares nothing and is left
+    out.
     """
     kinds = (DIVERSITY, DISTINCTIVENESS)
     return [_plot(tables, chosen[QUALITY], chosen[kind], kind) for kind in kinds]
@@ -75,13 +83,14 @@ def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
         both = [n for n, r in enumerate(table.rows) if x.name in r.scores and y.name in r.scores]
         classes: dict[Any, list[int]] = {}
         for index in both:
-            apart = table.rows[index].n_samples if x.of_samples or y.of_samples else None
-            classes.setdefault(apart, []).append(index)
-        for number, members in classes.items():
+            classes.setdefault(table.rows[index].apart(x, y), []).append(index)
+        for (number, distractors), members in classes.items():
             title = f"{y.group} against {x.group}".capitalize()
-            if len(classes) > 1:
+            if len({several for several, _ in classes}) > 1:
                 told = "one caption" if number == 1 else f"{number or 'number of'} captions"
                 title += f", {told} an image{'' if number else ' not told'}"
+            if distractors:
+                title += f", distractors: {distractors}"
             if len(members) > 1:
                 panels.append((table, _scatter(table, members, x, y, title)))
             else:
@@ -121,6 +130,7 @@ def _scatter(table: Table, members: list[int], x: Measure, y: Measure, title: st
                 f"{one.name}: every captioner finds its images by its own probabilities;"
                 " there is no common judge."
             )
+    said += _of_distractors([table.rows[index] for index in members], x, len(found))
     lacking = [
         table.labels[index]
         for index, row in enumerate(table.rows)
@@ -138,3 +148,27 @@ def _scatter(table: Table, members: list[int], x: Measure, y: Measure, title: st
         tuple(found),
         " ".join(said) or "Each point is a row of the tables.",
     )
+
+
+def _of_distractors(rows: Sequence[Row], x: Measure, lines: int) -> list[str]:
+    """What people's captions reach, and whether all are told from the same pairs, in sentences."""
+    if not x.of_distractors:
+        return []
+    said = []
+    people = x.name.replace("accuracy@", "people_accuracy@")
+    reached = [row.scores[people] for row in rows if people in row.scores]
+    if reached:
+        low, high = (f"{value:.3f}" for value in (min(reached), max(reached)))
+        said.append(f"{people}: {low if low == high else f'{low} to {high}'}.")
+    kind = rows[0].distractors.partition(" ")[0]
+    if kind == "hard" and lines > 1:
+        said.append(
+            "Hard distractors are chosen by what each captioner says without them: those of one"
+            " curve are not those of another."
+        )
+    if kind == "nearest" and len({row.run for row in rows}) > 1:
+        said.append(
+            "The nearest images are so by the features that each run sees: runs with other encoders"
+            " have other distractors."
+        )
+    return said
