@@ -60,6 +60,17 @@ def with_twins(split: Split, number: int, images: np.ndarray, encoder: Encoder) 
     return np.concatenate([np.asarray(images), *found]).astype(images.dtype)
 
 
+def shown(split: Split, distractors: Distractors, image: int, place: int) -> tuple[str, np.ndarray]:
+    """The name and the picture of one of an image's distractors: uint8 [H, W, 3]."""
+    if distractors.kind != "twins":
+        row = int(distractors.rows[image, place])
+        return split.ids[row], split.image(row)
+    from capjax.data.scenes import draw
+
+    assert split.truth is not None
+    return f"twin {1 + place}", draw(split.truth[image]["distractors"][place])
+
+
 def _sized(drawn: Sequence[np.ndarray], size: int) -> np.ndarray:
     return np.stack([resized(picture, size) for picture in drawn])
 

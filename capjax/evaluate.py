@@ -226,17 +226,18 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     found = Evaluation(notes | found.scores, found.rows)
     title = f"{flags.split} of {data['name']}, {spell(decoding)}{told}"
     paths: tuple[Path, ...] = write_evaluation(folder, mark, found)
-    if flags.distractors:
+    if apart:
         shown = write_pairs(
             folder / f"distractors{mark}.html",
-            f"{found.scores['run']}, {flags.split} of {data['name']}: told from {flags.distractors}"
-            f" {kind} distractor{'s' if flags.distractors > 1 else ''}",
+            f"{found.scores['run']}, {flags.split} of {data['name']}: {apart.told}",
             run,
             prepared.splits[flags.split],
             prepared.images[flags.split],
-            rows,
+            apart.distractors,
+            pool=options["pool"],
             decoding=decoding,
-            rationalities=sorted({*RATIONALITIES, rationality}, reverse=True),
+            teller=apart.teller,
+            rationalities=sorted({*RATIONALITIES, apart.about["rationality"]}, reverse=True),
         )
         paths += (shown,) if shown else ()
     return found, title, paths

@@ -14,11 +14,12 @@ from jax import lax
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.suppressor import check_pair
+from capjax.distractors import Distractors, shown
 from capjax.report import Html, Pair, Shaded, legend, page, pairs, section, write_page
 from capjax.report.looks import END as THE_END
 from capjax.speaker import END, Context, Params, Speaker, log_probs
 from capjax.stage_captions import evenly
-from capjax.telling_apart import tell_apart
+from capjax.telling_apart import Teller, tell_apart
 from capjax.workdir import Trained
 
 SHOWN, BESIDE = 6, 3  # images, and distractors of each
@@ -64,9 +65,11 @@ def pairs_section(
     run: Trained,
     split: Split,
     images: np.ndarray,
-    rows: np.ndarray,
+    distractors: Distractors,
     *,
+    pool: np.ndarray | None = None,
     decoding: Mapping[str, Any] | None = None,
+    teller: Teller | None = None,
     rationalities: Sequence[float] = RATIONALITIES,
     number: int = SHOWN,
 ) -> Html | None:
@@ -74,29 +77,31 @@ def pairs_section(
 
     Args:
       images: [N, ...], the split's images as the speaker takes them.
-      rows: int[N, M], which of them are the distractors of each.
+      distractors: of each.
+      pool: what their rows are of; None for the images.
       decoding: as in `tell_apart`, else the run's; of several captions the first is shown.
+      teller: who tells them apart, at each of the rationalities.
     Returns:
       None where there are no images, or where the beams are diverse ones, which tell nothing apart.
     """
     decoding = run.config["decoding"] if decoding is None else decoding
-    chosen = evenly(len(rows), number)
+    teller, pool = teller or Teller(), images if pool is None else pool
+    chosen = evenly(len(distractors.rows), number)
     if not chosen or decoding.get("groups", 1) > 1:
         return None
-    near = rows[chosen]  # [n, M]
-    used = np.concatenate([chosen, near.ravel()])
-    seen = np.asarray(images[used])
+    near = distractors.rows[chosen]  # [n, M]
     n, m = near.shape
-    own = np.arange(n, len(used), dtype=np.int32).reshape(n, m)  # of what is seen
-    others = np.zeros((len(used), m), np.int32)
-    others[:n] = own
-    noise = run.config["noise"]
-    speak = partial(tell_apart, run.speaker, run.params, seen, others, decoding, noise=noise)
+    seen, noise = np.asarray(images[chosen]), run.config["noise"]
+    around = np.asarray(pool[near.ravel()]).reshape(n, m, *seen.shape[1:])
+    speak = partial(
+        tell_apart, run.speaker, run.params, seen, near, decoding, pool=pool, noise=noise
+    )
     read = jax.jit(partial(lifts, run.speaker))
-    target, rest = _context(seen[:n], (n,), noise), _context(seen[own], (n, m), noise)
+    target, rest = _context(seen, (n,), noise), _context(around, (n, m), noise)
     said: list[list[Shaded]] = [[] for _ in chosen]
     for rationality in rationalities:
-        words = next(speak(rationality=rationality, batch=n))[0][:, 0]  # [n, T]
+        batches = speak(teller=teller._replace(rationality=rationality))
+        words = np.concatenate([words[:, 0] for words, _ in batches])  # [n, T]
         lifted = np.asarray(read(run.params, target, rest, words))
         for captions, ids, values in zip(said, words, lifted, strict=True):
             name = f"\u03bb = {rationality:g}"
@@ -105,11 +110,11 @@ def pairs_section(
         Pair(
             split.ids[i],
             split.image(i),
-            [(split.ids[j], split.image(j)) for j in row[:BESIDE]],
+            [shown(split, distractors, i, place) for place in range(min(m, BESIDE))],
             captions,
             max(0, m - BESIDE),
         )
-        for i, row, captions in zip(chosen, near, said, strict=True)
+        for i, captions in zip(chosen, said, strict=True)
     ]
     return section("Targets and their distractors", Html(NOTE), legend(), pairs(every))
 
@@ -132,17 +137,17 @@ def write_pairs(
     run: Trained,
     split: Split,
     images: np.ndarray,
-    rows: np.ndarray,
+    distractors: Distractors,
     **options: Any,
 ) -> Path | None:
     """Writes `pairs_section` as a page of its own, one file that needs nothing else.
 
     Args:
-      run, split, images, rows, options: as of `pairs_section`.
+      run, split, images, distractors, options: as of `pairs_section`.
     Returns:
       The path; None where there is no such section.
     """
-    found = pairs_section(run, split, images, rows, **options)
+    found = pairs_section(run, split, images, distractors, **options)
     return write_page(path, page(title, [found])) if found else None
 
 

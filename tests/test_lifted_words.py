@@ -13,6 +13,7 @@ from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search
 from capjax.decoding.suppressor import emitter_suppressor, introspective_score
+from capjax.distractors import Distractors
 from capjax.lifted_words import lifts, pairs_section, shaded_words, write_pairs
 from capjax.models.generator import generator
 from capjax.report.pairs import nats
@@ -25,6 +26,7 @@ V, D, T, N, M = len(VOCABULARY), 3, 4, 7, 4
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(N, D)).astype(np.float32)
 ROWS = (np.arange(N)[:, None] + np.arange(1, 1 + M)) % N  # whoever comes after it
+NEAR = Distractors("nearest", ROWS)
 CAPTIONS = jnp.array([[2, 3, 0, 0], [5, 5, 4, 1], [0, 0, 0, 0]])
 SPLIT = Split(
     tuple(f"{i}.png" for i in range(N)),
@@ -133,7 +135,7 @@ def test_the_page_has_every_word_of_every_rationality_once_with_its_lift(run, tm
     target, rest = context(run, IMAGES[chosen]), context(run, IMAGES[ROWS[chosen]])
     path = tmp_path / "pairs.html"
     more = {"rationalities": (1.0, 0.4), "number": 3}
-    assert write_pairs(path, "<i>title</i>", run, SPLIT, IMAGES, ROWS, **more) == path
+    assert write_pairs(path, "<i>title</i>", run, SPLIT, IMAGES, NEAR, **more) == path
     page = path.read_text("utf-8")
     plain = beam_search(run.speaker, run.params, target, width=3, max_len=T)
     search = partial(emitter_suppressor, run.speaker, run.params, target, rest)
@@ -155,7 +157,7 @@ def test_the_page_has_every_word_of_every_rationality_once_with_its_lift(run, tm
 
 def test_there_is_no_page_where_nothing_can_be_told_apart(run, tmp_path):
     diverse = DECODING | {"groups": 3, "diversity": 0.5}
-    assert pairs_section(run, SPLIT, IMAGES, ROWS, decoding=diverse) is None
-    path = tmp_path / "pairs.html"
-    assert write_pairs(path, "none", run, SPLIT, IMAGES[:0], ROWS[:0]) is None
+    assert pairs_section(run, SPLIT, IMAGES, NEAR, decoding=diverse) is None
+    path, none = tmp_path / "pairs.html", Distractors("nearest", ROWS[:0])
+    assert write_pairs(path, "none", run, SPLIT, IMAGES[:0], none) is None
     assert not path.exists()
