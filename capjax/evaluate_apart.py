@@ -1,18 +1,20 @@
 """The flags of `capjax.evaluate` that say from what images are told, and how."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from capjax.data.features import Encoder
 from capjax.data.prepare import Prepared, encoder_named
 from capjax.distractors import Distractors, easy, hard, twins, with_twins
 from capjax.errors import InputError
+from capjax.lifted_words import RATIONALITIES, write_pairs
 from capjax.speaking import JUDGED, decoding_of, speak_all
-from capjax.telling_apart import RANKED, WIDTH, Teller, check_teller
+from capjax.telling_apart import RANKED, WIDTH, Teller, check_teller, tell_apart
 from capjax.workdir import Trained, judge_kind, open_run, write_json
 
 
@@ -37,6 +39,53 @@ class Apart(NamedTuple):
         teller = self.teller or Teller(rationality=1.0)
         name = "" if teller.name == Teller().name else f"-{teller.name}"
         return f"-{kind}{rows.shape[1]}{name}-l{teller.rationality}"
+
+    def spoken(
+        self,
+        run: Trained,
+        images: np.ndarray,
+        decoding: Mapping[str, Any],
+        pool: np.ndarray | None,
+        seed: int,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]] | None:
+        """Captions that tell the images apart; None where distractors are not heeded."""
+        if self.teller is None:
+            return None
+        return tell_apart(
+            run.speaker,
+            run.params,
+            images,
+            self.distractors.rows,
+            decoding,
+            teller=self.teller,
+            pool=pool,
+            noise=run.config["noise"],
+            key=jax.random.key(seed),
+        )
+
+    def write_page(
+        self,
+        path: Path,
+        run: Trained,
+        prepared: Prepared,
+        split: str,
+        decoding: Mapping[str, Any],
+        pool: np.ndarray | None,
+    ) -> Path | None:
+        """Writes a few images beside their distractors; as `write_pairs`."""
+        name = path.parent.resolve().name
+        return write_pairs(
+            path,
+            f"{name}, {split} of {run.config['data']['name']}: {self.told}",
+            run,
+            prepared.splits[split],
+            prepared.images[split],
+            self.distractors,
+            pool=pool,
+            decoding=decoding,
+            teller=self.teller,
+            rationalities=sorted({*RATIONALITIES, self.about["rationality"]}, reverse=True),
+        )
 
 
 def apart_decoding(config: Mapping[str, Any], decoding: dict[str, Any], given: str | None) -> dict:

@@ -17,7 +17,8 @@ from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.evaluate import evaluate_run, show, write_evaluation
+from capjax.evaluate import show
+from capjax.evaluate_run import evaluate_run, write_evaluation
 from capjax.evaluation import Evaluation
 from capjax.parallel import replicate
 from capjax.run_report import write_run_report

@@ -16,7 +16,8 @@ from capjax.data.features import pixels
 from capjax.data.prepare import prepare
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
-from capjax.evaluate import judge_of, show
+from capjax.evaluate import show
+from capjax.evaluate_run import judge_of
 from capjax.evaluation import evaluate
 from capjax.judging import Evaluator, judge
 from capjax.verdicts import Judge, evaluator_scores, verdicts
@@ -165,7 +166,7 @@ def run_of(recipe, tmp_path_factory):
 def test_the_command_judges_by_its_own_evaluator_and_by_another_runs(
     run_of, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(command, "encoder_named", lambda name: pixels(int(name[6:])))
+    monkeypatch.setattr("capjax.evaluate_run.encoder_named", lambda name: pixels(int(name[6:])))
     plain = run_of("plain", ["mle"])
     gan = run_of("gan", ["evaluator", "adversarial"])
     other = run_of("other", ["evaluator"], pixels=16)  # sees smaller images
