@@ -6,7 +6,6 @@ one and not of the other.
 """
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from absl import logging
 
 from capjax.data.feature_files import PREFIX
 from capjax.data.features import Encoder, read_photo
+from capjax.data.justify_files import class_named
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.justification import justify_all
@@ -72,7 +72,8 @@ def caption_photos(
       InputError: a photo cannot be read, the encoder's weights are missing, or the run is told no
         such class.
     """
-    classes = [_class(run, name) for name in (concept, against) if name]
+    named = (("--concept", concept), ("--against", against))
+    classes = [_class(run, flag, name) for flag, name in named if name]
     if run.concepts and (not concept or distractors):
         raise InputError(
             "this run is told the class of a photo: name it with --concept, and with --against"
@@ -122,15 +123,11 @@ def caption_photos(
     return captions
 
 
-def _class(run: Trained, name: str) -> int:
+def _class(run: Trained, flag: str, name: str) -> int:
     """Which class a name is of."""
-    plain = {one.replace("_", " ").casefold(): i for i, one in enumerate(run.concepts)}
-    found = plain.get(name.replace("_", " ").casefold())
-    if found is None:
-        near = difflib.get_close_matches(name, run.concepts) or list(run.concepts[:3])
-        has = f"it has {len(plain)}, such as {', '.join(near)}" if near else "it is told no classes"
-        raise InputError(f"the run has no class {name!r}; {has}")
-    return found
+    if not run.concepts:
+        raise InputError(f"{flag}={name}: the run is told no classes; leave it out")
+    return class_named(name, run.concepts, f"{flag}={name}")
 
 
 def _batch(count: int) -> int:

@@ -124,7 +124,7 @@ def test_a_photo_is_captioned_as_of_a_class_and_not_of_another(runs, tmp_path, c
         assert said[len(flags)]["log_prob"] < 0
     for flags, told in (
         ([], "--concept"),
-        (["--concept=red circel"], "such as red circle"),
+        (["--concept=red circel"], "did you mean red circle"),
         (["--concept=red circle", "--distractor", photo], "no --distractor"),
         (["--against=blue circle"], "without --concept"),
     ):

@@ -85,6 +85,14 @@ def read_justify(path: str | Path, ids: Iterable[str], concepts: Sequence[str]) 
     return triplets
 
 
+def class_named(name: str | int, concepts: Sequence[str], where: str) -> int:
+    """The class of a name, written as in a file of triplets, counted from 0.
+
+    Raises InputError, which begins with `where`, for a name of none or of several.
+    """
+    return _concept(name, concepts, _spellings(concepts), where)
+
+
 def _spellings(concepts: Sequence[str]) -> dict[str, set[int]]:
     """{a way to write a class: the classes it may be}; a name in full is no other class's part."""
     full: dict[str, set[int]] = defaultdict(set)
