@@ -71,9 +71,9 @@ class Apart(NamedTuple):
         split: str,
         decoding: Mapping[str, Any],
         pool: np.ndarray | None,
+        name: str,
     ) -> Path | None:
-        """Writes a few images beside their distractors; as `write_pairs`."""
-        name = path.parent.resolve().name
+        """Writes a few images beside their distractors, as `write_pairs`; name: the run's."""
         return write_pairs(
             path,
             f"{name}, {split} of {run.config['data']['name']}: {self.told}",

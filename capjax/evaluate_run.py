@@ -74,9 +74,9 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     for kind, other in others.items():
         theirs = other.config["data"]["encoder"]
         same = theirs == data["encoder"]
-        name = {"evaluator": "e_ngan"}.get(kind, kind)
-        judges[name] = judge_of(other, None if same else pictures(theirs))
-        told = f"{name} is by the {kind} of {getattr(flags, kind)}, step {other.step}"
+        called = {"evaluator": "e_ngan"}.get(kind, kind)
+        judges[called] = judge_of(other, None if same else pictures(theirs))
+        told = f"{called} is by the {kind} of {getattr(flags, kind)}, step {other.step}"
         notes["notes"] = [*notes.get("notes", []), told]
     if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
         notes["seed"] = flags.seed
@@ -95,9 +95,10 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         options["about"] = asked.about
         title, mark = f"{title}, {asked.told}", f"{mark or f'-{flags.split}'}{asked.mark}"
         notes["notes"] = [*notes.get("notes", []), asked.told]
+    name = Path(flags.workdir).resolve().name
     found = evaluate_run(
         run,
-        Path(flags.workdir).resolve().name,
+        name,
         prepared,
         flags.split,
         decoding,
@@ -112,7 +113,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     paths: tuple[Path, ...] = write_evaluation(folder, mark, found)
     if apart:
         page = folder / f"distractors{mark}.html"
-        shown = apart.write_page(page, run, prepared, flags.split, decoding, pool)
+        shown = apart.write_page(page, run, prepared, flags.split, decoding, pool, name)
         paths += (shown,) if shown else ()
     return found, f"{flags.split} of {data['name']}, {title}", paths
 

@@ -22,7 +22,7 @@ from capjax.stage_captions import evenly
 from capjax.telling_apart import Teller, tell_apart
 from capjax.workdir import Trained
 
-SHOWN, BESIDE = 6, 3  # images, and distractors of each
+SHOWN, BESIDE = 6, 4  # images, and distractors of each
 RATIONALITIES = (1.0, 0.7, 0.5, 0.3)
 NOTE = (
     '<p class="note">The captioner never sees a target beside its distractors: at a rationality'
