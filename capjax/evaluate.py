@@ -2,6 +2,8 @@
 
 python -m capjax.evaluate --workdir=DIR [--split=val] [--samples=5 --temperature=0.7]
 python -m capjax.evaluate --workdir=DIR --evaluator=RUN
+python -m capjax.evaluate --workdir=DIR --distractors=1 [--rationality=0.5] [--listener=RUN]
+python -m capjax.evaluate --workdir=DIR --justify [--blind=RUN]
 python -m capjax.evaluate --predictions=FILE --references=FILE
 """
 
