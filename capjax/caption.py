@@ -74,6 +74,11 @@ def caption_photos(
     """
     named = (("--concept", concept), ("--against", against))
     classes = [_class(run, flag, name) for flag, name in named if name]
+    if against and len(set(classes)) < 2:
+        raise InputError(
+            f"--concept={concept} and --against={against} are one class; name another to tell it"
+            " from"
+        )
     if run.concepts and (not concept or distractors):
         raise InputError(
             "this run is told the class of a photo: name it with --concept, and with --against"

@@ -33,7 +33,7 @@ def twins(split: Split, number: int) -> Distractors:
     Raises InputError where a dataset's images have none, or fewer.
     """
     has = min((len(about["distractors"]) for about in split.truth or ()), default=0)
-    if has < number:
+    if not 1 <= number <= has:
         raise InputError(
             f"--distractors={number} --twins: an image of this split has {has} near twins; those of"
             " the val and test splits of scenes have four each"

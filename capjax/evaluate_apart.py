@@ -22,23 +22,40 @@ class Apart(NamedTuple):
     """What a run's captions tell images from, and how."""
 
     distractors: Distractors
-    teller: Teller | None  # None for captions as without distractors
-    told: str  # in words
+    teller: Teller
+    guide: str = ""  # the run that guides it
 
     @property
     def about(self) -> dict[str, Any]:
         """What tables say of it."""
-        teller, (kind, rows) = self.teller or Teller(rationality=1.0), self.distractors
-        about = {"distractors": f"{kind} {rows.shape[1]}", "rationality": teller.rationality}
-        return about | ({} if teller.name == Teller().name else {"speaker": teller.name})
+        kind, rows = self.distractors
+        about: dict[str, Any] = {"distractors": f"{kind} {rows.shape[1]}"}
+        about["rationality"] = self.teller.rationality
+        if self.teller.name != Teller().name:
+            about["speaker"] = self.teller.name
+        if self.teller.name in RANKED:
+            about["candidates"] = self.teller.candidates
+        return about
+
+    @property
+    def told(self) -> str:
+        """The same in words."""
+        kind, rows = self.distractors
+        name, rationality, candidates, _ = self.teller
+        by = "" if name == Teller().name else f" by the {name} speaker"
+        by += f" out of {candidates} candidates" if name in RANKED else ""
+        by += f", which asks the listener of {self.guide}," if self.guide else ""
+        return f"told from {rows.shape[1]} {kind}{by} at rationality {rationality}"
 
     @property
     def mark(self) -> str:
         """What its files are told by."""
         kind, rows = self.distractors
-        teller = self.teller or Teller(rationality=1.0)
-        name = "" if teller.name == Teller().name else f"-{teller.name}"
-        return f"-{kind}{rows.shape[1]}{name}-l{teller.rationality}"
+        name, rationality, candidates, _ = self.teller
+        by = "" if name == Teller().name else f"-{name}"
+        by += "" if candidates == Teller().candidates else f"-c{candidates}"
+        by += f"-by-{Path(self.guide).resolve().name}" if self.guide else ""
+        return f"-{kind}{rows.shape[1]}{by}-l{rationality}"
 
     def spoken(
         self,
@@ -48,8 +65,8 @@ class Apart(NamedTuple):
         pool: np.ndarray | None,
         seed: int,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]] | None:
-        """Captions that tell the images apart; None where distractors are not heeded."""
-        if self.teller is None:
+        """Captions that tell the images apart; None where they are those said anyway."""
+        if self.teller.rationality == 1 and self.teller.name not in RANKED:
             return None
         return tell_apart(
             run.speaker,
@@ -88,16 +105,17 @@ class Apart(NamedTuple):
         )
 
 
-def apart_decoding(config: Mapping[str, Any], decoding: dict[str, Any], given: str | None) -> dict:
-    """How a run that tells images apart decodes: by a beam where its recipe asks its judge."""
-    if decoding["method"] not in JUDGED:
-        return decoding
-    if given:
-        raise InputError(
-            f"--decoding={given} has no meaning with --distractors, which are told apart word by"
-            " word; take greedy, beam or sample"
-        )
-    return decoding_of(config, method="beam", width=WIDTH)
+def apart_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings, with what decodes where it tells images apart.
+
+    It speaks from no noise, and by a beam where its recipe asks its judge.
+    """
+    decoding = dict(config["decoding"])
+    if decoding["method"] in JUDGED:
+        decoding = decoding_of(config, method="beam", width=WIDTH)
+    if config["noise"]:
+        decoding["noise_law"] = "zero"
+    return {**config, "decoding": decoding}
 
 
 def apart_of(
@@ -122,18 +140,19 @@ def apart_of(
         Teller().candidates if flags.candidates is None else flags.candidates,
         _guide(flags, run),
     )
+    if given.name in RANKED and flags.width is not None:
+        raise InputError(
+            f"--width has no meaning for the {given.name} speaker, whose beam is as wide as it has"
+            " candidates; give --candidates"
+        )
     check_teller(given, decoding)
-    # At 1 all say what is said anyway, but those that have more candidates.
-    teller = None if given.rationality == 1 and given.name not in RANKED else given
     found = _distractors(flags, run, prepared, decoding)
     ids = prepared.splits[flags.split].ids
     if found.kind != "twins":
         kept = {ids[i]: [ids[j] for j in row] for i, row in enumerate(found.rows)}
         name = f"distractors-{flags.split}-{found.kind}{flags.distractors}.json"
         write_json(folder / name, kept)
-    by = "" if given.name == Teller().name else f" by the {given.name} speaker"
-    told = f"told from {flags.distractors} {found.kind}{by} at rationality {given.rationality}"
-    return Apart(found, teller, told)
+    return Apart(found, given, flags.guide or "")
 
 
 def pool_for(apart: Apart, prepared: Prepared, split: str, encoder: str) -> np.ndarray | None:

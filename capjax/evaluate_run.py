@@ -10,11 +10,12 @@ import numpy as np
 from capjax.checkpoint import check_folder
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.errors import InputError
-from capjax.evaluate_apart import apart_decoding, apart_of, pool_for
+from capjax.evaluate_apart import apart_config, apart_of, pool_for
 from capjax.evaluate_flags import metrics_of
 from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate
-from capjax.speaking import METHODS, decoding_of, spell
+from capjax.speaking import METHODS, check_decoding, decoding_of, spell
+from capjax.starting import check_classes
 from capjax.telling_apart import RANKED
 from capjax.verdicts import Judge
 from capjax.workdir import Trained, judge_kind, open_run, write_json
@@ -32,8 +33,9 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     }
     data = run.config["data"]
     drawn = flags.samples is not None and flags.decoding is None
+    config = apart_config(run.config) if flags.distractors else run.config
     decoding = decoding_of(
-        run.config,
+        config,
         method="sample" if drawn else flags.decoding,
         width=flags.width,
         groups=flags.groups,
@@ -46,9 +48,6 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         top_k=flags.top_k,
         top_p=flags.top_p,
     )
-
-    if flags.distractors:
-        decoding = apart_decoding(run.config, decoding, flags.decoding)
 
     def prepared_with(encoder: str) -> Prepared:
         path, cache = flags.path or data["path"] or None, flags.cache or data["cache"] or None
@@ -65,6 +64,11 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         raise InputError(
             f"{data['name']} has no split {flags.split!r}; it has {', '.join(prepared.splits)}"
         )
+    if run.concepts:
+        check_classes(flags.workdir, run.concepts, prepared.concepts)
+    pictured, noise = prepared.images[flags.split], run.config["noise"]
+    concepts = bool(run.concepts)
+    check_decoding(decoding, run.speaker, run.params, pictured, noise, run.judge, concepts)
     folder = Path(flags.out or flags.workdir)
     check_folder(folder)
     why = why_of(flags, run, prepared) if flags.justify else None
@@ -88,6 +92,9 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         images = prepared.images[flags.split]
         spoken = apart.spoken(run, images, decoding, pool, flags.seed)
         options = {"distractors": apart.distractors, "pool": pool, "spoken": spoken}
+        # A listener that guides does not judge, though it be the run's own.
+        mine = apart.guide and Path(apart.guide).resolve() == Path(flags.workdir).resolve()
+        options["own_judges"] = not mine
     if why:
         prepared = why.asked(prepared, flags.split)
         options = {"spoken": why.answers(run, prepared.images[flags.split], decoding)}
@@ -152,6 +159,7 @@ def evaluate_run(
     decoding: Mapping[str, Any],
     *,
     judges: Mapping[str, Judge] | None = None,
+    own_judges: bool = True,
     **options: Any,
 ) -> Evaluation:
     """Evaluates what a run speaks of a split, with all that it has: noise, evaluator, E-GAN by it.
@@ -159,10 +167,11 @@ def evaluate_run(
     Args:
       name: of the run, for the tables.
       judges: others than its own evaluator; as of `evaluate`, like options.
+      own_judges: whether its own evaluator or listener judges it, too.
     """
     config = run.config
     own: dict[str, Judge] = {}
-    if run.evaluator:
+    if run.evaluator and own_judges:
         judge = judge_of(run)
         own["own_listener" if judge.picks else "e_gan"] = judge
     found = evaluate(

@@ -2,11 +2,12 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from capjax.data.justify_files import read_justify
+from capjax.data.justify_files import Triplet, read_justify
 from capjax.data.prepare import Prepared
 from capjax.errors import InputError
 from capjax.evaluation import Evaluation
@@ -30,21 +31,26 @@ class Why(NamedTuple):
     blind: tuple[Speaker, Params] | None
     rationality: float
     generated: bool  # whether the truth of an answer can be told
+    asked_in: str  # the file of triplets; "" where the dataset asks
+    blind_run: str  # the folder of the blind run
 
     @property
     def about(self) -> dict[str, Any]:
         """What tables say of it."""
         listener = {"speaker": "semi-blind"} if self.blind else {}
-        return {"justifies": "classes", "rationality": self.rationality, **listener}
+        what = Path(self.asked_in).name if self.asked_in else "classes"
+        return {"justifies": what, "rationality": self.rationality, **listener}
 
     @property
     def told(self) -> str:
-        by = " by a listener that sees nothing" if self.blind else ""
-        return f"why of its class and not of another{by}, at rationality {self.rationality}"
+        by = f" by the listener of {self.blind_run}, which sees nothing" if self.blind else ""
+        asked = f", asked by {self.asked_in}" if self.asked_in else ""
+        return f"why of its class and not of another{by}{asked}, at rationality {self.rationality}"
 
     @property
     def mark(self) -> str:
-        return f"-justify{'-semi-blind' if self.blind else ''}-l{self.rationality}"
+        asked = f"-{Path(self.asked_in).stem}" if self.asked_in else ""
+        return f"-justify{asked}{'-semi-blind' if self.blind else ''}-l{self.rationality}"
 
     def asked(self, prepared: Prepared, split: str) -> Prepared:
         """The dataset with the questions in the place of a split."""
@@ -102,14 +108,28 @@ def why_of(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> Why:
     split = prepared.splits[flags.split]
     generated = split.truth is not None
     if flags.triplets:
-        triplets = read_justify(flags.triplets, split.ids, run.concepts)
-        questions = of_triplets(split, triplets)
+        questions = of_triplets(split, _triplets(flags, run, prepared), run.concepts)
     elif generated:
         questions = of_scenes(split, run.concepts)
     else:
         questions = of_likeness(split, prepared.images[flags.split], len(run.concepts))
     rationality = 0.5 if flags.rationality is None else flags.rationality
-    return Why(questions, run.concepts, _blind(flags, run), rationality, generated)
+    blind = _blind(flags, run)
+    files = flags.triplets or "", flags.blind or ""
+    return Why(questions, run.concepts, blind, rationality, generated, *files)
+
+
+def _triplets(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> list[Triplet]:
+    """Those of --triplets; InputError where one is about an image of another split."""
+    home = {name: key for key, split in prepared.splits.items() for name in split.ids}
+    triplets = read_justify(flags.triplets, home, run.concepts)
+    for one in triplets:
+        if home[one.image] != flags.split:
+            raise InputError(
+                f"{flags.triplets} asks about {one.image}, which is in {home[one.image]} and not in"
+                f" {flags.split}; take --split={home[one.image]}, and a file for each split"
+            )
+    return triplets
 
 
 def _blind(flags: argparse.Namespace, run: Trained) -> tuple[Speaker, Params] | None:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from capjax.data.justify_files import Triplet
+from capjax.data.neighbours import compared_by
 from capjax.data.scenes import parse
 from capjax.data.split import Split
 from capjax.decoding.justify import justify
@@ -26,11 +27,21 @@ class Questions(NamedTuple):
     distractor: np.ndarray  # int32[N], the class that it is not of
 
 
-def of_triplets(split: Split, triplets: Sequence[Triplet]) -> Questions:
-    """The questions of a file in the manner of CUB-Justify, with the answers of people."""
+def of_triplets(split: Split, triplets: Sequence[Triplet], concepts: Sequence[str]) -> Questions:
+    """The questions of a file in the manner of CUB-Justify, with the answers of people.
+
+    Raises InputError where an image is of another class than its target, or two ask the same.
+    """
+    assert split.concepts is not None
     place = {name: i for i, name in enumerate(split.ids)}
     rows = np.array([place[one.image] for one in triplets])
-    ids = tuple(f"{one.image} {one.target} not {one.distractor}" for one in triplets)
+    for one, row in zip(triplets, rows, strict=True):
+        if (own := split.concepts[row]) != one.target:
+            raise InputError(
+                f"a triplet calls {one.image} a {concepts[one.target]}, and the dataset a"
+                f" {concepts[own]}; exchange target and distractor, or correct it"
+            )
+    ids = tuple(f"{one.image} not {concepts[one.distractor]}" for one in triplets)
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise InputError(f"two triplets ask the same, {twice}; join their captions")
@@ -60,7 +71,7 @@ def of_likeness(split: Split, images: np.ndarray, count: int) -> Questions:
     """A question an image: why not of the class whose images are most like those of its own?
 
     Args:
-      images: [M, ...], of the split; the means of a class's tell how alike it is to another.
+      images: [M, ...], of the split, as of `nearest`; how alike two classes are their means tell.
       count: how many classes there are.
     Raises:
       InputError: the split has images of one class.
@@ -69,9 +80,8 @@ def of_likeness(split: Split, images: np.ndarray, count: int) -> Questions:
     present = np.unique(target)
     if len(present) < 2:
         raise InputError("the split has images of one class, and none to tell it from")
-    flat = np.asarray(images, np.float64).reshape(len(images), -1)
-    means = np.stack([flat[target == one].mean(0) for one in present])
-    far = ((means[:, None] - means[None]) ** 2).sum(-1)
+    means = np.stack([compared_by(images[target == one]).mean(0) for one in present])
+    far = np.stack([((means - mean) ** 2).sum(1) for mean in means])
     np.fill_diagonal(far, np.inf)
     nearest = np.zeros(count, np.int32)
     nearest[present] = present[far.argmin(1)]

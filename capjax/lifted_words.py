@@ -26,11 +26,11 @@ SHOWN, BESIDE = 6, 4  # images, and distractors of each
 RATIONALITIES = (1.0, 0.7, 0.5, 0.3)
 NOTE = (
     '<p class="note">The captioner never sees a target beside its distractors: at a rationality'
-    " \u03bb below 1 it says of the target what does not fit them (Vedantam et al., 2017). A word"
-    " is worth \u03bb log p(w | target) + (1 \u2212 \u03bb) lift, and its shade is the lift: log"
-    " p(w | target) less the mean of log p(w | distractor), after the same words. At \u03bb = 1,"
-    " where nothing is lifted or held down, it shows what there is to hold down. Behind each"
-    " caption stands the sum. Point at a word for its number.</p>"
+    " \u03bb below 1 it says of the target what does not fit them (Vedantam et al., 2017). A"
+    " word's shade is its lift, log p(w | target) less the mean of log p(w | distractor), after the"
+    " same words; emitter-suppressor values it at \u03bb log p(w | target) + (1 \u2212 \u03bb)"
+    " lift. At \u03bb = 1, where nothing is lifted or held down, it shows what there is to hold"
+    " down. Behind each caption stands the sum. Point at a word for its number.</p>"
 )
 
 
@@ -82,12 +82,13 @@ def pairs_section(
       decoding: as in `tell_apart`, else the run's; of several captions the first is shown.
       teller: who tells them apart, at each of the rationalities.
     Returns:
-      None where there are no images, or where the beams are diverse ones, which tell nothing apart.
+      None where there are no images, or captions are drawn: a page would show others than those
+      that were evaluated.
     """
     decoding = run.config["decoding"] if decoding is None else decoding
     teller, pool = teller or Teller(), images if pool is None else pool
     chosen = evenly(len(distractors.rows), number)
-    if not chosen or decoding.get("groups", 1) > 1:
+    if not chosen or decoding["method"] == "sample":
         return None
     near = distractors.rows[chosen]  # [n, M]
     n, m = near.shape

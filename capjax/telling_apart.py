@@ -55,6 +55,18 @@ def check_teller(teller: Teller, decoding: Mapping[str, Any]) -> None:
         )
     if name == "reasoning" and guide is None:
         raise InputError("the reasoning speaker needs a listener; name its run with --guide=RUN")
+    if decoding["method"] not in ("greedy", "sample", "beam"):
+        raise InputError(
+            f"decoding by {decoding['method']} tells no images apart; take greedy, sample or beam"
+        )
+    if name in RANKED:
+        chosen = [one for one in _DRAW if decoding.get(one) not in (None, False, 1.0)]
+        if decoding["method"] == "greedy" or chosen:
+            what = f"--{chosen[0].replace('_', '-')}" if chosen else "greedy decoding"
+            raise InputError(
+                f"{what} has no meaning for the {name} speaker, whose candidates are a beam's or"
+                " draws at temperature 1; leave it out"
+            )
     if decoding.get("groups", 1) > 1:
         raise InputError("captions that tell images apart have no diverse beams; take groups 1")
 

@@ -11,7 +11,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from capjax.checkpoint import Checkpoints, check_folder, check_room
-from capjax.data import check_name
+from capjax.data import CLASSED, check_name
 from capjax.data.batches import caption_arrays
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
@@ -27,7 +27,7 @@ from capjax.settings import check_settings
 from capjax.speaking import check_decoding, speak_all
 from capjax.stage_setting import Learnt, Setting, decoding_after
 from capjax.stages import STAGES, TELL_APART
-from capjax.starting import check_judge, check_start, reference_of, with_noise
+from capjax.starting import check_classes, check_judge, check_start, reference_of, with_noise
 from capjax.where_looked import looks_section
 from capjax.workdir import (
     MetricsLog,
@@ -71,13 +71,22 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         # A run that has a checkpoint of its own needs nothing any more of where it started from.
         under_way = ours and saved(workdir, "last")
         start = open_run(config["init_from"]) if config["init_from"] and not under_way else None
+        if config.get("concepts") and data["name"] not in CLASSED:
+            raise InputError(
+                f"config.concepts=True, and the images of {data['name']} have no classes; take"
+                f" {' or '.join(CLASSED)}"
+            )
         prepared = prepare(data["name"], data["path"] or None, data["cache"] or None, encoder)
         if ours:
             vocabulary = _own_vocabulary(workdir / "vocabulary.json")
         else:
             vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
-        concepts = _concepts(config, prepared)
+        concepts = prepared.concepts if config.get("concepts") else ()
+        if ours and concepts:
+            check_classes(str(workdir), read_json(workdir / "concepts.json"), concepts)
+        if start:
+            check_classes(config["init_from"], start.concepts, concepts)
         speaker = speaker_of(config, len(vocabulary), kind, len(concepts))
         evaluator = evaluator_of(config, len(vocabulary), kind)
         apart = [name for name in config["stages"] if name in TELL_APART]
@@ -158,16 +167,6 @@ def _own_vocabulary(path: Path) -> Vocabulary:
         return Vocabulary.load(path)
     except InputError as error:
         raise InputError(f"{error}; delete the file, and it is made again") from error
-
-
-def _concepts(config: Mapping[str, Any], prepared: Prepared) -> tuple[str, ...]:
-    """The classes that a recipe's speaker is told, by name."""
-    if config.get("concepts") and not prepared.concepts:
-        raise InputError(
-            f"config.concepts=True, and the images of {config['data']['name']} have no classes;"
-            " take scenes or cub"
-        )
-    return prepared.concepts if config.get("concepts") else ()
 
 
 def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:

@@ -97,9 +97,15 @@ def test_a_run_is_asked_and_its_answers_are_measured(runs, tmp_path, capsys):
     ]
     (tmp_path / "triplets.json").write_text(json.dumps(triplets))
     assert evaluate.main([*command, f"--triplets={tmp_path / 'triplets.json'}"]) == 0
-    asked = json.loads((tmp_path / "captions-val-justify-l0.5.json").read_text())
+    asked = json.loads((tmp_path / "captions-val-justify-triplets-l0.5.json").read_text())
     assert [row["references"] for row in asked] == [["a red circle", "a circle"]] * 3
+    swapped = triplets[0] | {"target": triplets[0]["distractor"], "distractor": "red star"}
+    elsewhere = triplets[0] | {"image": "test-00000"}
+    for name, wrong in (("swapped", swapped), ("elsewhere", elsewhere)):
+        (tmp_path / f"{name}.json").write_text(json.dumps([wrong]))
     for flags, told in (
+        ([f"--triplets={tmp_path / 'swapped.json'}"], "exchange target and distractor"),
+        ([f"--triplets={tmp_path / 'elsewhere.json'}"], "take --split=test"),
         ([f"--blind={seeing}"], "sees images"),
         (["--distractors=1"], "take one"),
         (["--decoding=greedy"], "searched by a beam"),
@@ -118,15 +124,22 @@ def test_a_photo_is_captioned_as_of_a_class_and_not_of_another(runs, tmp_path, c
     Image.fromarray(scenes.draw(scene)).save(tmp_path / "photo.png")
     photo, run = str(tmp_path / "photo.png"), f"--workdir={runs[0]}"
     said = {}
-    for flags in (["--concept=red circle"], ["--concept=Red_Circle", "--against=blue circle"]):
+    both = ["--concept=Red_Circle", "--against=blue circle"]
+    for name, flags in (
+        ("plain", ["--concept=red circle"]),
+        ("unheeding", [*both, "--rationality=1"]),
+        ("against", [*both, "--rationality=0"]),
+    ):
         assert caption.main([run, photo, *flags, "--json"]) == 0
-        said[len(flags)] = json.loads(capsys.readouterr().out)["captions"][0]
-        assert said[len(flags)]["log_prob"] < 0
+        said[name] = json.loads(capsys.readouterr().out)["captions"][0]
+    assert said["plain"]["caption"] == said["unheeding"]["caption"] != said["against"]["caption"]
+    assert said["against"]["log_prob"] < said["plain"]["log_prob"]
     for flags, told in (
         ([], "--concept"),
         (["--concept=red circel"], "did you mean red circle"),
         (["--concept=red circle", "--distractor", photo], "no --distractor"),
         (["--against=blue circle"], "without --concept"),
+        (["--concept=red circle", "--against=Red Circle"], "are one class"),
     ):
         assert caption.main([run, photo, *flags]) == 2
         assert told in capsys.readouterr().err

@@ -156,8 +156,8 @@ def test_the_page_has_every_word_of_every_rationality_once_with_its_lift(run, tm
 
 
 def test_there_is_no_page_where_nothing_can_be_told_apart(run, tmp_path):
-    diverse = DECODING | {"groups": 3, "diversity": 0.5}
-    assert pairs_section(run, SPLIT, IMAGES, NEAR, decoding=diverse) is None
+    drawn = DECODING | {"method": "sample"}
+    assert pairs_section(run, SPLIT, IMAGES, NEAR, decoding=drawn) is None
     path, none = tmp_path / "pairs.html", Distractors("nearest", ROWS[:0])
     assert write_pairs(path, "none", run, SPLIT, IMAGES[:0], none) is None
     assert not path.exists()

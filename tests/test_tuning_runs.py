@@ -147,9 +147,13 @@ def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path):
         flags = ["--distractors=2", f"--speaker={speaker}", *more]
         assert evaluate.main([*run[:-1], *flags]) == 0
         method = "-greedy" if speaker == "incremental" else ""
-        name = f"scores-val{method}-nearest2-{speaker}-l0.5.json"
-        decoding = json.loads((tmp_path / name).read_text())["decoding"]
-        assert decoding["speaker"] == speaker
+        guide = f"-by-{tuned.name}" if more[:1] == [f"--guide={tuned}"] else ""
+        name = f"scores-val{method}-nearest2-{speaker}{guide}-l0.5.json"
+        scores = json.loads((tmp_path / name).read_text())
+        assert scores["decoding"]["speaker"] == speaker
+        assert scores["decoding"].get("candidates", 10) == 10
+        # Its own listener judges, but where it guides.
+        assert ("own_listener_accuracy@3" in scores) == (not guide)
     ids = json.loads((tmp_path / "distractors-val-hard2.json").read_text())
     assert len(ids) == 4
     assert all(len(set(row)) == 2 and name not in row for name, row in ids.items())
@@ -165,6 +169,11 @@ def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path):
         (["--rationality=0.5"], "--rationality has no meaning without --distractors"),
         (["--distractors=1", "--rationality=2"], "--rationality=2.0 must be from 0 to 1"),
         (["--distractors=1", "--twins"], "an image of this split has 0 near twins"),
+        (["--distractors=1", "--hard", "--decoding=beam", "--samples=5"], "has no 5 captions"),
+        (["--distractors=1", "--decoding=best_of"], "tells no images apart"),
+        (["--distractors=1", "--speaker=introspective", "--width=5"], "give --candidates"),
+        (["--distractors=1", "--speaker=introspective", "--top-k=5"], "--top-k has no meaning"),
+        (["--distractors=1", "--speaker=introspective", "--decoding=greedy"], "greedy decoding"),
         (["--distractors=1", "--twins", "--hard"], "name different distractors"),
         (["--distractors=1", "--speaker=reasoning"], "name its run with --guide=RUN"),
         (["--distractors=1", f"--guide={tuned}"], "no meaning without --speaker=reasoning"),

@@ -62,6 +62,7 @@ _KNOWN = [
     (r"identifies", DISTINCTIVENESS, 1, "it is measured on scenes only"),
     (r"justifies", DISTINCTIVENESS, 1, "of scenes: evaluate with --justify"),
     (r"\w*people_accuracy@\d+", DISTINCTIVENESS, 0, _PICKED),
+    (r"own_\w*accuracy@\d+", DISTINCTIVENESS, 0, _OWN),  # as e_gan: each run has its own judge
     (r"\w*accuracy@\d+", DISTINCTIVENESS, 1, _PICKED),
     (r"\w*retrieval_r\d+@.*", DISTINCTIVENESS, 1, _RETRIEVAL),
     (r"\w*retrieval_\w*rank@.*", DISTINCTIVENESS, -1, _RETRIEVAL),

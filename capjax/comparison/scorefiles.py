@@ -202,7 +202,7 @@ def _check_size(path: Path, name: str, value: float) -> None:
 
 
 # Of captions told from other images, by any method.
-APART = ("distractors", "justifies", "rationality", "speaker")
+APART = ("distractors", "justifies", "rationality", "speaker", "candidates")
 
 
 def _decoding(path: Path, value: Any) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
         return len(set(told)) < len(told)
 
     picked = [name for name in most("listener_accuracy@") if shared(name)]
+    picked = [name for name in picked if not name.startswith("own_")]
     retrieval = most("retrieval_r1@") + most("retrieval_r10@")
     told = [name for name in ("identifies",) if name in there]
     by_default = {

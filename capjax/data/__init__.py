@@ -11,6 +11,7 @@ from capjax.errors import InputError
 __all__ = ["NAMES", "Dataset", "Split", "Vocabulary", "cache_folder", "load", "tokenize"]
 
 NAMES = ("scenes", "flickr8k", "flickr30k", "coco", "cub", "folder")
+CLASSED = ("scenes", "cub")  # whose images have classes
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -21,7 +21,7 @@ def nearest(images: np.ndarray, count: int) -> np.ndarray:
     total = len(images)
     if not 1 <= count < total:
         raise ValueError(f"the nearest {count} of {total} images must be from 1 to {total - 1}")
-    seen = np.concatenate([_told(images[i : i + BLOCK]) for i in range(0, total, BLOCK)])
+    seen = np.concatenate([compared_by(images[i : i + BLOCK]) for i in range(0, total, BLOCK)])
     seen -= seen.mean(0)
     seen /= np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
     found = np.empty((total, count), np.int32)
@@ -35,7 +35,7 @@ def nearest(images: np.ndarray, count: int) -> np.ndarray:
     return found
 
 
-def _told(images: np.ndarray) -> np.ndarray:
+def compared_by(images: np.ndarray) -> np.ndarray:
     """What images are compared by: float32[N, D]."""
     x = np.asarray(images, np.float32)
     if x.ndim == 3:

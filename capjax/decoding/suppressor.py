@@ -68,8 +68,7 @@ def suppressed(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> S
 
     Its contexts are `together(target, distractors)`; its logits are emitter-suppressor's scores of
     the next word. So `greedy` takes the word that scores most, and `sample` draws by the scores'
-    softmax, p(w | target) / prod_m p(w | distractor_m) ** ((1 - rationality) / M): the pragmatic
-    speaker, a word at a time, of Cohn-Gordon et al. (2018).
+    softmax, p(w | target) / prod_m p(w | distractor_m) ** ((1 - rationality) / M).
 
     Raises:
       ValueError: rationality is not from 0 to 1, or number below 1.
