@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.sharding import Mesh
 
 from capjax.errors import InputError
 
@@ -73,7 +74,7 @@ class Checkpoints:
                 note = self.note(step)
                 if (form := like(note)) is None:
                     return step, None, note
-                form = jax.tree.map(ocp.utils.to_shape_dtype_struct, form)
+                form = jax.tree.map(_somewhere, form)
                 items = ocp.args.Composite(state=ocp.args.StandardRestore(form))
                 state = self._manager.restore(step, args=items)["state"]
             except InputError:
@@ -131,6 +132,21 @@ class Checkpoints:
                     " make room and run the same command again to go on from the one before"
                 ) from error
             raise
+
+
+def _somewhere(x: Any) -> jax.ShapeDtypeStruct:
+    """The form of an array, with a place: one of its own, or what this process has.
+
+    Without one it would be looked for on the devices that it was saved from.
+    """
+    form = ocp.utils.to_shape_dtype_struct(x)
+    if form.sharding is not None:
+        return form
+    if jax.process_count() == 1:
+        place: jax.sharding.Sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    else:
+        place = jax.sharding.NamedSharding(Mesh(jax.devices(), ("all",)), jax.P())
+    return jax.ShapeDtypeStruct(form.shape, form.dtype, sharding=place)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """What a checkpoint holds comes back, on any number of devices, and old ones make way."""
 
 import os
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -157,3 +159,20 @@ def test_room_is_asked_for_before_it_is_needed(tmp_path):
     big = {"x": jax.ShapeDtypeStruct((1 << 48,), jnp.float32)}
     with pytest.raises(InputError, match="MB free and its checkpoints need"):
         check_room(tmp_path, big)
+
+
+def test_what_four_devices_saved_is_read_by_a_process_that_has_one(tmp_path):
+    """As a run that was trained on several devices and is evaluated on a laptop."""
+    with closing(Checkpoints(tmp_path)) as last:
+        last.save(1, replicate(state()), {})
+    read = f"""
+import jax
+from test_checkpoint import Checkpoints, form, state
+assert jax.device_count() == 1
+step, found, _ = Checkpoints({str(tmp_path)!r}, keep=None).restore(lambda note: form(state()))
+print(float(found["params"]["w"].sum()))
+"""
+    env = os.environ | {"JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    told = subprocess.run([sys.executable, "-c", read], env=env, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    np.testing.assert_allclose(float(told.stdout), state()["params"]["w"].sum(), rtol=1e-6)
