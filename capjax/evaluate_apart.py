@@ -38,13 +38,17 @@ class Apart(NamedTuple):
         return about
 
     @property
+    def notes(self) -> list[str]:
+        """What stands beside the scores and in no table."""
+        return [f"the speaker asks the listener of {self.guide}"] if self.guide else []
+
+    @property
     def told(self) -> str:
         """The same in words."""
         kind, rows = self.distractors
         name, rationality, candidates, _ = self.teller
         by = "" if name == Teller().name else f" by the {name} speaker"
         by += f" out of {candidates} candidates" if name in RANKED else ""
-        by += f", which asks the listener of {self.guide}," if self.guide else ""
         return f"told from {rows.shape[1]} {kind}{by} at rationality {rationality}"
 
     @property

@@ -101,7 +101,8 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     if asked := apart or why:
         options["about"] = asked.about
         title, mark = f"{title}, {asked.told}", f"{mark or f'-{flags.split}'}{asked.mark}"
-        notes["notes"] = [*notes.get("notes", []), asked.told]
+        if asked.notes:
+            notes["notes"] = [*notes.get("notes", []), *asked.notes]
     name = Path(flags.workdir).resolve().name
     found = evaluate_run(
         run,

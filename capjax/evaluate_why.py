@@ -42,10 +42,16 @@ class Why(NamedTuple):
         return {"justifies": what, "rationality": self.rationality, **listener}
 
     @property
+    def notes(self) -> list[str]:
+        """What stands beside the scores and in no table."""
+        blind = [f"the listener is {self.blind_run}, which sees nothing"] if self.blind else []
+        return blind + ([f"the questions are those of {self.asked_in}"] if self.asked_in else [])
+
+    @property
     def told(self) -> str:
-        by = f" by the listener of {self.blind_run}, which sees nothing" if self.blind else ""
-        asked = f", asked by {self.asked_in}" if self.asked_in else ""
-        return f"why of its class and not of another{by}{asked}, at rationality {self.rationality}"
+        """The same in words."""
+        by = " by a listener that sees nothing" if self.blind else ""
+        return f"why of its class and not of another{by}, at rationality {self.rationality}"
 
     @property
     def mark(self) -> str:
