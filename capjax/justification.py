@@ -8,7 +8,7 @@ import numpy as np
 
 from capjax.data.justify_files import Triplet
 from capjax.data.neighbours import compared_by
-from capjax.data.scenes import parse
+from capjax.data.scenes import ATTRIBUTES, parse
 from capjax.data.split import Split
 from capjax.decoding.justify import justify
 from capjax.errors import InputError
@@ -54,14 +54,21 @@ def of_triplets(split: Split, triplets: Sequence[Triplet], concepts: Sequence[st
 
 
 def of_scenes(split: Split, concepts: Sequence[str]) -> Questions:
-    """A question a scene: why not of a class that is alike but for the colour, or the shape?"""
+    """A question a scene: why not of a class that is unlike its own in one attribute?"""
     assert split.concepts is not None
     target = np.array(split.concepts, np.int32)
     distractor = np.empty_like(target)
     for i, mine in enumerate(target):
-        words = set(concepts[mine].split())
-        like = [j for j, name in enumerate(concepts) if len(words & set(name.split())) == 1]
-        distractor[i] = np.random.default_rng((7, i)).choice(like)
+        words = concepts[mine].split()
+        rng = np.random.default_rng((7, i))
+        place = rng.integers(len(words))  # each attribute as often, however many values it has
+        rest = words[:place], words[place + 1 :]
+        like = [
+            j
+            for j, name in enumerate(concepts)
+            if j != mine and (name.split()[:place], name.split()[place + 1 :]) == rest
+        ]
+        distractor[i] = rng.choice(like)
     rows = np.arange(len(target))
     split = _asked(split, rows, split.ids, split.captions, target)
     return Questions(split, rows, target, distractor)
@@ -168,12 +175,10 @@ def justifies(text: str, target: str, distractor: str) -> bool:
     """Whether a caption of a scene names what the target's objects have and the distractor's lack.
 
     Args:
-      target, distractor: names of classes of scenes, a colour and a shape.
+      target, distractor: names of classes of scenes.
     """
-    names = ("colour", "shape")
-    mine, theirs = (dict(zip(names, one.split(), strict=True)) for one in (target, distractor))
-    lacks = {(name, mine[name]) for name in names if mine[name] != theirs[name]}
+    mine, theirs = (set(zip(ATTRIBUTES, one.split(), strict=True)) for one in (target, distractor))
     statement = parse(text)
     return statement is not None and any(
-        lacks & set(phrase.attributes) for phrase in statement.phrases
+        (mine - theirs) & set(phrase.attributes) for phrase in statement.phrases
     )

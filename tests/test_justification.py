@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,20 @@ from capjax.justification import justifies, of_likeness, of_scenes
 SMALL = {"dim": 16, "mle.epochs": 0.02, "mle.batch": 16, "log_every": 5, "report_images": 2}
 
 
+ROUND = "plain circle"
+
+
 @pytest.mark.parametrize(
     ("text", "target", "distractor", "answer"),
     [
-        ("a red circle", "red circle", "blue circle", True),
-        ("a circle", "red circle", "blue circle", False),
-        ("a circle", "red circle", "red square", True),
-        ("a red shape", "red circle", "red square", False),
-        ("a blue circle", "red circle", "blue circle", False),
-        ("a star left of two red circles", "red circle", "pink circle", True),
-        ("red red red", "red circle", "blue circle", False),  # no caption
+        ("a red circle", f"small red {ROUND}", f"small blue {ROUND}", True),
+        ("a circle", f"small red {ROUND}", f"small blue {ROUND}", False),
+        ("a circle", f"small red {ROUND}", "small red plain square", True),
+        ("a small red shape", f"small red {ROUND}", "small red plain square", False),
+        ("a little red circle", f"small red {ROUND}", f"large red {ROUND}", True),
+        ("a solid circle", f"small red {ROUND}", "small red dotted circle", True),
+        ("a star left of two red circles", f"small red {ROUND}", f"small pink {ROUND}", True),
+        ("red red red", f"small red {ROUND}", f"small blue {ROUND}", False),  # no caption
     ],
 )
 def test_what_justifies_a_class(text, target, distractor, answer):
@@ -35,11 +40,17 @@ def test_what_justifies_a_class(text, target, distractor, answer):
 
 def test_a_class_of_scenes_is_asked_beside_one_that_is_alike():
     concepts = tuple(range(len(scenes.CONCEPTS)))
-    split = Split(tuple(map(str, concepts)), (("x",),) * 48, lambda i: None, None, concepts)
-    asked = of_scenes(split, scenes.CONCEPTS)
+    split = Split(
+        tuple(map(str, concepts)), (("x",),) * len(concepts), lambda i: None, None, concepts
+    )
+    asked, count = of_scenes(split, scenes.CONCEPTS), Counter[str]()
     for mine, other in zip(asked.target, asked.distractor, strict=True):
-        words = [set(scenes.CONCEPTS[i].split()) for i in (mine, other)]
-        assert len(words[0] & words[1]) == 1
+        words = [scenes.CONCEPTS[i].split() for i in (mine, other)]
+        unlike = [a for a, x, y in zip(scenes.ATTRIBUTES, *words, strict=True) if x != y]
+        assert len(unlike) == 1
+        count[unlike[0]] += 1
+    # Each of the four a quarter of 432 times: within four standard errors.
+    assert all(abs(n - 108) < 4 * (432 * 0.25 * 0.75) ** 0.5 for n in count.values())
 
 
 def test_other_images_are_asked_beside_the_class_whose_images_are_most_alike():
@@ -99,7 +110,10 @@ def test_a_run_is_asked_and_its_answers_are_measured(runs, tmp_path, capsys):
     assert evaluate.main([*command, f"--triplets={tmp_path / 'triplets.json'}"]) == 0
     asked = json.loads((tmp_path / "captions-val-justify-triplets-l0.5.json").read_text())
     assert [row["references"] for row in asked] == [["a red circle", "a circle"]] * 3
-    swapped = triplets[0] | {"target": triplets[0]["distractor"], "distractor": "red star"}
+    swapped = triplets[0] | {
+        "target": triplets[0]["distractor"],
+        "distractor": "small red plain star",
+    }
     elsewhere = triplets[0] | {"image": "test-00000"}
     for name, wrong in (("swapped", swapped), ("elsewhere", elsewhere)):
         (tmp_path / f"{name}.json").write_text(json.dumps([wrong]))
@@ -124,9 +138,9 @@ def test_a_photo_is_captioned_as_of_a_class_and_not_of_another(runs, tmp_path, c
     Image.fromarray(scenes.draw(scene)).save(tmp_path / "photo.png")
     photo, run = str(tmp_path / "photo.png"), f"--workdir={runs[0]}"
     said = {}
-    both = ["--concept=Red_Circle", "--against=blue circle"]
+    both = ["--concept=Large_Red_plain circle", "--against=large blue plain circle"]
     for name, flags in (
-        ("plain", ["--concept=red circle"]),
+        ("plain", ["--concept=large red plain circle"]),
         ("unheeding", [*both, "--rationality=1"]),
         ("against", [*both, "--rationality=0"]),
     ):
@@ -136,10 +150,10 @@ def test_a_photo_is_captioned_as_of_a_class_and_not_of_another(runs, tmp_path, c
     assert said["against"]["log_prob"] < said["plain"]["log_prob"]
     for flags, told in (
         ([], "--concept"),
-        (["--concept=red circel"], "did you mean red circle"),
-        (["--concept=red circle", "--distractor", photo], "no --distractor"),
-        (["--against=blue circle"], "without --concept"),
-        (["--concept=red circle", "--against=Red Circle"], "are one class"),
+        (["--concept=large red plain circel"], "did you mean large red plain circle"),
+        (["--concept=large red plain circle", "--distractor", photo], "no --distractor"),
+        (["--against=large blue plain circle"], "without --concept"),
+        (["--concept=large red plain circle", "--against=Large Red plain Circle"], "are one class"),
     ):
         assert caption.main([run, photo, *flags]) == 2
         assert told in capsys.readouterr().err

@@ -4,6 +4,7 @@ from capjax.data.scenes.builder import SIZES, load
 from capjax.data.scenes.drawing import draw
 from capjax.data.scenes.language import parse
 from capjax.data.scenes.layout import (
+    ATTRIBUTES,
     CONCEPTS,
     concept,
     main_object,
@@ -14,6 +15,7 @@ from capjax.data.scenes.people import describe
 from capjax.data.scenes.truth import holds, identifies
 
 __all__ = [
+    "ATTRIBUTES",
     "CONCEPTS",
     "SIZES",
     "concept",

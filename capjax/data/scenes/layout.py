@@ -1,6 +1,7 @@
 """Which scenes are there? Random ones, and their near twins that differ in one attribute."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,10 +18,11 @@ from capjax.data.scenes.drawing import (
 from capjax.data.scenes.truth import clearly_related, placed, related
 
 DISTRACTORS = 4
-CONCEPTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 T = TypeVar("T")
 Thing = dict[str, Any]
 
+# What makes a class: all but the place of a main object, "large red striped circle".
+ATTRIBUTES = ("size", "colour", "texture", "shape")
 _COUNTS = (1, 2, 2, 2, 3, 3, 4)  # objects a scene
 _CHOICES: dict[str, Sequence[str]] = {
     "shape": SHAPES,
@@ -28,6 +30,7 @@ _CHOICES: dict[str, Sequence[str]] = {
     "size": tuple(RADII),
     "texture": TEXTURES,
 }
+CONCEPTS = tuple(" ".join(values) for values in product(*(_CHOICES[a] for a in ATTRIBUTES)))
 _EDITS = ("shape", "colour", "colour", "size", "texture", "position")  # as often as listed
 _ON_MAIN = (2, 3, 3, 4)  # how many of the four distractors change the main object
 _TRIES = 24
@@ -71,9 +74,9 @@ def main_object(scene: Scene) -> int:
 
 
 def concept(scene: Scene) -> int:
-    """The class of a scene, of CONCEPTS: the colour and the shape of its main object."""
+    """The class of a scene, of CONCEPTS: what its main object is."""
     main = scene["objects"][main_object(scene)]
-    return CONCEPTS.index(f"{main['colour']} {main['shape']}")
+    return CONCEPTS.index(" ".join(main[name] for name in ATTRIBUTES))
 
 
 def random_distractors(rng: np.random.Generator, scene: Scene) -> list[dict[str, Any]]:
