@@ -129,7 +129,8 @@ def test_what_a_tuned_run_leaves(tuned, photos, capsys, tmp_path):
     assert "trained no evaluator" in capsys.readouterr().err
 
 
-def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path):
+def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("capjax.evaluate_apart.RATIONALITIES", ())  # pages of one caption
     run = [f"--workdir={tuned}", "--quick", f"--out={tmp_path}", f"--listener={tuned}"]
     found = {}
     for rationality in ("0.0", "1.0"):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from capjax.data.justify_files import Triplet, read_justify
-from capjax.data.scenes import CONCEPTS
 from capjax.errors import InputError
 
+COLOURED = ("blue square", "red circle", "red square")
 BIRDS = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "010.Red_winged_Blackbird")
 IDS = tuple(f"{bird}/{i}.jpg" for bird in BIRDS for i in range(2))
 ROW = {"image": IDS[0], "target": BIRDS[0], "distractor": BIRDS[1], "captions": ["it is dark"]}
@@ -51,13 +51,13 @@ def test_ways_to_write_a_class(tmp_path, name):
     assert [(t.target, t.distractor) for t in found] == [(2, 1), (0, 2)]
 
 
-def test_scenes_and_images_named_by_a_number(tmp_path):
+def test_classes_without_numbers_and_images_named_by_a_number(tmp_path):
     row = {"image": "val-00012", "target": "Red_circle", "distractor": "blue square"}
     rows = [row | {"captions": ["it is red"]}, ROW | row | {"image": 7}]
-    found = read_justify(write(tmp_path / "t.json", rows), ["val-00012", "7"], CONCEPTS)
+    found = read_justify(write(tmp_path / "t.json", rows), ["val-00012", "7"], COLOURED)
     assert [triplet.image for triplet in found] == ["val-00012", "7"]
-    assert [CONCEPTS[triplet.target] for triplet in found] == ["red circle"] * 2
-    assert [CONCEPTS[triplet.distractor] for triplet in found] == ["blue square"] * 2
+    assert [COLOURED[triplet.target] for triplet in found] == ["red circle"] * 2
+    assert [COLOURED[triplet.distractor] for triplet in found] == ["blue square"] * 2
 
 
 def told(path: Path, *words: object, concepts: tuple[str, ...] = BIRDS) -> None:
@@ -115,7 +115,7 @@ def test_a_name_that_may_be_two_classes(tmp_path):
 
 def test_a_number_is_a_class_only_where_names_have_numbers(tmp_path):
     path = write(tmp_path / "t.json", [ROW | {"target": "red circle", "distractor": 2}])
-    told(path, "no class 2", concepts=CONCEPTS)
+    told(path, "no class 2", concepts=COLOURED)
 
 
 def test_a_bad_file_is_named(tmp_path):

@@ -28,11 +28,14 @@ SEED = 0
 _STREAMS = {"train": 0, "val": 1, "test": 2}  # which random numbers a split draws from
 
 
-def load(cache: pathlib.Path, *, sizes: Mapping[str, int] = SIZES, seed: int = SEED) -> Dataset:
+def load(
+    cache: pathlib.Path, *, sizes: Mapping[str, int] | None = None, seed: int = SEED
+) -> Dataset:
     """The dataset `scenes`, built first where the cache does not hold it.
 
     Arguments: cache, a folder, made if need be; sizes, images a split, some of "train", "val" and
-    "test"; seed, from which all follows: image i of a split is the same whatever the sizes.
+    "test", or None for SIZES; seed, from which all follows: image i of a split is the same whatever
+    the sizes.
 
     Returns the splits. An image's truth is {"scene": scene, "distractors": [4 scenes]}, with no
     distractors in the training split. PNG images stay in memory (25 MB) and are decoded when
@@ -40,6 +43,7 @@ def load(cache: pathlib.Path, *, sizes: Mapping[str, int] = SIZES, seed: int = S
 
     Raises InputError for sizes that no dataset has and for a cache that cannot be used.
     """
+    sizes = SIZES if sizes is None else sizes
     for split, size in sizes.items():
         if split not in _STREAMS or size < 1:
             raise InputError(
