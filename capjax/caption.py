@@ -22,7 +22,7 @@ from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.justification import justify_all
 from capjax.speaking import check_decoding, decoding_of, speak_all
-from capjax.telling_apart import Teller, tell_apart
+from capjax.telling_apart import Teller, apart_config, tell_apart
 from capjax.workdir import Trained, open_run
 
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = open_run(flags.workdir)
         method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
         decoding = decoding_of(
-            run.config,
+            apart_config(run.config) if others else run.config,
             method="sample" if flags.samples is not None else method,
             width=flags.beam,
             samples=flags.samples,

@@ -13,8 +13,8 @@ from capjax.data.prepare import Prepared, encoder_named
 from capjax.distractors import Distractors, easy, hard, twins, with_twins
 from capjax.errors import InputError
 from capjax.lifted_words import RATIONALITIES, write_pairs
-from capjax.speaking import JUDGED, decoding_of, speak_all
-from capjax.telling_apart import RANKED, WIDTH, Teller, check_teller, tell_apart
+from capjax.speaking import speak_all
+from capjax.telling_apart import RANKED, Teller, check_teller, tell_apart
 from capjax.workdir import Trained, judge_kind, open_run, write_json
 
 
@@ -107,19 +107,6 @@ class Apart(NamedTuple):
             teller=self.teller,
             rationalities=sorted({*RATIONALITIES, self.about["rationality"]}, reverse=True),
         )
-
-
-def apart_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings, with what decodes where it tells images apart.
-
-    It speaks from no noise, and by a beam where its recipe asks its judge.
-    """
-    decoding = dict(config["decoding"])
-    if decoding["method"] in JUDGED:
-        decoding = decoding_of(config, method="beam", width=WIDTH)
-    if config["noise"]:
-        decoding["noise_law"] = "zero"
-    return {**config, "decoding": decoding}
 
 
 def apart_of(

@@ -10,13 +10,13 @@ import numpy as np
 from capjax.checkpoint import check_folder
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.errors import InputError
-from capjax.evaluate_apart import apart_config, apart_of, pool_for
+from capjax.evaluate_apart import apart_of, pool_for
 from capjax.evaluate_flags import metrics_of
 from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate
 from capjax.speaking import METHODS, check_decoding, decoding_of, spell
 from capjax.starting import check_classes
-from capjax.telling_apart import RANKED
+from capjax.telling_apart import RANKED, apart_config
 from capjax.verdicts import Judge
 from capjax.workdir import Trained, judge_kind, open_run, write_json
 

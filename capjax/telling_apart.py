@@ -15,7 +15,7 @@ from capjax.decoding.suppressor import emitter_suppressor, suppressed, together
 from capjax.errors import InputError
 from capjax.room import check_fits
 from capjax.speaker import Captions, Params, Speaker, log_probs, repeated
-from capjax.speaking import Judged
+from capjax.speaking import JUDGED, Judged, decoding_of
 
 WIDTH = 3  # of the beam, where a recipe searches otherwise
 STREAMS = 128  # images that are spoken of or held down at once, where one target has no more
@@ -32,6 +32,19 @@ class Teller(NamedTuple):
     rationality: float = 0.5
     candidates: int = 10  # of RANKED
     guide: Judged | None = None  # the listener of the reasoning speaker
+
+
+def apart_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings, with what decodes where it tells images apart.
+
+    It speaks from no noise, and by a beam where its recipe asks its judge.
+    """
+    decoding = dict(config["decoding"])
+    if decoding["method"] in JUDGED:
+        decoding = decoding_of(config, method="beam", width=WIDTH)
+    if config["noise"]:
+        decoding["noise_law"] = "zero"
+    return {**config, "decoding": decoding}
 
 
 def check_teller(teller: Teller, decoding: Mapping[str, Any]) -> None:

@@ -94,3 +94,10 @@ def test_photos_are_captioned_with_the_runs_own_evaluator(whole, photos, capsys)
         assert len(told) == (2 if how == ["--samples=2"] else 1)
         # Five words at most and their end, each about as likely as any of a handful.
         assert all(-20 < row["log_prob"] < 0 for row in told)
+    # Told from another photo it speaks by a beam, as it would by --beam=3.
+    pair = [f"--workdir={whole}", str(photos / "0.png"), "--distractor", str(photos / "3.png")]
+    said = []
+    for how in ([], ["--beam=3"]):
+        assert caption.main([*pair, *how]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != ""
