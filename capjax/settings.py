@@ -152,6 +152,11 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
                 f"config.{stage}.rounds={own['rounds']} replaces the reference by the target, and"
                 f" config.{stage}.reference names another; take one of the two"
             )
+        if own.get("pairs") == "introspective" and own["likelihood"]:
+            raise InputError(
+                f"config.{stage}.likelihood={own['likelihood']} is for pairs that have a reference;"
+                f" with config.{stage}.pairs='introspective' set it to 0"
+            )
         if own.get("baseline", "none") not in ("none", "greedy") and own["samples"] < 2:
             raise InputError(
                 f"config.{stage}.baseline={own['baseline']!r} needs config.{stage}.samples=2 or"

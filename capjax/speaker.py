@@ -113,19 +113,9 @@ def weighted_score(
       (float[], what `score` returns, without a gradient).
     """
     hidden, flat = _recited(speaker, params, context, inputs, captions)
-
-    def spread(weight: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(weight, captions.shape).reshape(flat.shape)
-
-    total, pair = weighted_log_prob(
-        speaker.logits,
-        params,
-        hidden,
-        flat,
-        scored(flat),
-        spread(weights),
-        None if even is None else spread(even),
-    )
+    weights, even = _spread(weights, captions), None if even is None else _spread(even, captions)
+    real = scored(flat)
+    total, pair = weighted_log_prob(speaker.logits, params, hidden, flat, real, weights, even)
     return total, (pair[0].reshape(captions.shape), pair[1].reshape(captions.shape))
 
 
@@ -136,6 +126,8 @@ def caption_score(
     captions: jax.Array,
     value: Callable[[jax.Array, jax.Array], jax.Array],
     beside: jax.Array,
+    weights: jax.Array | None = None,
+    even: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The sum over captions of a function of their log-probabilities, cheap in time and memory.
 
@@ -146,13 +138,26 @@ def caption_score(
       captions: int32[N, T], or int32[N, K, T] with K captions for each row of the context.
       value: (log-probability float32[], its part of beside) -> float32[], of one caption.
       beside: float32, led by the axes of the captions; no gradient flows to it.
+      weights, even: as in `weighted_score`, whose sum is added to this one; None for no such sum.
+        A word that weighs 0 in both is not projected again.
     Returns:
       (float32[], log-probabilities of captions float32[N] or [N, K], without a gradient).
     """
     hidden, flat = _recited(speaker, params, context, shift(captions), captions)
     beside = beside.reshape(flat.shape[0], *beside.shape[captions.ndim - 1 :])
-    total, log_p = caption_total(speaker.logits, value, params, hidden, flat, scored(flat), beside)
+    real = scored(flat)
+    total, log_p = caption_total(speaker.logits, value, params, hidden, flat, real, beside)
+    if weights is not None:
+        even = jnp.zeros(()) if even is None else even
+        weights, even = _spread(weights, captions), _spread(even, captions)
+        real &= (weights != 0) | (even != 0)
+        total += weighted_log_prob(speaker.logits, params, hidden, flat, real, weights, even)[0]
     return total, log_p.reshape(captions.shape[:-1])
+
+
+def _spread(weight: jax.Array, captions: jax.Array) -> jax.Array:
+    """A weight for every word of captions, in rows: [M, T]."""
+    return jnp.broadcast_to(weight, captions.shape).reshape(-1, captions.shape[-1])
 
 
 def repeated(speaker: Speaker, each: int) -> Speaker:

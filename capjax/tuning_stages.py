@@ -35,7 +35,7 @@ PACKED = 5000  # images whose references are weighed at once
 def contrastive_stage(setting: Setting, options: Mapping[str, Any]) -> Stage:
     batch, seed = options["batch"], setting.config["seed"]
     of = np.asarray(setting.data["of"])
-    names = ("nu", "pairs", "masks", "average")
+    names = ("nu", "pairs", "masks", "likelihood", "label_smoothing", "average")
     steps, other = steps_of(options, len(of)), setting.reference
     algorithm = contrastive(
         setting.speaker,

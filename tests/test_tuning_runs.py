@@ -209,6 +209,12 @@ def test_contrastive_learning_in_rounds_from_a_tuned_run(tuned, photos, tmp_path
         ("self_critical", {"self_critical.rewards.cider": -1.0}, "must be at least 0"),
         ("self_critical", {"self_critical.samples": 1}, "samples=2 or more"),
         ("contrastive", {"contrastive.reference": "x"}, "take one of the two"),
+        (
+            "contrastive",
+            {"contrastive.pairs": "introspective", "contrastive.rounds": 1}
+            | {"contrastive.likelihood": 1.0},
+            "pairs that have a reference",
+        ),
         ("contrastive", {"data.encoder": "efficientnet_lite0"}, "efficientnet_lite0_grid"),
     ],
 )

@@ -32,6 +32,8 @@ def contrastive(
     nu: float = 1.0,
     pairs: str = "both",
     masks: str = "shared",
+    likelihood: float = 0.0,
+    label_smoothing: float = 0.0,
     replace: int = 0,
     average: float = 0.0,
 ) -> Algorithm:
@@ -49,21 +51,30 @@ def contrastive(
       masks: whose dropout is on. "shared": the target's and the reference's, with the same masks,
         so that equal models stay equal; "target": the target's alone, as in the authors' code,
         which then lies nats below the reference on every caption; "none".
+      likelihood: weight of maximum likelihood of the true captions, nats a caption: at equal models
+        their side of the loss above pulls like one of 0.5. Not the paper's.
+      label_smoothing: share of each word of it spread over the vocabulary (Szegedy et al., 2016).
       replace: updates after which the reference becomes what the target then is (sec. 3.3); 0: it
         stays as it is.
       average: decay of the average of the target's parameters; 0 for none.
     Returns:
       Algorithm(init, update): init(key, params, reference_params); a batch is {"image" [B, ...],
       "caption" int32[B, T], "mismatched" int32[B, K, T]}, captions of other images. Metrics:
-      `loss`, `h_true`, `h_mismatched` (means), `log_ratio` (mean G of true pairs, nats a caption),
-      `nll` (nats a word of true pairs) and the gradient's global norm.
+      `loss` (what is minimised), `h_true`, `h_mismatched` (means), `log_ratio` (mean G of true
+      pairs, nats a caption), `nll` (nats a word of true pairs) and the gradient's global norm.
     Raises:
-      ValueError: unknown pairs or masks, or nu not above 0.
+      ValueError: unknown pairs or masks, nu not above 0, or likelihood beside "introspective".
     """
     if pairs not in PAIRS or masks not in MASKS or not nu > 0:
         raise ValueError(
             f"pairs={pairs!r} must be one of {', '.join(PAIRS)}, masks={masks!r} one of"
             f" {', '.join(MASKS)}, and nu={nu} above 0"
+        )
+
+    if pairs == "introspective" and likelihood:
+        raise ValueError(
+            f"likelihood={likelihood} is for the pairs that have a reference; with"
+            " pairs='introspective' set it to 0"
         )
 
     def init(key: jax.Array, params: Params, reference_params: Params) -> ContrastiveState:
@@ -93,9 +104,12 @@ def contrastive(
             return introspect(state, context, own, count)
         q = log_probs_of(reference, state.reference, theirs, captions)
         beside = jnp.stack([q, jnp.broadcast_to(sides[None], q.shape)], -1)
+        pull = jnp.where(jnp.arange(1 + count)[:, None] == 0, -likelihood, 0.0)
+        weights = (1 - label_smoothing) * pull if likelihood else None
+        even = label_smoothing * pull if likelihood and label_smoothing else None
 
         def loss(params):
-            total, p = caption_score(speaker, params, context, captions, one, beside)
+            total, p = caption_score(speaker, params, context, captions, one, beside, weights, even)
             return total / own.shape[0], p
 
         (value, p), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)

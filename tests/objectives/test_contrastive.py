@@ -13,7 +13,7 @@ from capjax.objectives import losses
 from capjax.objectives.algorithm import decoded
 from capjax.objectives.contrastive import MASKS, contrastive
 from capjax.parallel import over_devices
-from capjax.speaker import Speaker, log_probs
+from capjax.speaker import END, Speaker, log_probs
 
 V, D, B, K, T, RATE = 7, 4, 8, 3, 4, 0.5
 speaker = generator(V, ("features", D), dim=8, dropout=0.5)
@@ -96,6 +96,31 @@ def test_one_update_is_the_gradient_of_the_loss(params, pairs):
     expected = jax.tree.map(lambda x, g: x - RATE * g, params, gradient)
     jax.tree.map(partial(np.testing.assert_allclose, atol=2e-6), state.params, expected)
     jax.tree.map(np.testing.assert_array_equal, state.reference, reference)
+
+
+def test_likelihood_beside_it_is_the_smoothed_one_of_the_true_captions(params):
+    """Its part of the update, by plain log-probabilities over the whole vocabulary."""
+    captions, weight, smoothing = CAPTIONS[:, 0], 0.7, 0.2
+    inputs = jnp.pad(captions, ((0, 0), (1, 0)), constant_values=END)[:, :-1]
+
+    def nats(params):
+        memory, carry = speaker.start(params, {"image": BATCH["image"]})
+        total = 0.0
+        alive = jnp.ones(B)
+        for t in range(T):
+            carry, hidden = speaker.step(params, memory, carry, inputs[:, t])
+            log_p = jax.nn.log_softmax(speaker.logits(params, hidden))
+            word = jnp.take_along_axis(log_p, captions[:, t : t + 1], 1)[:, 0]
+            total += (alive * ((1 - smoothing) * word + smoothing * log_p.mean(1))).sum()
+            alive = jnp.where(captions[:, t] == END, 0.0, alive)
+        return -weight * total / B
+
+    value, gradient = jax.jit(jax.value_and_grad(nats))(params)
+    without, plain = updated(params, params, masks="none")
+    both, told = updated(params, params, masks="none", likelihood=weight, label_smoothing=smoothing)
+    np.testing.assert_allclose(told["loss"] - plain["loss"], value, rtol=1e-5)
+    added = jax.tree.map(lambda x, y: (x - y) / RATE, without.params, both.params)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=2e-6), added, gradient)
 
 
 def test_shared_masks_leave_equal_models_equal(params):
