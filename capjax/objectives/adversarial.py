@@ -10,7 +10,7 @@ from jax import lax
 from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
-from capjax.objectives.algorithm import Algorithm, drawn_metrics, row_keys
+from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Noise, evaluator_step
 from capjax.speaker import (
     Context,
@@ -161,13 +161,10 @@ def adversarial(
         params = optax.apply_updates(state.params, change)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
 
-        def follow(old, decay):
-            return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), old, params)
-
         new = AdversarialState(
             params,
-            follow(state.average, average) if average else (),
-            follow(state.lagged, lag) if lag else (),
+            follow(state.average, params, average),
+            follow(state.lagged, params, lag),
             opt,
             *judge_state,
         )

@@ -29,7 +29,9 @@ def decoded(state: Any) -> Any:
 
 def follow(average: Any, params: Any, decay: Any) -> Any:
     """A decaying average of parameters after one more step; () where none is kept."""
-    return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params) if average else ()
+    if not jax.tree.leaves(average):
+        return ()
+    return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
 
 
 def drawn_metrics(drawn: Captions) -> Metrics:

@@ -9,7 +9,7 @@ import optax
 from jax import lax
 
 from capjax.decoding.draw import draw
-from capjax.objectives.algorithm import Algorithm, row_keys
+from capjax.objectives.algorithm import Algorithm, follow, row_keys
 from capjax.speaker import Context, Params, Speaker, scored, shift, weighted_score
 
 
@@ -76,12 +76,9 @@ def maximum_likelihood(
         value, nll, gradient = lax.pmean((value, nll, gradient), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
-        averaged = state.average
-        if average:
-            # Early on a polynomial-decay mean, in which the start is soon forgotten.
-            step = state.step.astype(jnp.float32)
-            decay = jnp.minimum(average, step / (step + 10))
-            averaged = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), averaged, params)
+        # Early on a polynomial-decay mean, in which the start is soon forgotten.
+        step = state.step.astype(jnp.float32)
+        averaged = follow(state.average, params, jnp.minimum(average, step / (step + 10)))
         metrics = {"loss": value, "nll": nll, "gradient_norm": optax.tree.norm(gradient)}
         return State(params, averaged, opt, state.step + 1), metrics
 

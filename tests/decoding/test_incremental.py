@@ -1,11 +1,10 @@
 """The incremental speaker, against rational speech acts worked out a word at a time."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from enumerated import every_caption
 
 from capjax.decoding.beam import beam_search
 from capjax.decoding.incremental import incremental
@@ -27,14 +26,7 @@ def case():
     return params, target, distractors
 
 
-def every_caption():
-    """All captions of at most T words, each once: int32[C, T]."""
-    every = itertools.product(range(V), repeat=T)
-    ends = [(words, words.index(0) if 0 in words else T) for words in every]
-    return np.array([words for words, end in ends if not any(words[end:])], np.int32)
-
-
-CAPTIONS = every_caption()
+CAPTIONS = every_caption(V, T)
 
 
 def tables(params, images):

@@ -1,12 +1,12 @@
 """Emitter-suppressor beam search, against all captions of a tiny vocabulary."""
 
-import itertools
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from enumerated import every_caption
 
 from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import greedy, sample
@@ -39,17 +39,7 @@ def case(request):
     return mine, params, target, distractors
 
 
-def every_caption():
-    """All captions of at most T words, each once: int32[C, T]."""
-    found = []
-    for words in itertools.product(range(V), repeat=T):
-        end = words.index(0) if 0 in words else T
-        if not any(words[end:]):
-            found.append(words)
-    return np.array(found, np.int32)
-
-
-CAPTIONS = every_caption()
+CAPTIONS = every_caption(V, T)
 
 
 def word_by_word(mine, params, target, distractors, rationality):

@@ -1,6 +1,5 @@
 """Adversarial training: its gradient is that of the expected reward, on any number of devices."""
 
-import itertools
 from functools import partial
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from enumerated import every_caption
 
 from capjax.judging import judge
 from capjax.models.evaluator import evaluator
@@ -43,22 +43,12 @@ def judged():
     return jax.tree.map(lambda x: 4 * x, jax.jit(critic.init)(jax.random.key(2)))
 
 
-def every_caption():
-    """All captions of at most T words, each once: int32[C, T]."""
-    found = []
-    for words in itertools.product(range(V), repeat=T):
-        end = words.index(0) if 0 in words else T
-        if not any(words[end:]):
-            found.append(words)
-    return jnp.array(found)
-
-
 IMAGES = jax.random.normal(jax.random.key(3), (B, D))
 
 
 def expected(params, judged, entropy):
     """A mean over images: the expected r, and the entropy of captions times its weight."""
-    captions = every_caption()
+    captions = every_caption(V, T)
     total = jnp.float32(0)
     for image in IMAGES:
         context = {"image": jnp.broadcast_to(image, (len(captions), D))}

@@ -1,12 +1,11 @@
 """Self-critical training: its gradient is the policy gradient, its rewards are what they say."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from enumerated import every_caption
 
 from capjax.judging import judge, listen
 from capjax.metrics import cider_d, ngram_table, pack_references
@@ -39,16 +38,6 @@ def params():
     return jax.tree.map(lambda x: 2 * x, jax.jit(speaker.init)(jax.random.key(1)))
 
 
-def every_caption():
-    """All captions of at most T words, each once: int32[C, T]."""
-    found = []
-    for words in itertools.product(range(V), repeat=T):
-        end = words.index(0) if 0 in words else T
-        if not any(words[end:]):
-            found.append(words)
-    return jnp.array(found)
-
-
 def lengths(batch, captions):
     """A reward that CIDEr-D knows nothing of."""
     return (captions > 0).sum(-1).astype(jnp.float32)
@@ -59,7 +48,7 @@ REWARDS = {"cider": (1.0, cider_reward(TABLE)), "length": (0.3, lengths)}
 
 def expected(params):
     """The expected reward, a mean over images."""
-    captions = every_caption()
+    captions = every_caption(V, T)
     total = jnp.float32(0)
     for i, image in enumerate(IMAGES):
         context = {"image": jnp.broadcast_to(image, (len(captions), D))}
