@@ -7,25 +7,38 @@ import re
 from collections.abc import Iterable, Sequence
 
 from capjax.comparison.measures import GROUPS, Measure
+from capjax.comparison.scorefiles import Row
+from capjax.comparison.seeds import deviation
 from capjax.comparison.tables import Table, why_missing
 
 FIELDS = (
     "protocol", "dataset", "split", "n_images", "references", "df", "tokenizer", "label", "run",
-    "people", "decoding", "step", "n_samples", "group", "measure", "better", "value", "best",
-    "reason", "file",
+    "people", "decoding", "step", "n_samples", "group", "measure", "better", "value", "deviation",
+    "best", "reason", "file",
 )  # fmt: skip
 
 
 def number(table: Table, row: int, column: Measure) -> str | None:
-    """A value as tables show it, None where there is none: whole, or with three digits or so."""
+    """A value as tables show it, None where there is none: whole, or with three digits or so.
+
+    A mean over seeds stands before its standard deviation.
+    """
     value = table.rows[row].scores.get(column.name)
     if value is None:
         return None
     others = [r.scores[column.name] for r in table.rows if column.name in r.scores]
-    if all(isinstance(other, int) for other in others):
-        return f"{value:,}"
     largest = max(map(abs, others))
-    return f"{value:,.{1 if largest >= 100 else 2 if largest >= 10 else 3}f}"
+    digits = 1 if largest >= 100 else 2 if largest >= 10 else 3
+    if all(isinstance(other, int) for other in others):
+        digits = 0
+    shown = f"{value:,.{digits}f}"
+    apart = spread(table.rows[row], column)
+    return shown if apart is None else f"{shown} \u00b1 {apart:,.{digits}f}"
+
+
+def spread(row: Row, column: Measure) -> float | None:
+    """The standard deviation over the seeds of which a row is the mean; None of other rows."""
+    return deviation([one.scores[column.name] for one in row.over]) if row.over else None
 
 
 def marks_note(table: Table, mark: str) -> str:
@@ -45,6 +58,10 @@ def marks_note(table: Table, mark: str) -> str:
         said.append(f"{mark} the best value{models} in its column{only}.")
     if any(column.better < 0 for column in table.columns):
         said.append("\u2193 lower is better.")
+    means = {row.run: ", ".join(one.run for one in row.over) for row in table.rows if row.over}
+    if means:
+        of = "; ".join(f"{name} is the mean of {runs}" for name, runs in means.items())
+        said.append(f"\u00b1 the standard deviation over seeds (n - 1); {of}.")
     if details := [table.prefix + column.name for column in table.columns if column.detail]:
         said.append(f"In table.csv only: {', '.join(details)}.")
     return " ".join(said)
@@ -131,8 +148,9 @@ def markdown(tables: Sequence[Table], plots: Sequence[tuple[str, str]] = ()) -> 
 def long_csv(tables: Sequence[Table]) -> str:
     """Every value as a line of CSV, with all that it depends on, and every dash with its reason.
 
-    Columns are FIELDS. Values are written so that they are read back the same to the last bit;
-    names of n-1 measures say so, besides the column protocol.
+    Columns are FIELDS. A mean over seeds is a line more, with its standard deviation and all of its
+    files; the runs that it is of have their own lines. Values are written so that they are read
+    back the same to the last bit; names of n-1 measures say so, besides the column protocol.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -143,13 +161,16 @@ def long_csv(tables: Sequence[Table]) -> str:
             told += [label, row.run, "yes" if row.people else "no"]
             told += [json.dumps(row.decoding)]
             told += ["" if value is None else value for value in (row.step, row.n_samples)]
+            files = "; ".join(str(one.source) for one in row.over or (row,))
             for column in table.columns:
                 value = row.scores.get(column.name)
                 shown = "" if value is None else repr(value)
                 best = "best" if (index, column.name) in table.best else ""
                 why = why_missing(row, column) if value is None else ""
                 name = table.prefix + column.name
-                told_of = [column.group, name, column.reading, shown, best, why, row.source]
+                apart = None if value is None else spread(row, column)
+                told_of = [column.group, name, column.reading, shown]
+                told_of += ["" if apart is None else repr(apart), best, why, files]
                 writer.writerow([*told, *told_of])
     return stream.getvalue()
 

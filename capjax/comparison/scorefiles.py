@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from capjax.comparison.measures import Measure, measure, natural
+from capjax.comparison.seeds import Training, training
 from capjax.errors import InputError
 from capjax.speaking import METHODS
 from capjax.workdir import read_json
@@ -50,6 +51,8 @@ class Row(NamedTuple):
     conditions: Conditions
     scores: dict[str, float]  # finite numbers; whole ones are int
     reasons: dict[str, str]  # of measures that could not be taken
+    trained: Training | None = None  # where the settings of its run are told
+    over: tuple["Row", ...] = ()  # the rows of which it is the mean
 
     def apart(self, *measures: Measure) -> tuple[Any, Any]:
         """What must be equal besides the conditions, for these measures of two to be comparable.
@@ -139,7 +142,11 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
     step = _count(path, content, "step")
     n_samples, seed = _count(path, content, "n_samples"), _count(path, content, "seed")
     conditions, reasons = _conditions(path, ORDINARY, content), _reasons(path, content)
-    rows = [Row(path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons)]
+    # Captions that were scored from a file into the folder of a run are not that run's.
+    trained = training(path.parent) if run == text(path.resolve().parent.name) else None
+    rows = [
+        Row(path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons, trained)
+    ]
     told = content.get("notes")
     notes += [f"{path}: {text(note)}" for note in (told if isinstance(told, list) else [])]
     if lacks := ", ".join(conditions.lacks()):
@@ -170,6 +177,7 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
                 _conditions(path, HELD_OUT, _held_out(content, block)),
                 held,
                 reasons | _reasons(path, block),
+                None if people else trained,
             )
         )
     return rows, notes

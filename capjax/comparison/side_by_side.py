@@ -34,7 +34,8 @@ def comparison_page(
     left_out = [*notes, *(said for kind in plots for said in kind.unsaid)]
     if left_out:
         parts.append(section("Left out", *map(_note, left_out)))
-    runs = dict.fromkeys(row.run for found in tables for row in found.rows if not row.people)
+    every = [row for found in tables if not found.averaged for row in found.rows]
+    runs = dict.fromkeys(row.run for row in every if not row.people)
     title = "One run" if len(runs) == 1 else f"{len(runs)} runs side by side"
     return page(title, parts, footer=footer)
 
@@ -67,7 +68,9 @@ def _kept_together(label: str) -> Html:
 
 
 def _cell(found: Table, row: int, column: Measure) -> Html:
-    shown = escape((number(found, row, column) or "\u2013").replace("-", "\u2212"))
+    shown = escape(
+        (number(found, row, column) or "\u2013").replace("-", "\u2212").replace(" ", "\xa0")
+    )
     if column.name not in found.rows[row].scores:
         why = escape(why_missing(found.rows[row], column))
         shown = Html(f'<span class="missing" title="{why}">{shown}</span>')

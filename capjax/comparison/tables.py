@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from capjax.comparison.measures import Measure, in_order, natural
 from capjax.comparison.scorefiles import HELD_OUT, Conditions, Row, text
+from capjax.comparison.seeds import called, mean
 
 
 class Table(NamedTuple):
@@ -22,6 +23,11 @@ class Table(NamedTuple):
         """What stands before the name of every measure, so that no protocol passes for another."""
         return f"{HELD_OUT} " if self.conditions.protocol == HELD_OUT else ""
 
+    @property
+    def averaged(self) -> bool:
+        """Whether it has means over seeds of what another table has run by run."""
+        return any(row.over for row in self.rows)
+
     def heading(self, column: Measure) -> str:
         """The heading of a column: the name, of what protocol, and an arrow where less is more."""
         arrow = " \u2193" if column.better < 0 else ""
@@ -32,6 +38,8 @@ class Table(NamedTuple):
         """What the table is about: dataset, split, references, and the protocol where it is n-1."""
         told = self.conditions
         data = f"{told.dataset or 'dataset not told'} {told.split or ''}".rstrip()
+        if self.averaged:
+            data = f"Over seeds: {data}"
         if told.protocol == HELD_OUT:
             return f"{data}, n-1 protocol: {told.references or 'references not told'}"
         return f"{data}, references: {told.references or 'not told'}"
@@ -60,7 +68,8 @@ def compare(rows: Sequence[Row]) -> list[Table]:
 
     Rows are comparable when all of their conditions are told and equal. People's captions, which
     every file of a split scores again, are one row. Tables stand in the order of their first row,
-    those of the n-1 protocol last.
+    those of the n-1 protocol last. One with runs that differ by their seeds alone is followed by
+    one in which their means stand for them.
     """
     kept = _people_once(rows)
     names = {
@@ -73,7 +82,52 @@ def compare(rows: Sequence[Row]) -> list[Table]:
         alone = id(row) if row.conditions.lacks() else None
         groups.setdefault((row.conditions, alone), []).append(row)
     order = sorted(groups.values(), key=lambda found: found[0].conditions.protocol == HELD_OUT)
-    return [_table(found, names) for found in order]
+    tables = []
+    for found in order:
+        tables.append(_table(found, names))
+        averaged = over_seeds(found)
+        if len(averaged) < len(found):
+            labels = {id(row): name for row, name in _labelled(averaged)}
+            tables.append(_table(averaged, labels))
+    return tables
+
+
+def over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Comparable rows, with their mean in the place of those that differ by their seeds alone.
+
+    Those are evaluations by the same decoding of runs whose settings are equal but for the seeds of
+    their trainings. A mean has the measures that all of them have.
+    """
+    families: dict[Any, list[Row]] = {}
+    for row in rows:
+        alike = (row.trained.settings, row.n_samples, repr(row.decoding)) if row.trained else None
+        families.setdefault(alike or id(row), []).append(row)
+    averaged = []
+    for found in families.values():
+        seeds = {row.trained.seeds for row in found if row.trained}
+        several = len(found) == len(seeds) > 1  # no run evaluated twice
+        averaged += [_mean(found)] if several else found
+    return averaged
+
+
+def _mean(found: Sequence[Row]) -> Row:
+    names = [name for name in found[0].scores if all(name in row.scores for row in found)]
+    reasons = {}
+    for name in {name for row in found for name in row.scores} - set(names):
+        lack = ", ".join(row.run for row in found if name not in row.scores)
+        reasons[name] = f"not of every seed: {lack} has no value"
+    return found[0]._replace(
+        run=called([row.run for row in found]),
+        step=_common([row.step for row in found]),
+        seed=_common([row.seed for row in found]),
+        scores={name: mean([row.scores[name] for row in found]) for name in names},
+        reasons={name: why for row in found for name, why in row.reasons.items()} | reasons,
+        over=tuple(found),
+    )
+
+
+def _common(values: Sequence[int | None]) -> int | None:
+    return values[0] if len(set(values)) == 1 else None
 
 
 def curves(table: Table) -> list[Curve]:

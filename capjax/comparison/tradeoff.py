@@ -35,7 +35,7 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
 
     Raises InputError for a name that no row has.
     """
-    rows = [row for table in tables for row in table.rows]
+    rows = [row for table in tables if not table.averaged for row in table.rows]
     there = {name for row in rows for name in row.scores}
     for kind, name in wanted.items():
         if name is not None and name not in there:
@@ -70,9 +70,10 @@ def plots(tables: Sequence[Table], chosen: Mapping[str, Measure]) -> list[Plot]:
     Only comparable evaluations share a plot. Where a measure depends on the number of captions an
     image, evaluations with other numbers of them have a plot of their own; where it depends on the
     distractors, those told from others have. A plot of one point alone compares nothing and is left
-    out.
+    out. Every seed is a point.
     """
     kinds = (DIVERSITY, DISTINCTIVENESS)
+    tables = [table for table in tables if not table.averaged]
     return [_plot(tables, chosen[QUALITY], chosen[kind], kind) for kind in kinds]
 
 

@@ -1,0 +1,65 @@
+"""How far do seeds lie apart? Runs that differ in nothing but their seeds, as one row."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from capjax.errors import InputError
+from capjax.workdir import read_json
+
+# Settings that change no result.
+_ASIDE = ("log_every", "save_every", "report_images", "parallel")
+_ASIDE_OF_DATA = ("cache", "resident")
+_MOST_STARTS = 20  # where runs name one another as their start, in a circle
+
+
+class Training(NamedTuple):
+    """How a run was trained: two with equal settings and other seeds differ by chance alone."""
+
+    settings: str
+    seeds: tuple[int, ...]  # of the runs that it started from, and its own last
+
+
+def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
+    """What the settings in a run's folder tell of its training; None where there are none.
+
+    Where it started from another run whose folder is there, that run's settings stand for its name:
+    a chain of trainings by another seed each is one training by several seeds.
+    """
+    try:
+        config: Any = read_json(folder / "config.json")
+    except (InputError, RecursionError):
+        return None
+    if not isinstance(config, dict) or type(seed := config.pop("seed", None)) is not int:
+        return None
+    for name in _ASIDE:
+        config.pop(name, None)
+    if isinstance(data := config.get("data"), dict):
+        for name in _ASIDE_OF_DATA:
+            data.pop(name, None)
+    start, before = config.get("init_from"), None
+    if isinstance(start, str) and start and starts:
+        before = training(Path(start), starts - 1)
+    if before:
+        config["init_from"] = json.loads(before.settings)
+    return Training(json.dumps(config, sort_keys=True), (*(before.seeds if before else ()), seed))
+
+
+def called(runs: Sequence[str]) -> str:
+    """A name for runs that differ by their seeds: "cl (3 seeds)" for cl, cl-s1 and cl-seed2."""
+    stems = {re.sub(r"([-_. ]+(seed|s)?[-_. ]*)?\d+$", "", run) for run in runs}
+    name = stems.pop() if len(stems) == 1 else ""
+    return f"{name or ' + '.join(runs)} ({len(runs)} seeds)"
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean; of whole numbers that are all equal that number."""
+    return values[0] if len(set(values)) == 1 else fmean(values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of what the values are a sample of (n - 1)."""
+    return 0 if len(set(values)) == 1 else stdev(values)
