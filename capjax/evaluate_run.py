@@ -1,10 +1,12 @@
 """What a run's captions of a split are worth, as the flags of `capjax.evaluate` ask."""
 
 import argparse
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from capjax.checkpoint import check_folder
@@ -14,6 +16,7 @@ from capjax.evaluate_apart import apart_of, pool_for
 from capjax.evaluate_flags import metrics_of
 from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate
+from capjax.speaker import Params
 from capjax.speaking import METHODS, check_decoding, decoding_of, spell
 from capjax.starting import check_classes
 from capjax.telling_apart import RANKED, apart_config
@@ -80,8 +83,9 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         same = theirs == data["encoder"]
         called = {"evaluator": "e_ngan"}.get(kind, kind)
         judges[called] = judge_of(other, None if same else pictures(theirs))
-        told = f"{called} is by the {kind} of {getattr(flags, kind)}, step {other.step}"
-        notes["notes"] = [*notes.get("notes", []), told]
+        told = {"run": str(getattr(flags, kind)), "step": other.step}
+        told["parameters"] = fingerprint(other.evaluator_params)
+        notes["judges"] = notes.get("judges", {}) | {called: told}
     if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
         notes["seed"] = flags.seed
     mark, title = mark_of(flags.split, decoding, run.config, flags.seed), spell(decoding)
@@ -150,6 +154,15 @@ def judge_of(run: Trained, images: np.ndarray | None = None) -> Judge:
     max_len = run.config["data"]["max_len"]
     picks = judge_kind(run.config) == "listener"
     return Judge(run.evaluator, run.evaluator_params, run.vocabulary, max_len, images, picks)
+
+
+def fingerprint(params: Params) -> str:
+    """Eight hexadecimal digits that tell parameters from others, wherever they lie."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:8]
 
 
 def evaluate_run(

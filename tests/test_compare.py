@@ -391,7 +391,12 @@ def apart(rationality: float, distractors="hard 1", picked=0.5, **changes) -> di
     number = 1 + int((distractors or "hard 1").split()[1])
     found = {f"listener_accuracy@{number}": picked, f"listener_people_accuracy@{number}": 0.75}
     decoding = {"method": "beam", "width": 3, "max_len": 20} | told
+    found |= judged_by("l2")
     return beam(**{"decoding": decoding} | found | {"self_retrieval_r1@1000": ...} | changes)
+
+
+def judged_by(run: str, parameters: str = "00c0ffee", kind: str = "listener", step=598) -> dict:
+    return {"judges": {kind: {"run": run, "step": step, "parameters": parameters}}}
 
 
 def test_a_captioner_told_from_one_kind_of_distractors_is_a_curve_over_its_rationality(files):
@@ -455,6 +460,38 @@ def test_a_pick_without_another_of_the_same_distractors_leaves_the_plot_to_retri
     _, plot = plots(tables, choose(tables, WANTED))
     titles = [panel.title.rpartition(": ")[2] for _, panel in plot.panels]
     assert sorted(titles) == ["hard 1", "not told"]
+
+
+def test_values_by_other_judges_do_not_compete_nor_share_a_plot(files):
+    picked = "listener_retrieval_r10@1000"
+    judges = [judged_by("a/l1"), judged_by("b/l1", "deadbeef"), judged_by("moved"), {}, {}]
+    own = {"self_retrieval_r1@1000": ...}
+    contents = [
+        beam(
+            **own | judge | {"run": f"r{n}", picked: 0.5 + n / 100, "own_listener_accuracy@2": 0.1}
+        )
+        for n, judge in enumerate(judges)
+    ]
+    tables = [table] = tables_of(files(*contents))
+    assert {row for row, name in table.best if name == picked} == {2}  # of those by the same
+    chosen = choose(tables, WANTED | {"distinctiveness": picked})
+    _, plot = plots(tables, chosen)
+    [(_, drawn)] = plot.panels
+    assert len(drawn.curves) == 2
+    assert "by l1, step 598, parameters 00c0ffee" in drawn.title
+    assert len(plot.unsaid) == 3
+    for shown in (terminal(tables), markdown(tables), comparison_page(tables, [], [])):
+        assert "by a judge: among rows with the same" in shown
+        assert "parameters 00c0ffee (of r0, beam 3; r2, beam 3)" in shown
+        assert "parameters deadbeef (of r1, beam 3)" in shown
+        assert shown.count("not told; evaluate again (of r") == 2
+
+
+def test_one_judge_of_all_is_named_and_no_more(files):
+    found = {"e_ngan": 0.6, "e_ngan_people": 0.7} | judged_by("runs/e", kind="e_ngan")
+    [table] = tables_of(files(*(beam(run=run, **found) for run in ("a", "b"))))
+    assert "e_ngan is e, step 598, parameters 00c0ffee." in terminal([table])
+    assert "among rows" not in terminal([table])
 
 
 def boxes(places, found, size, length=20.0, height=13.0, gap=8.0):
@@ -558,6 +595,8 @@ def test_text_stays_text_and_the_page_loads_nothing(plain, tmp_path, name):
         ('{"cider_d": 0.5, "n-1": {"cider_d": NaN}}', "n-1: cider_d is nan"),
         ('{"cider_d": 0.5, "decoding": "beam"}', "the decoding is 'beam', and has no method"),
         ('{"cider_d": 0.5, "unavailable": "x"}', "'unavailable' holds no reasons but a text"),
+        ('{"cider_d": 0.5, "judges": ["x"]}', "'judges' names no judges but is a list"),
+        ('{"cider_d": 0.5, "judges": {"listener": "l2"}}', "the judge listener lacks run, step"),
         (
             '{"cider_d": 0.5, "decoding": {"method": "sample", "temperature": NaN}}',
             "the decoding's temperature is nan",

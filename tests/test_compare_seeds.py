@@ -154,6 +154,22 @@ def test_a_measure_that_one_seed_lacks_has_no_mean_but_a_reason(run):
     assert "lsa: not of every seed: a-1 has no value" in markdown([means])
 
 
+def test_what_other_judges_said_of_two_seeds_has_no_mean(run):
+    def judged(parameters: str) -> dict:
+        judge = {"run": "l", "step": 3, "parameters": parameters}
+        return {"listener_retrieval_r10@1000": 0.5, "judges": {"listener": judge}}
+
+    one, other, same = (
+        run(name, {"seed": seed}, cider_d=0.5, **judged(by))
+        for seed, (name, by) in enumerate([("a-0", "0a"), ("a-1", "0b"), ("a-2", "0a")])
+    )
+    means = tables_of(one, other)[1]
+    assert list(means.rows[0].scores) == ["distinct_words", "cider_d"]
+    assert "the listener of every seed is another, or not told" in markdown([means])
+    means = tables_of(one, same)[1]
+    assert means.rows[0].scores["listener_retrieval_r10@1000"] == 0.5
+
+
 def test_n_minus_1_has_its_own_means_and_people_have_none(run):
     n1 = "4 of 5, one held out (seed 0)"
     people = {"n-1 human": {"references": n1, "cider_d": 0.9}}

@@ -17,7 +17,7 @@ from capjax.data.prepare import prepare
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.evaluate import show
-from capjax.evaluate_run import judge_of
+from capjax.evaluate_run import fingerprint, judge_of
 from capjax.evaluation import evaluate
 from capjax.judging import Evaluator, judge
 from capjax.verdicts import Judge, evaluator_scores, verdicts
@@ -177,7 +177,10 @@ def test_the_command_judges_by_its_own_evaluator_and_by_another_runs(
 
     both = scores_of(f"--workdir={gan}", f"--evaluator={other}")
     assert 0 < both["e_gan"] < 1
-    assert both["notes"] == [f"e_ngan is by the evaluator of {other}, step 3"]
+    told = both["judges"]["e_ngan"]
+    assert (told["run"], told["step"]) == (str(other), 3)
+    assert told["parameters"] == fingerprint(open_run(other).evaluator_params)
+    assert told["parameters"] != fingerprint(open_run(gan).evaluator_params)
     rows = json.loads((tmp_path / "captions.json").read_text())
     judge = judge_of(open_run(other))
     prepared = prepare("folder", open_run(other).config["data"]["path"], None, pixels(16))

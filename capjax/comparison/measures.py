@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 QUALITY, DIVERSITY, DISTINCTIVENESS, OTHER = "quality", "diversity", "distinctiveness", "other"
+JUDGES = ("listener", "e_ngan")  # of other runs: what --listener and --evaluator name
 GROUPS = (QUALITY, DIVERSITY, DISTINCTIVENESS, OTHER)
 
 
@@ -22,6 +23,12 @@ class Measure(NamedTuple):
     def of_distractors(self) -> bool:
         """Whether it depends on which distractors each image is told from."""
         return self.mend == _PICKED
+
+    @property
+    def judge(self) -> str:
+        """Which judge it depends on, "listener" or "e_ngan"; "" where the run's own, or none."""
+        judges = (kind for kind in JUDGES if self.name == kind or self.name.startswith(f"{kind}_"))
+        return next(judges, "")
 
     @property
     def reading(self) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from capjax.comparison.measures import GROUPS, Measure
+from capjax.comparison.measures import GROUPS, JUDGES, Measure
 from capjax.comparison.scorefiles import Row
 from capjax.comparison.seeds import deviation
 from capjax.comparison.tables import Table, why_missing
@@ -44,6 +44,7 @@ def spread(row: Row, column: Measure) -> float | None:
 def marks_note(table: Table, mark: str) -> str:
     """What marks in a table mean and which columns it has not, in sentences; or ""."""
     said = []
+    judges = _judges(table)
     if table.best:
         models = " of a model" if any(row.people for row in table.rows) else ""
         several = len({row.n_samples for row in table.rows if not row.people}) > 1
@@ -54,10 +55,15 @@ def marks_note(table: Table, mark: str) -> str:
         told = {row.distractors for row in table.rows if any(n in row.scores for n in picked)}
         if len(told) > 1:
             among.append("told from distractors: among rows with the same")
+        if any(len(judged) > 1 for judged in judges.values()):
+            among.append("by a judge: among rows with the same")
         only = f" ({'; '.join(among)})" if among else ""
         said.append(f"{mark} the best value{models} in its column{only}.")
     if any(column.better < 0 for column in table.columns):
         said.append("\u2193 lower is better.")
+    for kind, judged in judges.items():
+        who = [f"{words} (of {'; '.join(of)})" for words, of in judged]
+        said.append(f"{kind} is {', or '.join(who) if len(judged) > 1 else judged[0][0]}.")
     means = {row.run: ", ".join(one.run for one in row.over) for row in table.rows if row.over}
     if means:
         of = "; ".join(f"{name} is the mean of {runs}" for name, runs in means.items())
@@ -65,6 +71,21 @@ def marks_note(table: Table, mark: str) -> str:
     if details := [table.prefix + column.name for column in table.columns if column.detail]:
         said.append(f"In table.csv only: {', '.join(details)}.")
     return " ".join(said)
+
+
+def _judges(table: Table) -> dict[str, list[tuple[str, list[str]]]]:
+    """{"listener": [(who judged, labels of the rows), ...]}, and "e_ngan", where they judged."""
+    found = {}
+    for kind in JUDGES:
+        judged: dict[str, tuple[str, list[str]]] = {}
+        columns = [column for column in table.columns if column.judge == kind]
+        for row, label in zip(table.rows, table.labels, strict=True):
+            if theirs := [column for column in columns if column.name in row.scores]:
+                judge = row.judge(theirs[0])
+                judged.setdefault(judge.parameters, (judge.words, []))[1].append(label)
+        if judged:
+            found[kind] = list(judged.values())
+    return found
 
 
 def groups(table: Table) -> list[tuple[str, list[Measure]]]:

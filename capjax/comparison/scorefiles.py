@@ -13,8 +13,8 @@ from capjax.workdir import read_json
 ORDINARY, HELD_OUT = "all references", "n-1"  # the protocols
 BESIDE = {  # what stands beside the measures
     "run", "dataset", "split", "step", "seed", "decoding", "n_images", "n_samples", "n_wordless",
-    "references", "df", "tokenizer", "versions", "unavailable", "notes", "protocol", "system",
-    "n-1", "n-1 human",
+    "references", "df", "tokenizer", "versions", "unavailable", "notes", "judges", "protocol",
+    "system", "n-1", "n-1 human",
 }  # fmt: skip
 _LARGEST = 1e15  # beyond it no measure can be, and scales overflow
 
@@ -38,6 +38,21 @@ class Conditions(NamedTuple):
         return [name for name, value in self._asdict().items() if value is None and name != "split"]
 
 
+class Judge(NamedTuple):
+    """A listener or evaluator of another run."""
+
+    parameters: str  # the fingerprint: equal for the same judge only, wherever its run lies
+    words: str  # its run and step
+
+
+class Apart(NamedTuple):
+    """What some measures depend on besides the conditions; None where they do not."""
+
+    captions: int | None  # an image
+    distractors: str | None
+    judges: tuple[str, ...] | None  # fingerprints
+
+
 class Row(NamedTuple):
     """One evaluation under one protocol: a row of a table."""
 
@@ -51,17 +66,23 @@ class Row(NamedTuple):
     conditions: Conditions
     scores: dict[str, float]  # finite numbers; whole ones are int
     reasons: dict[str, str]  # of measures that could not be taken
+    judges: dict[str, "Judge"]  # under their names in measures
     trained: Training | None = None  # where the settings of its run are told
     over: tuple["Row", ...] = ()  # the rows of which it is the mean
 
-    def apart(self, *measures: Measure) -> tuple[Any, Any]:
-        """What must be equal besides the conditions, for these measures of two to be comparable.
-
-        The number of captions an image and the distractors, None where they do not matter.
-        """
+    def apart(self, *measures: Measure) -> Apart:
+        """What must be equal besides the conditions, for these measures of two to be comparable."""
         several = any(one.of_samples for one in measures)
         told = any(one.of_distractors for one in measures)
-        return self.n_samples if several else None, self.distractors if told else None
+        judges = tuple(self.judge(one).parameters for one in measures if one.judge)
+        return Apart(
+            self.n_samples if several else None, self.distractors if told else None, judges or None
+        )
+
+    def judge(self, measure: Measure) -> Judge:
+        """Who judged. One that the file does not tell may be any, and is no other row's."""
+        untold = Judge(text(self.source.resolve()), "not told; evaluate again")
+        return self.judges.get(measure.judge, untold)
 
     @property
     def distractors(self) -> str:
@@ -145,8 +166,11 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
     # Captions that were scored from a file into the folder of a run are not that run's.
     trained = training(path.parent) if run == text(path.resolve().parent.name) else None
     rows = [
-        Row(path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons, trained)
-    ]
+        Row(
+            path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons,
+            _judges(path, content), trained,
+        )
+    ]  # fmt: skip
     told = content.get("notes")
     notes += [f"{path}: {text(note)}" for note in (told if isinstance(told, list) else [])]
     if lacks := ", ".join(conditions.lacks()):
@@ -177,6 +201,7 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
                 _conditions(path, HELD_OUT, _held_out(content, block)),
                 held,
                 reasons | _reasons(path, block),
+                {},
                 None if people else trained,
             )
         )
@@ -270,6 +295,22 @@ def _reasons(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(told, dict):
         raise InputError(f"{path}: 'unavailable' holds no reasons but a {_kind(told)}")
     return {text(name): text(why) for name, why in told.items()}
+
+
+def _judges(path: Path, content: Mapping[str, Any]) -> dict[str, Judge]:
+    told = content.get("judges") or {}
+    if not isinstance(told, dict):
+        raise InputError(f"{path}: 'judges' names no judges but is a {_kind(told)}; evaluate again")
+    judges = {}
+    for kind, judge in told.items():
+        if not isinstance(judge, dict) or not {"run", "step", "parameters"} <= judge.keys():
+            raise InputError(
+                f"{path}: the judge {text(kind)} lacks run, step or parameters; evaluate again"
+            )
+        name, parameters = Path(str(judge["run"])).name, text(judge["parameters"])
+        words = f"{name}, step {judge['step']}, parameters {parameters}"
+        judges[text(kind)] = Judge(parameters, text(words))
+    return judges
 
 
 def _count(path: Path, content: Mapping[str, Any], name: str) -> int | None:

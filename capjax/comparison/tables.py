@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from capjax.comparison.measures import Measure, in_order, natural
+from capjax.comparison.measures import Measure, in_order, measure, natural
 from capjax.comparison.scorefiles import HELD_OUT, Conditions, Row, text
 from capjax.comparison.seeds import called, mean
 
@@ -96,7 +96,7 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
     """Comparable rows, with their mean in the place of those that differ by their seeds alone.
 
     Those are evaluations by the same decoding of runs whose settings are equal but for the seeds of
-    their trainings. A mean has the measures that all of them have.
+    their trainings. A mean has the measures that all of them have, by the same judges.
     """
     families: dict[Any, list[Row]] = {}
     for row in rows:
@@ -111,16 +111,20 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
 
 
 def _mean(found: Sequence[Row]) -> Row:
-    names = [name for name in found[0].scores if all(name in row.scores for row in found)]
-    reasons = {}
-    for name in {name for row in found for name in row.scores} - set(names):
+    scores, reasons = {}, {}
+    for name in dict.fromkeys(name for row in found for name in row.scores):
         lack = ", ".join(row.run for row in found if name not in row.scores)
-        reasons[name] = f"not of every seed: {lack} has no value"
+        if lack:
+            reasons[name] = f"not of every seed: {lack} has no value"
+        elif len({row.apart(measure(name)) for row in found}) > 1:
+            reasons[name] = f"the {measure(name).judge} of every seed is another, or not told"
+        else:
+            scores[name] = mean([row.scores[name] for row in found])
     return found[0]._replace(
         run=called([row.run for row in found]),
         step=_common([row.step for row in found]),
         seed=_common([row.seed for row in found]),
-        scores={name: mean([row.scores[name] for row in found]) for name in names},
+        scores=scores,
         reasons={name: why for row in found for name, why in row.reasons.items()} | reasons,
         over=tuple(found),
     )
@@ -250,8 +254,8 @@ def _table(found: list[Row], names: dict[int, str]) -> Table:
 
 
 def _best(rows: list[Row], columns: list[Measure]) -> set[tuple[int, str]]:
-    """The best model's values. Where a measure depends on the number of captions an image or on the
-    distractors, only rows with the same compete. Where all values are equal none is the best."""
+    """The best model's values. Where a measure depends on the number of captions an image, on the
+    distractors or on a judge, only rows with the same compete. Where all are equal none is best."""
     found: set[tuple[int, str]] = set()
     for column in columns:
         classes: dict[Any, dict[int, float]] = {}

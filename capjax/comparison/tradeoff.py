@@ -1,7 +1,7 @@
 """Which measures are plotted against which, and which evaluations are points of the plot?"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from capjax.comparison.measures import (
     DISTINCTIVENESS,
@@ -11,7 +11,7 @@ from capjax.comparison.measures import (
     in_order,
     measure,
 )
-from capjax.comparison.scorefiles import HELD_OUT, Row
+from capjax.comparison.scorefiles import HELD_OUT, Apart, Row
 from capjax.comparison.tables import Table, curves
 from capjax.errors import InputError
 from capjax.report.scatter import Curve, Point, Scatter
@@ -30,8 +30,8 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
 
     Arguments: wanted, the same with names, or None: then quality is cider_d, diversity self_cider
     where a row has it, else distinct_words, and distinctiveness the listener_accuracy that most
-    rows have, where two of them are told from the same distractors, else the retrieval_r1 that most
-    rows have, else r10, else identifies.
+    rows have, where two of them can be compared, else the retrieval_r1 that most rows have, else
+    r10, else identifies.
 
     Raises InputError for a name that no row has.
     """
@@ -48,8 +48,8 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
         return sorted(names, key=lambda name: -sum(name in row.scores for row in rows))
 
     def shared(name: str) -> bool:
-        """Whether two rows have it of the same distractors, so that they are points of a plot."""
-        told = [(row.conditions, row.distractors) for row in rows if name in row.scores]
+        """Whether two rows have it by the same judge, of the same distractors: a plot's points."""
+        told = [(row.conditions, row.apart(measure(name))) for row in rows if name in row.scores]
         return len(set(told)) < len(told)
 
     picked = [name for name in most("listener_accuracy@") if shared(name)]
@@ -69,8 +69,8 @@ def plots(tables: Sequence[Table], chosen: Mapping[str, Measure]) -> list[Plot]:
 
     Only comparable evaluations share a plot. Where a measure depends on the number of captions an
     image, evaluations with other numbers of them have a plot of their own; where it depends on the
-    distractors, those told from others have. A plot of one point alone compares nothing and is left
-    out. Every seed is a point.
+    distractors or on a judge, those with others have. A plot of one point alone compares nothing
+    and is left out. Every seed is a point.
     """
     kinds = (DIVERSITY, DISTINCTIVENESS)
     tables = [table for table in tables if not table.averaged]
@@ -83,16 +83,19 @@ def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
     for table in tables:
         about = f"{table.title} ({table.settings})"
         both = [n for n, r in enumerate(table.rows) if x.name in r.scores and y.name in r.scores]
-        classes: dict[Any, list[int]] = {}
+        classes: dict[Apart, list[int]] = {}
         for index in both:
             classes.setdefault(table.rows[index].apart(x, y), []).append(index)
-        for (number, distractors), members in classes.items():
+        for (number, distractors, judges), members in classes.items():
             title = f"{y.group} against {x.group}".capitalize()
-            if len({several for several, _ in classes}) > 1:
+            if len({apart.captions for apart in classes}) > 1:
                 told = "one caption" if number == 1 else f"{number or 'number of'} captions"
                 title += f", {told} an image{'' if number else ' not told'}"
             if distractors:
                 title += f", distractors: {distractors}"
+            if judges and len({apart.judges for apart in classes}) > 1:
+                who = [table.rows[members[0]].judge(one).words for one in (y, x) if one.judge]
+                title += f", by {' and '.join(who)}"
             if len(members) > 1:
                 panels.append((table, _scatter(table, members, x, y, title)))
             else:
