@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from capjax.compare import main
+from capjax.comparison.labels import spell
 from capjax.comparison.measures import in_order, measure
 from capjax.comparison.plain import long_csv, markdown, terminal
 from capjax.comparison.scorefiles import read
 from capjax.comparison.side_by_side import comparison_page
-from capjax.comparison.tables import compare, curves, spell
+from capjax.comparison.tables import compare, curves
 from capjax.comparison.tradeoff import choose, plots
 from capjax.errors import InputError
 from capjax.report.labels import sides

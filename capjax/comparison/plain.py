@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from capjax.comparison.measures import GROUPS, JUDGES, Measure
-from capjax.comparison.scorefiles import Row
+from capjax.comparison.rows import Row
 from capjax.comparison.seeds import deviation
 from capjax.comparison.tables import Table, why_missing
 

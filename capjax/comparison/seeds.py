@@ -5,8 +5,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
+from capjax.comparison.measures import measure
+from capjax.comparison.rows import Row, Training
 from capjax.errors import InputError
 from capjax.workdir import read_json
 
@@ -14,13 +16,6 @@ from capjax.workdir import read_json
 _ASIDE = ("log_every", "save_every", "report_images", "parallel")
 _ASIDE_OF_DATA = ("cache", "resident")
 _MOST_STARTS = 20  # where runs name one another as their start, in a circle
-
-
-class Training(NamedTuple):
-    """How a run was trained: two with equal settings and other seeds differ by chance alone."""
-
-    settings: str
-    seeds: tuple[int, ...]  # of the runs that it started from, and its own last
 
 
 def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
@@ -46,6 +41,49 @@ def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
     if before:
         config["init_from"] = json.loads(before.settings)
     return Training(json.dumps(config, sort_keys=True), (*(before.seeds if before else ()), seed))
+
+
+def over_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Comparable rows, with their mean in the place of those that differ by their seeds alone.
+
+    Those are evaluations by the same decoding of runs whose settings are equal but for the seeds of
+    their trainings. A mean has the measures that all of them have, by the same judges.
+    """
+    families: dict[Any, list[Row]] = {}
+    for row in rows:
+        decoding = repr(sorted(row.decoding.items()))
+        alike = (row.trained.settings, row.n_samples, decoding) if row.trained else id(row)
+        families.setdefault(alike, []).append(row)
+    averaged = []
+    for found in families.values():
+        seeds = {row.trained.seeds for row in found if row.trained}
+        several = len(found) == len(seeds) > 1  # no run evaluated twice
+        averaged += [_mean(found)] if several else found
+    return averaged
+
+
+def _mean(found: Sequence[Row]) -> Row:
+    scores, reasons = {}, {}
+    for name in dict.fromkeys(name for row in found for name in row.scores):
+        lack = ", ".join(row.run for row in found if name not in row.scores)
+        if lack:
+            reasons[name] = f"not of every seed: {lack} has no value"
+        elif len({row.apart(measure(name)) for row in found}) > 1:
+            reasons[name] = f"the {measure(name).judge} of every seed is another, or not told"
+        else:
+            scores[name] = mean([row.scores[name] for row in found])
+    return found[0]._replace(
+        run=called([row.run for row in found]),
+        step=_common([row.step for row in found]),
+        seed=_common([row.seed for row in found]),
+        scores=scores,
+        reasons={name: why for row in found for name, why in row.reasons.items()} | reasons,
+        over=tuple(found),
+    )
+
+
+def _common(values: Sequence[int | None]) -> int | None:
+    return values[0] if len(set(values)) == 1 else None
 
 
 def called(runs: Sequence[str]) -> str:

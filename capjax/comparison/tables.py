@@ -1,11 +1,12 @@
 """Which evaluations can be compared, what is each called, and which is best in what?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from capjax.comparison.measures import Measure, in_order, measure, natural
-from capjax.comparison.scorefiles import HELD_OUT, Conditions, Row, text
-from capjax.comparison.seeds import called, mean
+from capjax.comparison.labels import labelled, span
+from capjax.comparison.measures import Measure, in_order, natural
+from capjax.comparison.rows import HELD_OUT, Conditions, Row
+from capjax.comparison.seeds import over_seeds
 
 
 class Table(NamedTuple):
@@ -75,7 +76,7 @@ def compare(rows: Sequence[Row]) -> list[Table]:
     names = {
         id(row): name
         for protocol in dict.fromkeys(row.conditions.protocol for row in kept)
-        for row, name in _labelled([row for row in kept if row.conditions.protocol == protocol])
+        for row, name in labelled([row for row in kept if row.conditions.protocol == protocol])
     }
     groups: dict[Any, list[Row]] = {}
     for row in kept:
@@ -87,51 +88,9 @@ def compare(rows: Sequence[Row]) -> list[Table]:
         tables.append(_table(found, names))
         averaged = over_seeds(found)
         if len(averaged) < len(found):
-            labels = {id(row): name for row, name in _labelled(averaged)}
+            labels = {id(row): name for row, name in labelled(averaged)}
             tables.append(_table(averaged, labels))
     return tables
-
-
-def over_seeds(rows: Sequence[Row]) -> list[Row]:
-    """Comparable rows, with their mean in the place of those that differ by their seeds alone.
-
-    Those are evaluations by the same decoding of runs whose settings are equal but for the seeds of
-    their trainings. A mean has the measures that all of them have, by the same judges.
-    """
-    families: dict[Any, list[Row]] = {}
-    for row in rows:
-        alike = (row.trained.settings, row.n_samples, repr(row.decoding)) if row.trained else None
-        families.setdefault(alike or id(row), []).append(row)
-    averaged = []
-    for found in families.values():
-        seeds = {row.trained.seeds for row in found if row.trained}
-        several = len(found) == len(seeds) > 1  # no run evaluated twice
-        averaged += [_mean(found)] if several else found
-    return averaged
-
-
-def _mean(found: Sequence[Row]) -> Row:
-    scores, reasons = {}, {}
-    for name in dict.fromkeys(name for row in found for name in row.scores):
-        lack = ", ".join(row.run for row in found if name not in row.scores)
-        if lack:
-            reasons[name] = f"not of every seed: {lack} has no value"
-        elif len({row.apart(measure(name)) for row in found}) > 1:
-            reasons[name] = f"the {measure(name).judge} of every seed is another, or not told"
-        else:
-            scores[name] = mean([row.scores[name] for row in found])
-    return found[0]._replace(
-        run=called([row.run for row in found]),
-        step=_common([row.step for row in found]),
-        seed=_common([row.seed for row in found]),
-        scores=scores,
-        reasons={name: why for row in found for name, why in row.reasons.items()} | reasons,
-        over=tuple(found),
-    )
-
-
-def _common(values: Sequence[int | None]) -> int | None:
-    return values[0] if len(set(values)) == 1 else None
 
 
 def curves(table: Table) -> list[Curve]:
@@ -156,30 +115,12 @@ def curves(table: Table) -> list[Curve]:
             values = [table.rows[index].decoding[setting] for index in members]
             if len(set(values)) == len(values) > 1:
                 ordered = [index for _, index in sorted(zip(values, members, strict=True))]
-                found.append(Curve(_span(table, ordered, setting), setting, ordered))
+                joined = [table.rows[index] for index in ordered]
+                name = span(joined, table.labels[ordered[0]], setting)
+                found.append(Curve(name, setting, ordered))
                 free = [index for index in free if index not in members]
     found += [Curve(table.labels[index], "", [index]) for index in free]
     return sorted(found, key=lambda curve: min(curve.rows))
-
-
-def spell(decoding: Mapping[str, Any]) -> str:
-    """A decoding in a few words: "beam 3", "greedy", "sample x5 t=0.7"; "" where none is told."""
-    said = {name: _short(value) for name, value in decoding.items()}
-    method = said.pop("method", "")
-    for name in ("max_len", "forbid_unknown"):  # in the label where they differ only
-        said.pop(name, None)
-    words = [method]
-    if method == "beam" and "width" in said:
-        words.append(said.pop("width"))
-    if method in ("beam", "sample") and (samples := said.pop("samples", "1")) != "1":
-        words.append(f"x{samples}")
-    if method == "beam" and said.get("groups") == "1":  # then diversity does nothing
-        del said["groups"]
-        said.pop("diversity", None)
-    if method == "sample":
-        words.append(f"t={said.pop('temperature', '1')}")
-    words += [f"{name}={value}" for name, value in said.items() if value != "None"]
-    return " ".join(words)
 
 
 def _people_once(rows: Sequence[Row]) -> list[Row]:
@@ -206,36 +147,6 @@ def _same_people(one: Row, other: Row) -> bool:
             for name in one.scores.keys() & other.scores.keys()
         )
     )
-
-
-def _labelled(rows: list[Row]) -> list[tuple[Row, str]]:
-    """A label for each row: run and decoding, and of what else differs as much as it takes."""
-    labels = [", ".join(filter(None, [row.run, spell(row.decoding)])) for row in rows]
-    settings = dict.fromkeys(name for row in rows for name in row.decoding)
-    parts = [
-        [row.conditions.split or "split not told" for row in rows],
-        [row.conditions.dataset or "dataset not told" for row in rows],
-        ["step not told" if row.step is None else f"step {row.step}" for row in rows],
-        *([f"{name} {_short(row.decoding.get(name))}" for row in rows] for name in settings),
-        ["seed not told" if row.seed is None else f"seed {row.seed}" for row in rows],
-        [f"{row.n_samples or 'number of'} captions an image" for row in rows],
-        [f"{row.conditions.n_images or 'number of'} images" for row in rows],
-        [f"references {row.conditions.references or 'not told'}" for row in rows],
-        [f"df {row.conditions.df or 'not told'}" for row in rows],
-        [f"tokenizer {row.conditions.tokenizer or 'not told'}" for row in rows],
-        [text(row.source) for row in rows],
-        [text(row.source.resolve()) for row in rows],
-        [f"no. {number}" for number, _ in enumerate(rows, 1)],  # two names that print alike
-    ]
-    for part in parts:
-        alike: dict[str, list[int]] = {}
-        for index, label in enumerate(labels):
-            alike.setdefault(label, []).append(index)
-        for same in alike.values():
-            if len({part[index] for index in same}) > 1:
-                for index in same:
-                    labels[index] += f", {part[index]}"
-    return list(zip(rows, labels, strict=True))
 
 
 def _table(found: list[Row], names: dict[int, str]) -> Table:
@@ -298,20 +209,5 @@ def _lacks(rows: list[Row], labels: list[str], columns: list[Measure]) -> list[s
     return said
 
 
-def _span(table: Table, rows: list[int], setting: str) -> str:
-    """The label of rows that differ in one setting, with its first and last value."""
-    first, last = (table.rows[index].decoding for index in (rows[0], rows[-1]))
-    values = f"{_short(first[setting])} to {_short(last[setting])}"
-    begin = f"{table.rows[rows[0]].run}, "
-    rest = table.labels[rows[0]][len(begin) + len(spell(first)) :]
-    if setting in ("max_len", "forbid_unknown"):
-        return f"{begin}{spell(first)}, {setting} {values}"
-    return f"{begin}{spell({**first, setting: values})}{rest}"
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else text(value)

@@ -11,7 +11,7 @@ from capjax.comparison.measures import (
     in_order,
     measure,
 )
-from capjax.comparison.scorefiles import HELD_OUT, Apart, Row
+from capjax.comparison.rows import HELD_OUT, Apart, Row
 from capjax.comparison.tables import Table, curves
 from capjax.errors import InputError
 from capjax.report.scatter import Curve, Point, Scatter
