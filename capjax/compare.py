@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from capjax.comparison.differences import differences
 from capjax.comparison.measures import DISTINCTIVENESS, DIVERSITY, QUALITY
 from capjax.comparison.plain import long_csv, markdown, terminal
 from capjax.comparison.scorefiles import read
@@ -28,11 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--distinctiveness",
         help="default: listener_accuracy, else a retrieval_r1, else identifies",
     )
+    parser.add_argument(
+        "--against",
+        metavar="RUN",
+        help="one of the runs: how far the others are from it, with standard errors",
+    )
     flags = parser.parse_args(argv)
     wanted = {kind: getattr(flags, kind) for kind in (QUALITY, DIVERSITY, DISTINCTIVENESS)}
     try:
         rows, notes = read(flags.runs)
         tables = compare(rows)
+        if flags.against:
+            tables = differences(tables, flags.against)
         drawn = plots(tables, choose(tables, wanted))
         out = Path(flags.out)
         written, unplotted = write_comparison(out, tables, drawn, notes)

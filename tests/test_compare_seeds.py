@@ -79,9 +79,9 @@ def test_runs_that_differ_by_seed_have_their_mean_and_deviation_beside_them(run)
     for name, values in (("cider_d", cider), ("distinct_words", words)):
         line = lines["nic (3 seeds), beam 3", name]
         assert float(line["value"]) == pytest.approx(np.mean(values), rel=1e-12)
-        assert float(line["deviation"]) == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+        assert float(line["spread"]) == pytest.approx(np.std(values, ddof=1), rel=1e-12)
         assert line["file"].split("; ") == [str(folder / "scores.json") for folder in seeds]
-    assert lines["nic-s1, beam 3", "cider_d"]["deviation"] == ""
+    assert lines["nic-s1, beam 3", "cider_d"]["spread"] == ""
     assert means.best == {(1, "cider_d"), (0, "distinct_words")}
     for shown in (terminal(tables, 200), markdown(tables), comparison_page(tables, [], [])):
         assert "0.423 \u00b1 0.015" in shown.replace("\xa0", " ")
@@ -178,7 +178,7 @@ def test_n_minus_1_has_its_own_means_and_people_have_none(run):
         return people | {"n-1": {"references": n1, "cider_d": n}}
 
     folders = [run(f"a-{n}", {"seed": n}, cider_d=0.5, **held_out(n)) for n in (0, 1)]
-    means = [table for table in tables_of(*folders) if table.averaged]
+    means = [table for table in tables_of(*folders) if table.kind == "seeds"]
     assert [row.run for row in means[1].rows] == ["a (2 seeds)", "people"]
     assert means[1].rows[0].scores["cider_d"] == 0.5
     assert means[1].rows[1].over == ()

@@ -4,16 +4,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from capjax.comparison.differences import CLEAR
 from capjax.comparison.measures import GROUPS, JUDGES, Measure
-from capjax.comparison.rows import Row
-from capjax.comparison.seeds import deviation
 from capjax.comparison.tables import Table, why_missing
 
 FIELDS = (
     "protocol", "dataset", "split", "n_images", "references", "df", "tokenizer", "label", "run",
-    "people", "decoding", "step", "n_samples", "group", "measure", "better", "value", "deviation",
+    "people", "decoding", "step", "n_samples", "group", "measure", "better", "value", "spread",
     "best", "reason", "file",
 )  # fmt: skip
 
@@ -21,7 +20,7 @@ FIELDS = (
 def number(table: Table, row: int, column: Measure) -> str | None:
     """A value as tables show it, None where there is none: whole, or with three digits or so.
 
-    A mean over seeds stands before its standard deviation.
+    Means over seeds and differences stand before their standard deviation or error.
     """
     value = table.rows[row].scores.get(column.name)
     if value is None:
@@ -31,39 +30,26 @@ def number(table: Table, row: int, column: Measure) -> str | None:
     digits = 1 if largest >= 100 else 2 if largest >= 10 else 3
     if all(isinstance(other, int) for other in others):
         digits = 0
-    shown = f"{value:,.{digits}f}"
-    apart = spread(table.rows[row], column)
+    shown = f"{value:+,.{digits}f}" if table.kind == "differences" else f"{value:,.{digits}f}"
+    apart = table.rows[row].spread.get(column.name)
     return shown if apart is None else f"{shown} \u00b1 {apart:,.{digits}f}"
-
-
-def spread(row: Row, column: Measure) -> float | None:
-    """The standard deviation over the seeds of which a row is the mean; None of other rows."""
-    return deviation([one.scores[column.name] for one in row.over]) if row.over else None
 
 
 def marks_note(table: Table, mark: str) -> str:
     """What marks in a table mean and which columns it has not, in sentences; or ""."""
-    said = []
     judges = _judges(table)
-    if table.best:
-        models = " of a model" if any(row.people for row in table.rows) else ""
-        several = len({row.n_samples for row in table.rows if not row.people}) > 1
-        among = []
-        if several and any(column.of_samples for column in table.columns):
-            among.append("of several captions an image: among rows with equally many")
-        picked = [column.name for column in table.columns if column.of_distractors]
-        told = {row.distractors for row in table.rows if any(n in row.scores for n in picked)}
-        if len(told) > 1:
-            among.append("told from distractors: among rows with the same")
-        if any(len(judged) > 1 for judged in judges.values()):
-            among.append("by a judge: among rows with the same")
-        only = f" ({'; '.join(among)})" if among else ""
-        said.append(f"{mark} the best value{models} in its column{only}.")
+    said = []
+    if table.best and table.kind == "differences":
+        said.append(f"{mark} more than {CLEAR} standard errors from 0.")
+    elif table.best:
+        said.append(_best_note(table, mark, judges))
     if any(column.better < 0 for column in table.columns):
         said.append("\u2193 lower is better.")
     for kind, judged in judges.items():
         who = [f"{words} (of {'; '.join(of)})" for words, of in judged]
         said.append(f"{kind} is {', or '.join(who) if len(judged) > 1 else judged[0][0]}.")
+    if table.kind == "differences":
+        said.append("\u00b1 the standard error of the mean difference, image by image.")
     means = {row.run: ", ".join(one.run for one in row.over) for row in table.rows if row.over}
     if means:
         of = "; ".join(f"{name} is the mean of {runs}" for name, runs in means.items())
@@ -71,6 +57,22 @@ def marks_note(table: Table, mark: str) -> str:
     if details := [table.prefix + column.name for column in table.columns if column.detail]:
         said.append(f"In table.csv only: {', '.join(details)}.")
     return " ".join(said)
+
+
+def _best_note(table: Table, mark: str, judges: Mapping[str, Sequence]) -> str:
+    models = " of a model" if any(row.people for row in table.rows) else ""
+    several = len({row.n_samples for row in table.rows if not row.people}) > 1
+    among = []
+    if several and any(column.of_samples for column in table.columns):
+        among.append("of several captions an image: among rows with equally many")
+    picked = [column.name for column in table.columns if column.of_distractors]
+    told = {row.distractors for row in table.rows if any(n in row.scores for n in picked)}
+    if len(told) > 1:
+        among.append("told from distractors: among rows with the same")
+    if any(len(judged) > 1 for judged in judges.values()):
+        among.append("by a judge: among rows with the same")
+    only = f" ({'; '.join(among)})" if among else ""
+    return f"{mark} the best value{models} in its column{only}."
 
 
 def _judges(table: Table) -> dict[str, list[tuple[str, list[str]]]]:
@@ -169,9 +171,10 @@ def markdown(tables: Sequence[Table], plots: Sequence[tuple[str, str]] = ()) -> 
 def long_csv(tables: Sequence[Table]) -> str:
     """Every value as a line of CSV, with all that it depends on, and every dash with its reason.
 
-    Columns are FIELDS. A mean over seeds is a line more, with its standard deviation and all of its
-    files; the runs that it is of have their own lines. Values are written so that they are read
-    back the same to the last bit; names of n-1 measures say so, besides the column protocol.
+    Columns are FIELDS. A mean over seeds is a line more, with all of its files and its standard
+    deviation as `spread`; the runs that it is of have their own lines. So is a difference, with its
+    standard error. Values are written so that they are read back the same to the last bit; names of
+    n-1 measures and of differences say so.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -189,7 +192,7 @@ def long_csv(tables: Sequence[Table]) -> str:
                 best = "best" if (index, column.name) in table.best else ""
                 why = why_missing(row, column) if value is None else ""
                 name = table.prefix + column.name
-                apart = None if value is None else spread(row, column)
+                apart = row.spread.get(column.name)
                 told_of = [column.group, name, column.reading, shown]
                 told_of += ["" if apart is None else repr(apart), best, why, files]
                 writer.writerow([*told, *told_of])

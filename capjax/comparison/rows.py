@@ -1,5 +1,6 @@
 """What is an evaluation? A row of scores, with all that they depend on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ class Row(NamedTuple):
     judges: dict[str, "Judge"]  # under their names in measures
     trained: Training | None = None  # where the settings of its run are told
     over: tuple["Row", ...] = ()  # the rows of which it is the mean
+    spread: Mapping[str, float] = {}  # what stands after \u00b1, where it is no plain evaluation
 
     def apart(self, *measures: Measure) -> Apart:
         """What must be equal besides the conditions, for these measures of two to be comparable."""

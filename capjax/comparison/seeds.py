@@ -79,6 +79,7 @@ def _mean(found: Sequence[Row]) -> Row:
         scores=scores,
         reasons={name: why for row in found for name, why in row.reasons.items()} | reasons,
         over=tuple(found),
+        spread={name: deviation([row.scores[name] for row in found]) for name in scores},
     )
 
 

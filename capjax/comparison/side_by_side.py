@@ -34,7 +34,7 @@ def comparison_page(
     left_out = [*notes, *(said for kind in plots for said in kind.unsaid)]
     if left_out:
         parts.append(section("Left out", *map(_note, left_out)))
-    every = [row for found in tables if not found.averaged for row in found.rows]
+    every = [row for found in tables if not found.kind for row in found.rows]
     runs = dict.fromkeys(row.run for row in every if not row.people)
     title = "One run" if len(runs) == 1 else f"{len(runs)} runs side by side"
     return page(title, parts, footer=footer)

@@ -1,6 +1,6 @@
 """Which evaluations can be compared, what is each called, and which is best in what?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from capjax.comparison.labels import labelled, span
@@ -18,16 +18,14 @@ class Table(NamedTuple):
     columns: list[Measure]  # what at least one row has
     best: set[tuple[int, str]]  # (row, measure) of the best values
     lacks: list[str]  # why a value is missing, and what no row has, in sentences
+    kind: str = ""  # "seeds": with means of seeds; "differences" from what it is about
+    about: str = ""
 
     @property
     def prefix(self) -> str:
-        """What stands before the name of every measure, so that no protocol passes for another."""
-        return f"{HELD_OUT} " if self.conditions.protocol == HELD_OUT else ""
-
-    @property
-    def averaged(self) -> bool:
-        """Whether it has means over seeds of what another table has run by run."""
-        return any(row.over for row in self.rows)
+        """What stands before the name of every measure, so that nothing passes for another."""
+        less = "\u0394 " if self.kind == "differences" else ""
+        return f"{less}{f'{HELD_OUT} ' if self.conditions.protocol == HELD_OUT else ''}"
 
     def heading(self, column: Measure) -> str:
         """The heading of a column: the name, of what protocol, and an arrow where less is more."""
@@ -39,8 +37,8 @@ class Table(NamedTuple):
         """What the table is about: dataset, split, references, and the protocol where it is n-1."""
         told = self.conditions
         data = f"{told.dataset or 'dataset not told'} {told.split or ''}".rstrip()
-        if self.averaged:
-            data = f"Over seeds: {data}"
+        kinds = {"seeds": "Over seeds: ", "differences": f"Differences from {self.about}: "}
+        data = kinds.get(self.kind, "") + data
         if told.protocol == HELD_OUT:
             return f"{data}, n-1 protocol: {told.references or 'references not told'}"
         return f"{data}, references: {told.references or 'not told'}"
@@ -85,11 +83,11 @@ def compare(rows: Sequence[Row]) -> list[Table]:
     order = sorted(groups.values(), key=lambda found: found[0].conditions.protocol == HELD_OUT)
     tables = []
     for found in order:
-        tables.append(_table(found, names))
+        tables.append(tabulate(found, names))
         averaged = over_seeds(found)
         if len(averaged) < len(found):
             labels = {id(row): name for row, name in labelled(averaged)}
-            tables.append(_table(averaged, labels))
+            tables.append(tabulate(averaged, labels, kind="seeds"))
     return tables
 
 
@@ -149,7 +147,19 @@ def _same_people(one: Row, other: Row) -> bool:
     )
 
 
-def _table(found: list[Row], names: dict[int, str]) -> Table:
+def tabulate(
+    found: Sequence[Row],
+    names: Mapping[int, str],
+    *,
+    kind: str = "",
+    about: str = "",
+    best: Callable[[list[Row], list[Measure]], set[tuple[int, str]]] | None = None,
+) -> Table:
+    """Puts comparable rows in order, those of a run together and people last.
+
+    Arguments: names, {id of a row: its label}; kind and about, as of Table; best, what finds the
+    values to mark, the best of a column by default.
+    """
     runs = list(dict.fromkeys(row.run for row in found))
 
     def place(row: Row) -> tuple:
@@ -158,10 +168,8 @@ def _table(found: list[Row], names: dict[int, str]) -> Table:
     rows = sorted(found, key=place)
     labels = [names[id(row)] for row in rows]
     columns = in_order({name for row in rows for name in row.scores})
-    conditions = rows[0].conditions
-    return Table(
-        conditions, rows, labels, columns, _best(rows, columns), _lacks(rows, labels, columns)
-    )
+    marked, lacks = (best or _best)(rows, columns), _lacks(rows, labels, columns)
+    return Table(rows[0].conditions, rows, labels, columns, marked, lacks, kind, about)
 
 
 def _best(rows: list[Row], columns: list[Measure]) -> set[tuple[int, str]]:

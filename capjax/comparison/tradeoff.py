@@ -35,7 +35,7 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
 
     Raises InputError for a name that no row has.
     """
-    rows = [row for table in tables if not table.averaged for row in table.rows]
+    rows = [row for table in tables if not table.kind for row in table.rows]
     there = {name for row in rows for name in row.scores}
     for kind, name in wanted.items():
         if name is not None and name not in there:
@@ -73,7 +73,7 @@ def plots(tables: Sequence[Table], chosen: Mapping[str, Measure]) -> list[Plot]:
     and is left out. Every seed is a point.
     """
     kinds = (DIVERSITY, DISTINCTIVENESS)
-    tables = [table for table in tables if not table.averaged]
+    tables = [table for table in tables if not table.kind]
     return [_plot(tables, chosen[QUALITY], chosen[kind], kind) for kind in kinds]
 
 
