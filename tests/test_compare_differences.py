@@ -152,12 +152,24 @@ def test_each_decoding_is_compared_with_the_same_of_the_baseline(run):
     ("changes", "why"),
     [
         ({"judges": {"listener": JUDGE["listener"] | {"parameters": "0b"}}}, "by another judge"),
+        ({"true": None, "e_gan": 0.5}, "e_gan: base has no value"),
         ({"images": N - 1}, "base was scored on other images"),
         ({"cider_d": 0.123}, "cider_d, listener_retrieval_median_rank@100: it is no mean"),
     ],
 )
 def test_what_cannot_be_paired_has_a_reason(run, changes, why):
     assert why in markdown([less("base", run("base", 0), run("other", 1, **changes))])
+
+
+def test_what_each_run_judges_itself_has_no_difference(run):
+    folders = [run(name, seed) for seed, name in enumerate("ab")]
+    for folder in folders:
+        path = folder / "captions.json"
+        rows = [row | {"own_accuracy@2": True} for row in json.loads(path.read_text())]
+        path.write_text(json.dumps(rows))
+        path = folder / "scores.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"own_accuracy@2": 1.0}))
+    assert "own_accuracy@2: each run has its own judge of it" in markdown([less("a", *folders)])
 
 
 def test_without_its_captions_a_run_has_no_differences_but_the_reason(run):

@@ -85,6 +85,8 @@ def _less(row: Row, base: Row) -> Row:
     for name in row.scores:
         if name not in base.scores:
             reasons[name] = f"{base.run} has no value"
+        elif measure(name).of_own_judge:
+            reasons[name] = "each run has its own judge of it"
         elif row.apart(measure(name)) != base.apart(measure(name)):
             reasons[name] = f"of {base.run} it is by another judge or of other distractors"
         elif mine is None or theirs is None:

@@ -25,6 +25,11 @@ class Measure(NamedTuple):
         return self.mend == _PICKED
 
     @property
+    def of_own_judge(self) -> bool:
+        """Whether each run has its own judge of it, so that it says nothing between runs."""
+        return self.mend == _OWN
+
+    @property
     def judge(self) -> str:
         """Which judge it depends on, "listener" or "e_ngan"; "" where the run's own, or none."""
         judges = (kind for kind in JUDGES if self.name == kind or self.name.startswith(f"{kind}_"))
