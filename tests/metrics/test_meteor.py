@@ -222,11 +222,16 @@ def test_a_tokenizer_that_hangs_or_drops_rows_is_not_believed(tmp_path, monkeypa
 def test_an_interrupt_ends_the_program(tmp_path, monkeypatch):
     before = children()
     monkeypatch.setenv("PATH", fake(tmp_path, "sleep 7654.6"))
-    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        score_captions(CANDIDATES, REFERENCES, metrics=["meteor"])
-    timer.join()
+    # Tests that run in the background inherit that it is ignored.
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            score_captions(CANDIDATES, REFERENCES, metrics=["meteor"])
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, found)
     assert children() == before
     assert not running("7654.6")
 
