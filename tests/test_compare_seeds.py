@@ -111,7 +111,7 @@ def test_a_mean_is_no_point_of_a_plot(run):
         ({}, {"decoding": {"method": "beam", "width": 5}}),
         ({}, {"n_samples": 5}),
         ({}, {"split": "test"}),
-        ({}, {"run": "captions of another"}),
+        ({}, {"step": None}),  # captions of a file, scored into the folder
     ],
 )
 def test_runs_that_differ_by_more_than_the_seed_are_not_one(run, settings, scores):

@@ -86,8 +86,8 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
     step = _count(path, content, "step")
     n_samples, seed = _count(path, content, "n_samples"), _count(path, content, "seed")
     conditions, reasons = _conditions(path, ORDINARY, content), _reasons(path, content)
-    # Captions that were scored from a file into the folder of a run are not that run's.
-    trained = training(path.parent) if run == text(path.resolve().parent.name) else None
+    # Captions that were scored from a file have no step, though they lie in the folder of a run.
+    trained = None if step is None else training(path.parent)
     rows = [
         Row(
             path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons,
