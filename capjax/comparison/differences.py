@@ -64,8 +64,8 @@ def _differences(table: Table, bases: list[int], others: list[int]) -> Table:
             rows.append(row._replace(scores={}, reasons=reasons))
         else:
             rows.append(_less(row, base))
-        same = base.decoding == row.decoding
-        names[id(rows[-1])] = label if same else f"{label}, less {table.labels[alike[0]]}"
+        plain = len(alike) > 1 or base.decoding == row.decoding
+        names[id(rows[-1])] = label if plain else f"{label}, less {table.labels[alike[0]]}"
     return tabulate(rows, names, kind="differences", about=about, best=_clear)
 
 

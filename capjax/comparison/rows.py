@@ -66,7 +66,7 @@ class Row(NamedTuple):
     judges: dict[str, "Judge"]  # under their names in measures
     trained: Training | None = None  # where the settings of its run are told
     over: tuple["Row", ...] = ()  # the rows of which it is the mean
-    spread: Mapping[str, float] = {}  # what stands after \u00b1, where it is no plain evaluation
+    spread: Mapping[str, float] = {}  # deviation of a mean, error of a difference
 
     def apart(self, *measures: Measure) -> Apart:
         """What must be equal besides the conditions, for these measures of two to be comparable."""
