@@ -85,6 +85,17 @@ def forbid(logits: jax.Array, word: int) -> jax.Array:
     return jnp.where(jnp.arange(logits.shape[-1]) == word, -jnp.inf, logits)
 
 
+def _sizes(n: int) -> list[int]:
+    """How many rows go on together, one after another: three quarters each time, later half.
+
+    Every size is a loop to compile, and the later ones save less.
+    """
+    sizes = [n]
+    while (left := sizes[-1] * 3 // 4 if 4 * sizes[-1] > n else sizes[-1] // 2) >= FEWEST:
+        sizes.append(left)
+    return sizes
+
+
 class _Spoken(NamedTuple):
     """What some rows have spoken. Leaves lead with the rows, but for words [T, rows]."""
 
@@ -106,17 +117,15 @@ def _speak(
 ) -> Captions:
     """choose: (logits, step, keys) -> (a word a row, and where known the logits' logsumexp).
 
-    Rows whose captions have ended cost as much as others; so when half of them have, the other half
-    goes on alone, where what a row draws depends on no other.
+    Rows whose captions have ended cost as much as others; so when enough of them have, those left
+    go on alone (`_sizes`), where what a row draws depends on no other.
     """
     if max_len < 1:
         raise ValueError(f"max_len={max_len} must be at least 1")
     memory, carry = speaker.start(params, context)
     n = jax.tree.leaves(carry)[0].shape[0]
     apart = key is None or key.ndim > 0
-    sizes = [n]
-    while apart and sizes[-1] >= 2 * FEWEST:
-        sizes.append(sizes[-1] // 2)
+    sizes = _sizes(n) if apart else [n]
 
     def one(memory, key, state):
         t, spoken = state
