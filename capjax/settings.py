@@ -6,6 +6,7 @@ from typing import Any
 
 from capjax.decoding.noise import LAWS
 from capjax.errors import InputError
+from capjax.models.dense import DTYPES
 from capjax.models.generator import CELLS
 from capjax.objectives import self_critical as critical
 from capjax.objectives.adversarial import BASELINES, REWARDS
@@ -79,6 +80,7 @@ _STAGE: dict[str, _Range] = {
 }
 _CHOICES = {
     "parallel": ("pmap", "shard_map"),
+    "dtype": DTYPES,
     "schedule": ("cosine", "constant"),
     "judge": ("", "evaluator", "listener"),
     "reward": REWARDS,

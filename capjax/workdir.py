@@ -133,6 +133,7 @@ def speaker_of(
     settings = {name: config[name] for name in names}
     settings["concepts"] = concepts
     settings["input_dropout"] = config.get("input_dropout", 0.0)  # runs before it had none
+    settings["dtype"] = config.get("dtype", "float32")
     try:
         return generator(vocab_size, image, **settings)
     except ValueError as error:
@@ -160,7 +161,8 @@ def evaluator_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Ev
         return None
     dim, dropout = config["evaluator_dim"], config["evaluator_dropout"]
     try:
-        return JUDGES[kind](vocab_size, image, dim=dim, dropout=dropout)
+        dtype = config.get("dtype", "float32")
+        return JUDGES[kind](vocab_size, image, dim=dim, dropout=dropout, dtype=dtype)
     except ValueError as error:
         raise InputError(f"the {kind} cannot be made: {error}") from error
 

@@ -27,6 +27,8 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     # "att2in" and "adaptive" look at regions: pixels64, or the encoder efficientnet_lite0_grid.
     config.cell = "nic"
     config.dim = 192 if drawn else 512
+    # "bfloat16": products round their factors and add up in float32, where that is faster.
+    config.dtype = "float32"
     config.noise = 0
     config.dropout = 0.1 if drawn else 0.5  # of hidden states, before the vocabulary
     config.input_dropout = 0.0 if drawn else 0.3  # of the image's and the words' vectors

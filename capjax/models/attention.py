@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.models.captioner import Captioner
+from capjax.models.dense import dense
 from capjax.models.lstm import lstm
 from capjax.speaker import Context, Params, Speaker, scored, shift
 
@@ -22,12 +23,12 @@ class Looking(Captioner):
 
     def setup(self):
         super().setup()
-        self.value = nn.Dense(self.dim, dtype=self.dtype)
-        self.key = nn.Dense(self.dim, dtype=self.dtype)
-        self.query = nn.Dense(self.dim, use_bias=False, dtype=self.dtype)
+        self.value = dense(self.dim, self.dtype)
+        self.key = dense(self.dim, self.dtype)
+        self.query = dense(self.dim, self.dtype, use_bias=False)
         self.weigh = self.param("weigh", nn.initializers.normal(0.05), (self.dim,))
         if self.noise:
-            self.project = nn.Dense(self.dim, dtype=self.dtype)
+            self.project = dense(self.dim, self.dtype)
 
     def start(self, context):
         values = self.drop_image(context, nn.relu(self.value(self.seen(context))))
@@ -35,7 +36,7 @@ class Looking(Captioner):
         n, regions, _ = values.shape
         carry = self.blank(n) | {"looked": jnp.zeros((n, regions + self.slots), jnp.float32)}
         if "noise" in context:
-            first = nn.relu(self.project(context["noise"].astype(self.dtype)))
+            first = nn.relu(self.project(context["noise"].astype(jnp.float32)))
             carry, _ = self.recur(memory, carry, first)
         return memory, self.with_keys(context, carry)
 
@@ -53,8 +54,8 @@ class Att2in(Looking):
 
     def setup(self):
         super().setup()
-        self.gates = nn.Dense(5 * self.dim, dtype=self.dtype)
-        self.attended = nn.Dense(2 * self.dim, dtype=self.dtype)
+        self.gates = dense(5 * self.dim, self.dtype)
+        self.attended = dense(2 * self.dim, self.dtype)
 
     def recur(self, memory, carry, x):
         looked = nn.softmax(self.scores(memory["keys"], self.query(carry["hidden"])))
@@ -64,7 +65,7 @@ class Att2in(Looking):
         enter, forget, show, *two = jnp.split(gates.astype(jnp.float32), 5, -1)
         new = jnp.maximum(*(a + b for a, b in zip(two, jnp.split(attended, 2, -1), strict=True)))
         cell = nn.sigmoid(forget + 1) * carry["cell"] + nn.sigmoid(enter) * new
-        hidden = (nn.sigmoid(show) * jnp.tanh(cell)).astype(self.dtype)
+        hidden = nn.sigmoid(show) * jnp.tanh(cell)
         return carry | {"cell": cell, "hidden": hidden, "looked": looked}, hidden
 
 
@@ -79,14 +80,14 @@ class Adaptive(Looking):
 
     def setup(self):
         super().setup()
-        self.whole = nn.Dense(self.dim, dtype=self.dtype)
-        self.gates = nn.Dense(5 * self.dim, dtype=self.dtype)
-        self.sentinel = nn.Dense(self.dim, dtype=self.dtype)
-        self.told = nn.Dense(self.dim, dtype=self.dtype)
-        self.join = nn.Dense(self.dim, dtype=self.dtype)
+        self.whole = dense(self.dim, self.dtype)
+        self.gates = dense(5 * self.dim, self.dtype)
+        self.sentinel = dense(self.dim, self.dtype)
+        self.told = dense(self.dim, self.dtype)
+        self.join = dense(self.dim, self.dtype)
 
     def more(self, context):
-        seen = self.seen(context).astype(jnp.float32).mean(1).astype(self.dtype)
+        seen = self.seen(context).astype(jnp.float32).mean(1)
         return self.beside(context) | {"whole": nn.relu(self.whole(seen))}
 
     def embed(self, words):
@@ -97,15 +98,14 @@ class Adaptive(Looking):
         inputs = jnp.concatenate([x, memory["whole"], *beside, carry["hidden"]], -1)
         gates, gate = jnp.split(self.gates(inputs), [4 * self.dim], -1)
         cell, hidden = lstm(gates, carry["cell"])
-        hidden = hidden.astype(self.dtype)
         kept = nn.sigmoid(gate.astype(jnp.float32)) * jnp.tanh(cell)
-        sentinel = nn.relu(self.sentinel(kept.astype(self.dtype)))
+        sentinel = nn.relu(self.sentinel(kept))
         told = jnp.tanh(self.told(hidden))
         query = self.query(told)
         own = self.scores(self.key(sentinel)[:, None], query)
         looked = nn.softmax(jnp.concatenate([self.scores(memory["keys"], query), own], 1))
         attended = glance(looked[:, :-1], memory["values"])
-        attended += looked[:, -1:].astype(self.dtype) * sentinel
+        attended += looked[:, -1:] * sentinel
         out = jnp.tanh(self.join(attended + told))
         return carry | {"cell": cell, "hidden": hidden, "looked": looked}, out
 

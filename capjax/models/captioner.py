@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from capjax.models.convnet import ConvNet
+from capjax.models.dense import dense
 from capjax.models.dropout import drop
 from capjax.speaker import END
 
@@ -35,11 +36,11 @@ class Captioner(nn.Module):
         if self.image[0] == "pixels":
             self.see = ConvNet(self.dim, grid=self.regional)
         if self.concepts:
-            self.concept = nn.Embed(self.concepts, self.dim, dtype=self.dtype)
+            self.concept = nn.Embed(self.concepts, self.dim)
         # As large as the image's first input: at 1 / sqrt(dim) learning starts far more slowly.
         words = nn.initializers.normal(0.35)
-        self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words, dtype=self.dtype)
-        self.words = nn.Dense(self.vocab_size, dtype=self.dtype)
+        self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words)
+        self.words = dense(self.vocab_size, self.dtype)
 
     def start(self, context):
         """(memory, carry) before a word."""
@@ -57,12 +58,12 @@ class Captioner(nn.Module):
         elif self.image[0] == "regions" and not self.regional:
             # Pixels and regions may be stored in fewer bits than a mean needs.
             image = image.astype(jnp.float32).mean(1)
-        return image.astype(self.dtype)
+        return image.astype(jnp.float32)
 
     def blank(self, n):
         return {
             "cell": jnp.zeros((n, self.dim), jnp.float32),
-            "hidden": jnp.zeros((n, self.dim), self.dtype),
+            "hidden": jnp.zeros((n, self.dim), jnp.float32),
         }
 
     def beside(self, context):

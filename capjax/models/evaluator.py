@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from capjax.judging import Evaluator
 from capjax.models.convnet import ConvNet
+from capjax.models.dense import check_dtype, dense
 from capjax.models.dropout import drop
 from capjax.models.image_kind import blank_image, check_image
 from capjax.models.lstm import lstm
@@ -29,10 +30,10 @@ class Matcher(nn.Module):
     def setup(self):
         if self.image[0] == "pixels":
             self.see = ConvNet(self.dim)
-        self.project = nn.Dense(self.dim, dtype=self.dtype)
+        self.project = dense(self.dim, self.dtype)
         words = nn.initializers.normal(0.35)
-        self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words, dtype=self.dtype)
-        self.gates = nn.Dense(4 * self.dim, dtype=self.dtype)
+        self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words)
+        self.gates = dense(4 * self.dim, self.dtype)
 
     def see_all(self, context):
         """The image's vector, with dropout where it is on."""
@@ -41,7 +42,7 @@ class Matcher(nn.Module):
             image = self.see(image)
         elif self.image[0] == "regions":
             image = image.mean(1)
-        image = image.astype(self.dtype)
+        image = image.astype(jnp.float32)
         if "dropout" in context and self.dropout:
             image = drop(context["dropout"], image, self.dropout)
         return image
@@ -51,7 +52,7 @@ class Matcher(nn.Module):
 
     def start(self, n):
         blank = jnp.zeros((n, self.dim), jnp.float32)
-        return {"cell": blank, "hidden": blank.astype(self.dtype)}
+        return {"cell": blank, "hidden": blank}
 
     def embed(self, words):
         return self.table(words)
@@ -59,7 +60,6 @@ class Matcher(nn.Module):
     def advance(self, memory, carry, x):
         gates = self.gates(jnp.concatenate([x, carry["hidden"]], -1))
         cell, hidden = lstm(gates, carry["cell"])
-        hidden = hidden.astype(self.dtype)
         return {"cell": cell, "hidden": hidden}, hidden
 
     def match(self, image, hidden):
@@ -85,7 +85,7 @@ def evaluator(
       dim: width of f, of word embeddings and of the LSTM.
       dropout: share of the image's vector dropped where the context has `dropout` keys.
     Raises:
-      ValueError: an unknown kind of image, or a size that does not fit.
+      ValueError: an unknown kind of image or dtype, or a size that does not fit.
     """
     return made(Matcher, vocab_size, image, dim, dropout, dtype)
 
@@ -95,6 +95,7 @@ def made(
 ) -> Evaluator:
     """The Evaluator of one kind of matcher; the rest as of `evaluator`."""
     check_image(image)
+    check_dtype(dtype)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
         raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
     module = kind(vocab_size, tuple(image), dim, dropout, dtype)

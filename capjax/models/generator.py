@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from capjax.models.attention import Adaptive, Att2in
+from capjax.models.dense import check_dtype
 from capjax.models.image_kind import blank_image, check_image
 from capjax.models.nic import NIC
 from capjax.models.recite import reciter
@@ -41,13 +42,15 @@ def generator(
       concepts: number of classes of `context["concept"]` int32[N]; 0 for none.
       dropout: share of hidden units dropped where the context has `dropout` keys.
       input_dropout: the same of the LSTM's inputs, the image's and the words'.
-      dtype: of the computation; parameters stay float32.
+      dtype: of the factors of matrix products, which add up in float32, as all else is; bfloat16
+        is faster where the processor has units for it.
     Raises:
-      ValueError: an unknown cell or kind of image, or a size that does not fit.
+      ValueError: an unknown cell, kind of image or dtype, or a size that does not fit.
     """
     if cell not in CELLS:
         raise ValueError(f"cell {cell!r} is unknown; choose one of {', '.join(CELLS)}")
     check_image(image)
+    check_dtype(dtype)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1 or not 0 <= input_dropout < 1:
         raise ValueError(
             f"vocab_size={vocab_size}, dim={dim}, dropout={dropout}, input_dropout={input_dropout}"

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from capjax.judging import Evaluator
+from capjax.models.dense import dense
 from capjax.models.evaluator import Matcher, made
 
 SHARPNESS = 2.66  # ln(1 / 0.07), what the logarithm of the scale begins with
@@ -20,7 +21,7 @@ class Listener(Matcher):
 
     def setup(self):
         super().setup()
-        self.hear = nn.Dense(self.dim, dtype=self.dtype)
+        self.hear = dense(self.dim, self.dtype)
         self.scale = self.param("scale", nn.initializers.constant(SHARPNESS), (), jnp.float32)
 
     def look(self, context):
@@ -51,6 +52,6 @@ def listener(
       dim: width of the vectors, of word embeddings and of the LSTM.
       dropout: share of the image's vector dropped where the context has `dropout` keys.
     Raises:
-      ValueError: an unknown kind of image, or a size that does not fit.
+      ValueError: an unknown kind of image or dtype, or a size that does not fit.
     """
     return made(Listener, vocab_size, image, dim, dropout, dtype)

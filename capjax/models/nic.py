@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from capjax.models.captioner import Captioner
+from capjax.models.dense import dense
 from capjax.models.lstm import lstm
 
 
@@ -15,13 +16,13 @@ class NIC(Captioner):
 
     def setup(self):
         super().setup()
-        self.project = nn.Dense(self.dim, dtype=self.dtype)
-        self.gates = nn.Dense(4 * self.dim, dtype=self.dtype)
+        self.project = dense(self.dim, self.dtype)
+        self.gates = dense(4 * self.dim, self.dtype)
 
     def start(self, context):
         seen = [self.seen(context)]
         if "noise" in context:
-            seen.append(context["noise"].astype(self.dtype))
+            seen.append(context["noise"].astype(jnp.float32))
         first = nn.relu(self.project(jnp.concatenate(seen, -1)))
         first = self.drop_image(context, first)
         memory = self.beside(context)
@@ -31,5 +32,4 @@ class NIC(Captioner):
     def recur(self, memory, carry, x):
         inputs = [x, *memory.values(), carry["hidden"]]
         cell, hidden = lstm(self.gates(jnp.concatenate(inputs, -1)), carry["cell"])
-        hidden = hidden.astype(self.dtype)
         return carry | {"cell": cell, "hidden": hidden}, hidden

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.models.dense import input_gradient, kernel_gradient
 from capjax.teacher_forcing import matmul_rows, pack
 
 Path = tuple[str, ...]
@@ -81,7 +82,7 @@ def _blocks(lengths: jax.Array, width: int, each: int) -> Blocks:
 def reciter(module: nn.Module) -> Callable:
     """Makes `Speaker.recite` for a module with the methods `embed` and `advance`.
 
-    `advance` must use each of its dense layers once a step.
+    `advance` must use each of its dense layers once a step; all take the module's `dtype`.
     """
 
     @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -111,7 +112,7 @@ def reciter(module: nn.Module) -> Callable:
         d_embedded = jnp.where(real[..., None], d_embedded, 0)
         packed = pack(real)
         weights = {
-            path: _dense_gradient(_layer(params, path), kept.fed[path], d, *packed)
+            path: _dense_gradient(module.dtype, _layer(params, path), kept.fed[path], d, *packed)
             for path, d in d_taps.items()
         }
         return (
@@ -209,7 +210,7 @@ def _run_back(module, params, memory, embedded, kept, d_hidden, blocks):
                     return call(*args, **kwargs)
                 path = context.module.path
                 kernel = _layer(params, path)["kernel"]
-                return _known(kernel, args[0], before.made[path]) + taps[path]
+                return _known(module.dtype, kernel, args[0], before.made[path]) + taps[path]
 
             with nn.intercept_methods(reuse):
                 carry = _join(moving, before.still)
@@ -239,29 +240,28 @@ def _run_back(module, params, memory, embedded, kept, d_hidden, blocks):
     return lax.fori_loop(0, blocks.longest.size, block, (*zeros, kept.made, embedded))
 
 
-@jax.custom_vjp
-def _known(kernel, x, out):
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _known(dtype, kernel, x, out):
     """A dense layer's output that is known already: only its input gets a gradient."""
     return out
 
 
-def _known_backward(saved, d_out):
+def _known_backward(dtype, saved, d_out):
     kernel, like = saved
-    d_x = jnp.einsum("...y,xy->...x", d_out, kernel.astype(d_out.dtype))
+    d_x = input_gradient(dtype, d_out, kernel)
     return jnp.zeros_like(kernel), d_x.astype(like.dtype), jnp.zeros_like(d_out)
 
 
-_known.defvjp(lambda kernel, x, out: (out, (kernel, x[:0])), _known_backward)
+_known.defvjp(lambda dtype, kernel, x, out: (out, (kernel, x[:0])), _known_backward)
 
 
-def _dense_gradient(layer, fed, d_out, packed, chunks):
+def _dense_gradient(dtype, layer, fed, d_out, packed, chunks):
     """Gradient of a dense layer from its inputs and the gradient of its outputs."""
     fed, d_out = (x.reshape(-1, x.shape[-1]) for x in (fed, d_out))
 
     def add(i, total):
         d = jnp.where((packed[i] >= 0)[:, None], d_out[packed[i]], 0)
-        product = jnp.einsum("nx,ny->xy", fed[packed[i]], d, preferred_element_type=total.dtype)
-        return total + product
+        return total + kernel_gradient(dtype, fed[packed[i]], d).astype(total.dtype)
 
     kernel = lax.fori_loop(0, chunks, add, jnp.zeros_like(layer["kernel"]))
     bias = {"bias": d_out.sum(0, dtype=layer["bias"].dtype)} if "bias" in layer else {}
