@@ -13,7 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from maximum_likelihood import VOCABULARY, captions_like_coco, matmul_peak, seconds
+from maximum_likelihood import (
+    VOCABULARY,
+    captions_like_coco,
+    matmul_peak,
+    seconds,
+    take_dtype,
+)
 
 import capjax
 from capjax.models.generator import CELLS
@@ -27,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=16, help="images")
     parser.add_argument("--repeats", type=int, default=5)
+    take_dtype(parser)
     flags = parser.parse_args()
     rng = np.random.default_rng(0)
     images = flags.batch
@@ -38,7 +45,7 @@ def main() -> None:
         plain = cell == "nic"
         kind = ("features", IMAGE) if plain else ("regions", REGIONS, IMAGE)
         image = regions.mean(1) if plain else regions
-        speaker = capjax.generator(VOCABULARY, kind, cell=cell)
+        speaker = capjax.generator(VOCABULARY, kind, cell=cell, dtype=flags.dtype)
         params = jax.jit(speaker.init)(jax.random.key(0))
         algorithm = maximum_likelihood(speaker, optax.adam(1e-5))
         step = over_devices(partial(update, algorithm))

@@ -1,16 +1,25 @@
 """A contrastive step against a maximum-likelihood step on the same number of scored words.
 
-    python benchmarks/contrastive.py
+    python benchmarks/contrastive.py [--dtype bfloat16]
 
 16 images x 5 captions, each beside K = 5 of other images: 480 captions of COCO's lengths, 512 wide,
 vocabulary 9,487. Maximum likelihood reads the same 480. Nothing else may run on the machine.
 """
 
+import argparse
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from maximum_likelihood import IMAGE, VOCABULARY, captions_like_coco, matmul_peak, seconds
+from maximum_likelihood import (
+    IMAGE,
+    VOCABULARY,
+    captions_like_coco,
+    matmul_peak,
+    seconds,
+    take_dtype,
+)
 
 import capjax
 from capjax.objectives.contrastive import MASKS, contrastive
@@ -21,8 +30,11 @@ ROWS, OTHERS = 80, 5
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    take_dtype(parser)
+    flags = parser.parse_args()
     rng = np.random.default_rng(0)
-    speaker = capjax.generator(VOCABULARY, ("features", IMAGE))
+    speaker = capjax.generator(VOCABULARY, ("features", IMAGE), dtype=flags.dtype)
     captions = jnp.asarray(captions_like_coco(rng, ROWS * (1 + OTHERS)))
     captions = captions.reshape(ROWS, 1 + OTHERS, -1)
     image = jnp.asarray(rng.normal(size=(ROWS, IMAGE)), jnp.float32)

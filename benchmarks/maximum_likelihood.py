@@ -74,10 +74,15 @@ def endless(params: dict) -> dict:
     return {"params": {**params["params"], "words": words}}
 
 
-def capjax_cases(repeats: int) -> dict[str, tuple[float, float, float]]:
+def take_dtype(parser: argparse.ArgumentParser) -> None:
+    """A flag for what products take in, of our networks and, by autocast, of PyTorch's."""
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+
+
+def capjax_cases(repeats: int, dtype: str) -> dict[str, tuple[float, float, float]]:
     """name -> (seconds, floating-point operations, captions)."""
     rng = np.random.default_rng(0)
-    speaker = capjax.generator(VOCABULARY, ("features", IMAGE), dim=DIM)
+    speaker = capjax.generator(VOCABULARY, ("features", IMAGE), dim=DIM, dtype=dtype)
     captions = captions_like_coco(rng, 320)
     images = jnp.asarray(rng.normal(size=(320, IMAGE)), jnp.float32)
     batch = {"image": images, "caption": jnp.asarray(captions)}
@@ -119,7 +124,7 @@ def capjax_cases(repeats: int) -> dict[str, tuple[float, float, float]]:
     return {name: (seconds(run, repeats), flops, n) for name, (run, flops, n) in runs.items()}
 
 
-def torch_cases(repeats: int) -> dict[str, float]:
+def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
     """The same work by a straightforward PyTorch version: name -> seconds."""
     import torch
     from torch import nn
@@ -206,7 +211,8 @@ def torch_cases(repeats: int) -> dict[str, float]:
         "greedy 64 images": greedy,
         "beam 5, 64 images": beam,
     }
-    return {name: seconds(run, repeats) for name, run in runs.items()}
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        return {name: seconds(run, repeats) for name, run in runs.items()}
 
 
 def main() -> None:
@@ -214,14 +220,15 @@ def main() -> None:
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", help="also write the rows to this file")
+    take_dtype(parser)
     flags = parser.parse_args()
     peak = matmul_peak()
-    measured = capjax_cases(flags.repeats)
+    measured = capjax_cases(flags.repeats, flags.dtype)
     peak = max(peak, matmul_peak())
     peers = {}
     if not flags.no_torch:
         try:
-            peers = torch_cases(flags.repeats)
+            peers = torch_cases(flags.repeats, flags.dtype)
         except ImportError:
             print("torch is not installed: no comparison")
     device = jax.devices()[0].device_kind

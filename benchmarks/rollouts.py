@@ -28,6 +28,7 @@ from maximum_likelihood import (
     captions_like_coco,
     matmul_peak,
     seconds,
+    take_dtype,
 )
 
 import capjax
@@ -65,10 +66,10 @@ def of_coco_lengths(speaker: Speaker) -> Speaker:
 class Case:
     """Captions, their images and the two networks."""
 
-    def __init__(self, batch: int):
-        plain = capjax.generator(VOCABULARY, ("features", IMAGE))
+    def __init__(self, batch: int, dtype: str):
+        plain = capjax.generator(VOCABULARY, ("features", IMAGE), dtype=dtype)
         self.speaker = of_coco_lengths(plain)
-        self.evaluator = capjax.evaluator(VOCABULARY, ("features", IMAGE))
+        self.evaluator = capjax.evaluator(VOCABULARY, ("features", IMAGE), dtype=dtype)
         self.params = jax.jit(plain.init)(jax.random.key(0))
         self.evaluator_params = jax.jit(self.evaluator.init)(jax.random.key(1))
         rng = np.random.default_rng(0)
@@ -239,6 +240,7 @@ def main() -> None:
     parser.add_argument("--scaling", action="store_true", help="B = 16, 64, 256 and n = 4, 16, 64")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", help="also write the rows to this file")
+    take_dtype(parser)
     flags = parser.parse_args()
     peak = matmul_peak()
     sizes = [(flags.batch, flags.rollouts)]
@@ -246,7 +248,7 @@ def main() -> None:
         sizes = [(b, n) for b in (16, 64, 256) for n in (4, 16, 64)]
     rows = []
     for batch, n in sizes:
-        case = Case(batch)
+        case = Case(batch, flags.dtype)
         found = case.values(n, flags.lanes)
         time_ = seconds(lambda: case.values(n, flags.lanes), flags.repeats)  # noqa: B023
         memory = (
@@ -292,7 +294,7 @@ def main() -> None:
     peers = {}
     if not flags.no_torch:
         try:
-            versions = torch_versions(Case(flags.batch), flags.rollouts)
+            versions = torch_versions(Case(flags.batch, flags.dtype), flags.rollouts)
         except ImportError:
             versions = {}
             print("torch is not installed: no comparison")

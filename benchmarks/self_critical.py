@@ -1,6 +1,6 @@
 """A self-critical step against plain PyTorch with CIDEr-D in Python, and the reward alone.
 
-    python benchmarks/self_critical.py [--no-torch] [--repeats 5]
+    python benchmarks/self_critical.py [--dtype bfloat16] [--no-torch] [--repeats 5]
 
 64 images x 5 samples, nic 512 wide, vocabulary 9,487, at most 20 words; an untrained speaker whose
 bias ends a caption one word in eleven, about COCO's lengths. CIDEr-D against 5 references of COCO's
@@ -14,7 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from maximum_likelihood import IMAGE, STEPS, VOCABULARY, captions_like_coco, matmul_peak, seconds
+from maximum_likelihood import (
+    IMAGE,
+    STEPS,
+    VOCABULARY,
+    captions_like_coco,
+    matmul_peak,
+    seconds,
+    take_dtype,
+)
 
 import capjax
 from capjax.metrics import ngram_table, pack_references
@@ -35,12 +43,14 @@ def ending(params: dict) -> dict:
     return {"params": {**params["params"], "words": words}}
 
 
-def ours(references: np.ndarray, cell: str, baseline: str, repeats: int) -> tuple[float, float]:
+def ours(
+    references: np.ndarray, cell: str, baseline: str, repeats: int, dtype: str
+) -> tuple[float, float]:
     """Seconds of a step, and of its reward alone."""
     regional = issubclass(CELLS[cell], Looking)
     kind = ("regions", REGIONS, 1280) if regional else ("features", IMAGE)
     rng = np.random.default_rng(1)
-    speaker = capjax.generator(VOCABULARY, kind, cell=cell)
+    speaker = capjax.generator(VOCABULARY, kind, cell=cell, dtype=dtype)
     table = ngram_table(references)
     packed = pack_references(references[:IMAGES], table, count_end=True)
     image = jnp.asarray(rng.normal(size=(IMAGES, *kind[1:])), jnp.float32)
@@ -68,7 +78,7 @@ def ours(references: np.ndarray, cell: str, baseline: str, repeats: int) -> tupl
     return taken, alone
 
 
-def theirs(references: np.ndarray, repeats: int) -> float:
+def theirs(references: np.ndarray, repeats: int, dtype: str) -> float:
     """Seconds of a step in PyTorch: samples drawn with their graph, scored by pycocoevalcap."""
     import torch
     from pycocoevalcap.cider.cider import Cider
@@ -125,31 +135,33 @@ def theirs(references: np.ndarray, repeats: int) -> float:
         loss.backward()
         optimizer.step()
 
-    return seconds(run, repeats)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        return seconds(run, repeats)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
+    take_dtype(parser)
     flags = parser.parse_args()
     rng = np.random.default_rng(0)
     references = captions_like_coco(rng, CORPUS * 5).reshape(CORPUS, 5, STEPS)
-    print(f"jax {jax.__version__}, peak {matmul_peak():.0f} GFLOP/s")
+    print(f"jax {jax.__version__}, {flags.dtype}, float32 peak {matmul_peak():.0f} GFLOP/s")
     number, base = IMAGES * SAMPLES, 0.0
     for cell, baseline in (
         ("nic", "leave_one_out"),
         ("nic", "greedy"),
         ("att2in", "leave_one_out"),
     ):
-        taken, alone = ours(references, cell, baseline, flags.repeats)
+        taken, alone = ours(references, cell, baseline, flags.repeats, flags.dtype)
         base = base or taken
         print(
             f"{cell:7} {baseline:14} {taken:.3f} s, {number / taken:.0f} samples/s; the reward"
             f" {1e3 * alone:.1f} ms, {alone / taken:.2%} of it"
         )
     if not flags.no_torch:
-        taken = theirs(references, max(1, flags.repeats // 2))
+        taken = theirs(references, max(1, flags.repeats // 2), flags.dtype)
         told = f"{taken:.3f} s, {number / taken:.0f} samples/s, {taken / base:.1f}x"
         print(f"PyTorch leave_one_out  {told}")
 

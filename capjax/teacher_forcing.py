@@ -188,12 +188,11 @@ def _with_gradients(logits, mean, params, hidden, targets, chunks, weights):
 def _slope(z, total, targets, weight, even=None):
     """d of weighted log-probabilities / d logits float32[R, V], as `_scores` gives these."""
     # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
-    chosen = jnp.arange(z.shape[-1])[None] == targets[:, None]
-    slope = weight[:, None] * chosen.astype(jnp.float32)
+    both = weight if even is None else weight + even
+    slope = -both[:, None] * jnp.exp(z - total)
     if even is not None:
         slope += even[:, None] / z.shape[-1]
-        weight = weight + even
-    return slope - weight[:, None] * jnp.exp(z - total)
+    return slope.at[jnp.arange(targets.size), targets].add(weight)
 
 
 def caption_total(
