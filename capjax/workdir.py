@@ -23,6 +23,9 @@ from capjax.speaker import Params, Speaker
 # Settings that do not change what a run computes: a run may go on with others.
 FREE = ("data.path", "data.cache", "data.resident", "log_every", "save_every", "report_images")
 
+# What runs did that are older than the setting.
+BEFORE: dict[str, Any] = {"dtype": "float32", "input_dropout": 0.0}
+
 
 class Trained(NamedTuple):
     """A speaker out of a run's folder, ready to speak."""
@@ -104,7 +107,8 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
     """
     if not saved(workdir):
         return False
-    theirs, ours = flat(read_config(workdir)), flat(json.loads(json.dumps(config)))
+    theirs = BEFORE | flat(read_config(workdir))
+    ours = BEFORE | flat(json.loads(json.dumps(config)))
     differ = [
         f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
         for name in sorted(theirs.keys() | ours.keys())
@@ -129,11 +133,9 @@ def speaker_of(
     Raises:
       InputError: its settings do not fit one another or the images.
     """
-    names = ("cell", "dim", "noise", "dropout")
-    settings = {name: config[name] for name in names}
-    settings["concepts"] = concepts
-    settings["input_dropout"] = config.get("input_dropout", 0.0)  # runs before it had none
-    settings["dtype"] = config.get("dtype", "float32")
+    config = BEFORE | dict(config)
+    names = ("cell", "dim", "noise", "dropout", "input_dropout", "dtype")
+    settings = {name: config[name] for name in names} | {"concepts": concepts}
     try:
         return generator(vocab_size, image, **settings)
     except ValueError as error:
@@ -160,8 +162,8 @@ def evaluator_of(config: Mapping[str, Any], vocab_size: int, image: tuple) -> Ev
     if not kind:
         return None
     dim, dropout = config["evaluator_dim"], config["evaluator_dropout"]
+    dtype = (BEFORE | dict(config))["dtype"]
     try:
-        dtype = config.get("dtype", "float32")
         return JUDGES[kind](vocab_size, image, dim=dim, dropout=dropout, dtype=dtype)
     except ValueError as error:
         raise InputError(f"the {kind} cannot be made: {error}") from error

@@ -121,6 +121,12 @@ def test_runs_that_differ_by_more_than_the_seed_are_not_one(run, settings, score
     assert not any(row.over for row in rows)
 
 
+def test_a_setting_that_a_run_is_older_than_is_what_it_did_then(run):
+    folders = [run("a", {}), run("b", {"seed": 1, "dtype": "float32"})]
+    folders.append(run("c", {"seed": 2, "dtype": "bfloat16"}))
+    assert [row.run for row in tables_of(*folders)[1].rows] == ["a + b (2 seeds)", "c"]
+
+
 def test_a_run_evaluated_twice_counts_for_no_two_seeds(run):
     folders = [run("a", {}, cider_d=0.4), run("b", {"seed": 1}, cider_d=0.5)]
     again = json.loads((folders[0] / "scores.json").read_text())

@@ -10,7 +10,7 @@ from typing import Any
 from capjax.comparison.measures import measure
 from capjax.comparison.rows import Row, Training
 from capjax.errors import InputError
-from capjax.workdir import read_json
+from capjax.workdir import BEFORE, read_json
 
 # Settings that change no result.
 _ASIDE = ("log_every", "save_every", "report_images", "parallel")
@@ -30,6 +30,7 @@ def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
         return None
     if not isinstance(config, dict) or type(seed := config.pop("seed", None)) is not int:
         return None
+    config = BEFORE | config
     for name in _ASIDE:
         config.pop(name, None)
     if isinstance(data := config.get("data"), dict):

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from capjax.decoding.sample import greedy
+from capjax.models.dense import DTYPES
 from capjax.models.generator import generator
 from capjax.objectives import losses
 from capjax.objectives.algorithm import decoded
@@ -161,9 +162,10 @@ def test_own_words_are_the_captions_at_rate_0_and_the_speakers_at_rate_1(params,
         assert stats.chi2.sf(statistic, len(expected) - 1) > FALSE_ALARM
 
 
-def test_eight_captions_are_learnt_by_heart(key):
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_eight_captions_are_learnt_by_heart(dtype, key):
     """The loss goes to nearly nothing, and the averaged speaker recites them."""
-    learner = generator(V, ("features", D), dim=16, dropout=0.1)
+    learner = generator(V, ("features", D), dim=16, dropout=0.1, dtype=dtype)
     batch = {
         "image": jax.random.normal(key, (8, D)),
         "caption": jax.random.randint(key, (8, T), 1, V).at[::2, 2:].set(0),
