@@ -192,7 +192,8 @@ def _slope(z, total, targets, weight, even=None):
     slope = -both[:, None] * jnp.exp(z - total)
     if even is not None:
         slope += even[:, None] / z.shape[-1]
-    return slope.at[jnp.arange(targets.size), targets].add(weight)
+    place = slope.at[jnp.arange(targets.size), targets]
+    return place.add(weight, indices_are_sorted=True, unique_indices=True)
 
 
 def caption_total(
