@@ -75,7 +75,7 @@ def endless(params: dict) -> dict:
 
 
 def take_dtype(parser: argparse.ArgumentParser) -> None:
-    """A flag for what products take in, of our networks and, by autocast, of PyTorch's."""
+    """A flag for what our networks' products take in."""
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
 
 
