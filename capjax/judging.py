@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.speaker import Carry, Context, Params, scored
+from capjax.agreement import agree, check_captions, check_choices, check_context
+from capjax.speaker import Carry, Context, Params, Speaker, scored, vocabulary_size
 from capjax.teacher_forcing import where_rows
 
 
@@ -27,6 +28,21 @@ class Evaluator(NamedTuple):
     recite: Callable[[Params, jax.Array, jax.Array], Carry] | None = None
     # optional, for speed: (params, words int32[N, T], lengths int32[N]) -> carry, after `lengths`
     # words of each row, good for `score`
+    vocab_size: int | None = None  # optional: lets ids that it does not know be refused
+
+
+def check_vocabulary(
+    speaker: Speaker, params: Params, context: Context, evaluator: Evaluator
+) -> None:
+    """Raises ValueError where a speaker and who reads what it says do not know the same ids."""
+    if evaluator.vocab_size is None:
+        return
+    size = vocabulary_size(speaker, params, context)
+    if size != evaluator.vocab_size:
+        raise ValueError(
+            f"the speaker knows {size} ids and who judges it {evaluator.vocab_size}; give two that"
+            " share a vocabulary"
+        )
 
 
 def judge(evaluator: Evaluator, params: Params, context: Context, captions: jax.Array) -> jax.Array:
@@ -36,14 +52,25 @@ def judge(evaluator: Evaluator, params: Params, context: Context, captions: jax.
       captions: int32[N, T]; row i is judged with row i of the context.
     Returns:
       float32[N]; r is its logistic.
+    Raises:
+      ValueError: captions and context do not agree (`capjax.agreement`), or an id is not the
+        evaluator's.
     """
+    check_context(context)
+    check_captions(captions, size=evaluator.vocab_size)
+    agree(context=context, captions=captions)
     return score_read(evaluator, params, evaluator.image(params, context), captions)
 
 
 def score_read(
     evaluator: Evaluator, params: Params, image: jax.Array, captions: jax.Array
 ) -> jax.Array:
-    """`judge` with images that were looked at before: float[N, D], int32[N, T] -> float32[N]."""
+    """`judge` with images that were looked at before: float[N, D], int32[N, T] -> float32[N].
+
+    Raises ValueError as `judge`.
+    """
+    check_captions(captions, size=evaluator.vocab_size)
+    agree(image=image, captions=captions)
     return evaluator.score(params, image, read_all(evaluator, params, captions)).astype(jnp.float32)
 
 
@@ -92,7 +119,13 @@ def listen(
       captions: int32[N, T].
     Returns:
       float32[N, C], log-probabilities.
+    Raises:
+      ValueError: captions and contexts do not agree, or an id is not the listener's.
     """
+    check_context(contexts, "contexts")
+    check_captions(captions, size=listener.vocab_size)
+    agree(contexts=contexts, captions=captions)
+    check_choices(contexts, "contexts")
     rows, count = jax.tree.leaves(contexts)[0].shape[:2]
     flat = jax.tree.map(lambda x: x.reshape(rows * count, *x.shape[2:]), contexts)
     looks = listener.image(params, flat).reshape(rows, count, -1)

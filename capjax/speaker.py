@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import agree, check_broadcast, check_captions, check_context, seen
 from capjax.teacher_forcing import caption_total, weighted_log_prob, word_log_probs
 
 Params = Any
@@ -66,7 +67,11 @@ def log_probs(speaker: Speaker, params: Params, context: Context, captions: jax.
       captions: int32[N, T]; row i is read with row i of the context.
     Returns:
       float32[N, T] in nats; 0 after the end.
+    Raises:
+      ValueError: captions and context do not agree (`capjax.agreement`), or an id is not the
+        speaker's.
     """
+    check_captions(captions)
     return score(speaker, params, context, shift(captions), captions)[0]
 
 
@@ -88,7 +93,10 @@ def score(
     Returns:
       (log-probability of each scored word, mean log-probability over the vocabulary there), both
       float32 like captions, in nats and 0 after the end; the second is what label smoothing adds.
+    Raises:
+      ValueError: as `log_probs`.
     """
+    check_words(speaker, params, context, captions, inputs)
     hidden, flat = _recited(speaker, params, context, inputs, captions)
     pair = word_log_probs(speaker.logits, params, hidden, flat, scored(flat), mean)
     return pair[0].reshape(captions.shape), pair[1].reshape(captions.shape)
@@ -111,7 +119,10 @@ def weighted_score(
       even: the same of the mean log-probabilities over the vocabulary; None for none.
     Returns:
       (float[], what `score` returns, without a gradient).
+    Raises:
+      ValueError: as `log_probs`, or weights that are not like captions.
     """
+    check_words(speaker, params, context, captions, inputs)
     hidden, flat = _recited(speaker, params, context, inputs, captions)
     weights, even = _spread(weights, captions), None if even is None else _spread(even, captions)
     real = scored(flat)
@@ -142,7 +153,15 @@ def caption_score(
         A word that weighs 0 in both is not projected again.
     Returns:
       (float32[], log-probabilities of captions float32[N] or [N, K], without a gradient).
+    Raises:
+      ValueError: as `weighted_score`, or beside that is not led by the captions' axes.
     """
+    check_words(speaker, params, context, captions)
+    if beside.shape[: captions.ndim - 1] != captions.shape[:-1]:
+        raise ValueError(
+            f"beside {list(beside.shape)} and captions {list(captions.shape)} do not agree; give a"
+            " row for each caption"
+        )
     hidden, flat = _recited(speaker, params, context, shift(captions), captions)
     beside = beside.reshape(flat.shape[0], *beside.shape[captions.ndim - 1 :])
     real = scored(flat)
@@ -155,8 +174,44 @@ def caption_score(
     return total, log_p.reshape(captions.shape[:-1])
 
 
+def check_words(
+    speaker: Speaker,
+    params: Params,
+    context: Context,
+    captions: jax.Array,
+    inputs: jax.Array | None = None,
+) -> None:
+    """Raises ValueError where captions [N, T] or [N, K, T], and what is fed in, do not fit."""
+    check_context(context)
+    axes = "NKT" if getattr(captions, "ndim", 2) == 3 else "NT"
+    each = {"captions": captions} if inputs is None else {"captions": captions, "inputs": inputs}
+    for name, words in each.items():
+        check_captions(words, axes, name)
+        if seen(words):
+            check_captions(words, axes, name, vocabulary_size(speaker, params, context))
+    agree(context=context, **each)
+    if inputs is not None and inputs.shape != captions.shape:
+        raise ValueError(
+            f"inputs {list(inputs.shape)} and captions {list(captions.shape)} do not agree; feed in"
+            " a word for each that is scored"
+        )
+
+
+def vocabulary_size(speaker: Speaker, params: Params, context: Context) -> int:
+    """V, the ids that a speaker knows, without computing anything."""
+
+    def first(params: Params, context: Context) -> jax.Array:
+        memory, carry = speaker.start(params, context)
+        n = jax.tree.leaves(carry)[0].shape[0]
+        _, hidden = speaker.step(params, memory, carry, jnp.zeros(n, jnp.int32))
+        return speaker.logits(params, hidden)
+
+    return jax.eval_shape(first, params, dict(context)).shape[-1]
+
+
 def _spread(weight: jax.Array, captions: jax.Array) -> jax.Array:
     """A weight for every word of captions, in rows: [M, T]."""
+    check_broadcast(weight, captions, "weights", "captions")
     return jnp.broadcast_to(weight, captions.shape).reshape(-1, captions.shape[-1])
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import check_context
 from capjax.decoding.sample import forbid
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker
 
@@ -58,7 +59,8 @@ def beam_search(
       Captions(words int32[N, W, T], log_prob float32[N, W]); log_prob is -inf for a caption that
       does not exist (fewer than W captions are possible).
     Raises:
-      ValueError: width, groups, diversity or max_len out of range.
+      ValueError: width, groups, diversity or max_len out of range, or a context that does not agree
+        (`capjax.agreement`).
     """
     if width < 1 or max_len < 1:
         raise ValueError(f"width={width} and max_len={max_len} must be at least 1")
@@ -66,6 +68,7 @@ def beam_search(
         raise ValueError(f"groups={groups} must divide width={width}")
     if diversity < 0:
         raise ValueError(f"diversity={diversity} must be at least 0")
+    check_context(context)
     memory, carry = speaker.start(params, context)
 
     def extend(carry, words):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from capjax.agreement import check_context, check_key
 from capjax.decoding.sample import sample
 from capjax.speaker import Captions, Context, Params, Speaker
 
@@ -31,13 +32,21 @@ def best_of(
       Captions(words int32[N, T], log_prob float32[N]); of equals the one drawn first. A score of
       NaN never wins over another.
     Raises:
-      ValueError: n below 1, or as in `sample`.
+      ValueError: n below 1, a score that is not one number a caption, or as in `sample`.
     """
     if n < 1:
         raise ValueError(f"n={n} must be at least 1")
+    rows = check_context(context)
+    check_key(key)
     repeated = jax.tree.map(lambda x: jnp.repeat(x, n, 0), context)
     drawn = sample(speaker, params, repeated, key, **sampling)
-    scores = score(repeated, drawn.words).reshape(-1, n)
+    scores = score(repeated, drawn.words)
+    if scores.shape != (rows * n,):
+        raise ValueError(
+            f"score gave {list(scores.shape)} for captions {list(drawn.words.shape)}; it must give"
+            " one number for each"
+        )
+    scores = scores.reshape(rows, n)
     best = jnp.argmax(jnp.where(jnp.isnan(scores), -jnp.inf, scores), -1)
-    rows = jnp.arange(best.size) * n + best
-    return Captions(drawn.words[rows], drawn.log_prob[rows])
+    chosen = jnp.arange(rows) * n + best
+    return Captions(drawn.words[chosen], drawn.log_prob[chosen])

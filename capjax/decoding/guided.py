@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import check_context, check_key
 from capjax.decoding.beam import search
 from capjax.decoding.completions import Starts, complete
 from capjax.decoding.draw import fold_in
 from capjax.decoding.sample import forbid
-from capjax.judging import Evaluator
+from capjax.judging import Evaluator, check_vocabulary
 from capjax.speaker import END, UNKNOWN, Context, Params, Speaker
 
 
@@ -51,13 +52,17 @@ def guided_search(
     Returns:
       Guided(words int32[N, W, T], r float32[N, W]).
     Raises:
-      ValueError: width, branch, rollouts or max_len below 1.
+      ValueError: width, branch, rollouts or max_len below 1, or a context or key that does not
+        agree (`capjax.agreement`).
     """
     if min(width, branch, rollouts, max_len) < 1:
         raise ValueError(
             f"width={width}, branch={branch}, rollouts={rollouts} and max_len={max_len} must be at"
             " least 1"
         )
+    check_context(context)
+    check_key(key)
+    check_vocabulary(speaker, params, context, evaluator)
     memory, carry = speaker.start(params, context)
     image = evaluator.image(evaluator_params, context)
     n = image.shape[0]

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from capjax.agreement import agree, check_captions, check_context
 from capjax.decoding.beam import search
 from capjax.decoding.sample import forbid
 from capjax.decoding.suppressor import emitter_suppressor
@@ -43,8 +44,12 @@ def justify(
     Returns:
       Captions(words int32[N, W, T], best first, and as log_prob their scores float32[N, W]).
     Raises:
-      ValueError: as `emitter_suppressor`.
+      ValueError: as `emitter_suppressor`, or classes that do not agree with the context.
     """
+    check_context(context)
+    for name, classes in (("target", target), ("distractor", distractor)):
+        check_captions(classes, "N", name)
+        agree(context=context, **{name: classes})
     seen = context | {"concept": jnp.asarray(target)}
     options: dict[str, Any] = {"width": width, "max_len": max_len, "forbid_unknown": forbid_unknown}
     if blind is None or rationality == 1:

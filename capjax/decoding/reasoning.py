@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import check_key
 from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import sample
 from capjax.decoding.suppressor import check_pair, introspective_score, together
-from capjax.judging import Evaluator, read_all
+from capjax.judging import Evaluator, check_vocabulary, read_all
 from capjax.speaker import Captions, Context, Params, Speaker, repeated
 
 
@@ -51,6 +52,7 @@ def reasoning_speaker(
         return jnp.asarray(sum(jnp.float32(weight) * part for weight, part in parts if weight))
 
     check_pair(target, distractors, rationality)
+    check_vocabulary(speaker, params, target, listener)
     return _ranked(_candidates(speaker, params, target, key, candidates, max_len), score)
 
 
@@ -97,6 +99,7 @@ def _candidates(
     if key is None:
         return beam_search(speaker, params, target, width=number, max_len=max_len)
     n = jax.tree.leaves(target)[0].shape[0]
+    check_key(key, n)
     keys = key if key.ndim else jax.random.split(key, n)
     rows = jax.vmap(lambda k: jax.random.split(k, number))(keys).reshape(-1)
     drawn = sample(repeated(speaker, number), params, target, rows, max_len=max_len)

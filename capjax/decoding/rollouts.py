@@ -8,10 +8,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import check_key
 from capjax.decoding.completions import Load, Starts, complete
 from capjax.decoding.draw import draw
-from capjax.judging import Evaluator, score_read
-from capjax.speaker import END, Context, Params, Speaker, scored, spoken
+from capjax.judging import Evaluator, check_vocabulary, score_read
+from capjax.speaker import (
+    END,
+    Context,
+    Params,
+    Speaker,
+    check_words,
+    scored,
+    spoken,
+)
 
 
 def rollout_values(
@@ -40,7 +49,8 @@ def rollout_values(
     Returns:
       float32[N, T]: at t the expected r given words 0..t; 0 after the end.
     Raises:
-      ValueError: rollouts or lanes below 1.
+      ValueError: rollouts or lanes below 1; captions, key and context do not agree
+        (`capjax.agreement`), an id is not the speaker's, or the evaluator knows other ids.
     """
     return values_and_load(
         speaker,
@@ -68,7 +78,10 @@ def values_and_load(
     lanes: int | None = None,
 ) -> tuple[jax.Array, Load]:
     """`rollout_values`, and how busy the lanes were. Arguments and errors as there."""
+    check_words(speaker, params, context, captions)
+    check_vocabulary(speaker, params, context, evaluator)
     n, steps = captions.shape
+    check_key(key, n)
     image = evaluator.image(evaluator_params, context)
     memory, carry = speaker.start(params, context)
     carry, hidden = speaker.step(params, memory, carry, jnp.full(n, END, jnp.int32))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import check_context, check_key, check_typed
 from capjax.decoding.draw import draw_scored, fold_in
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker
 
@@ -38,7 +39,8 @@ def sample(
       Captions(words int32[N, T], log_prob float32[N]): log p under the speaker itself, without
       temperature, truncation or ban, as `log_probs` gives it.
     Raises:
-      ValueError: temperature, top_k or top_p out of range, or max_len below 1.
+      ValueError: temperature, top_k or top_p out of range, max_len below 1, or a context or key
+        that does not agree (`capjax.agreement`).
     """
     if not temperature > 0:
         raise ValueError(f"temperature={temperature} must be above 0; use greedy for the limit")
@@ -47,6 +49,7 @@ def sample(
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p={top_p} must be in (0, 1]")
 
+    check_typed(key)
     plain = temperature == 1.0 and not forbid_unknown
 
     def choose(logits, t, key):
@@ -71,7 +74,7 @@ def greedy(
     Returns:
       Captions(words int32[N, T], log_prob float32[N]).
     Raises:
-      ValueError: max_len below 1.
+      ValueError: max_len below 1, or a context that does not agree.
     """
 
     def choose(logits, t, key):
@@ -122,8 +125,11 @@ def _speak(
     """
     if max_len < 1:
         raise ValueError(f"max_len={max_len} must be at least 1")
+    check_context(context)
     memory, carry = speaker.start(params, context)
     n = jax.tree.leaves(carry)[0].shape[0]
+    if key is not None:
+        check_key(key, n)
     apart = key is None or key.ndim > 0
     sizes = _sizes(n) if apart else [n]
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import agree, check_captions, check_choices, check_context
 from capjax.decoding.beam import beam_search, search
 from capjax.decoding.sample import forbid
 from capjax.speaker import UNKNOWN, Captions, Carry, Context, Params, Speaker, log_probs
@@ -122,9 +123,11 @@ def introspective_score(
     Returns:
       float32[N] in nats.
     Raises:
-      ValueError: as `emitter_suppressor`.
+      ValueError: as `emitter_suppressor`, and as `log_probs`.
     """
     check_pair(target, distractors, rationality)
+    check_captions(captions)
+    agree(target=target, captions=captions)
 
     def log_p(context: Context) -> jax.Array:
         return log_probs(speaker, params, context, captions).sum(1)
@@ -144,6 +147,9 @@ def together(target: Context, distractors: Context) -> Context:
 def check_pair(target: Context, distractors: Context, rationality: float) -> None:
     """Raises ValueError unless distractors [N, M, ...] fit the targets [N, ...]."""
     _check(rationality)
+    check_context(target, "target")
+    check_context(distractors, "distractors")
+    check_choices(distractors, "distractors")
     if target.keys() != distractors.keys():
         raise ValueError(
             f"the target has {sorted(target)} and its distractors {sorted(distractors)};"

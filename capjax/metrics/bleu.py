@@ -119,6 +119,11 @@ def score(statistics: Statistics) -> jax.Array:
 
 def _statistics(candidates: jax.Array, references: jax.Array, mask: jax.Array | None) -> Statistics:
     check_images(candidates, references)
+    if mask is not None and mask.shape != references.shape[:2]:
+        raise ValueError(
+            f"mask {list(mask.shape)} and references {list(references.shape)} do not agree; give"
+            " bool[N, R]"
+        )
     allowed = present(references) if mask is None else present(references) & mask
     ours, theirs = tokens(candidates), tokens(references)
     each = statistics(ours[:, None], theirs, allowed[:, None])

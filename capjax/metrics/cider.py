@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from capjax.agreement import check_array
 from capjax.metrics.matches import (
     ORDERS,
     check_ids,
@@ -76,6 +77,7 @@ def cider_d(
       ValueError: arrays of other shapes or types, or of different numbers of images; count_end
         with packed references.
     """
+    check_array(candidates, "candidates")
     axes = "NCT" if candidates.ndim == 3 else "NT"
     if isinstance(references, PackedReferences):
         if count_end:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from capjax.agreement import agree, check_array, told
 from capjax.speaker import scored, spoken
 
 ORDERS = 4  # n-grams of 1 to 4 words, as BLEU and CIDEr count them
@@ -86,23 +87,17 @@ def later(x: jax.Array, fill: int = 0) -> jax.Array:
 
 def check_ids(name: str, ids: jax.Array, axes: str) -> None:
     """Raises ValueError unless ids are integers of these axes, e.g. "NRT", none of length 0."""
+    check_array(ids, name)
     sound = ids.ndim == len(axes) and jnp.issubdtype(ids.dtype, jnp.integer)
     if not sound or 0 in ids.shape:
-        raise ValueError(
-            f"{name} must be int32[{', '.join(axes)}] and not empty, not "
-            f"{ids.dtype}{list(ids.shape)}"
-        )
+        raise ValueError(f"{name} must be int32[{', '.join(axes)}] and not empty, not {told(ids)}")
 
 
 def check_images(candidates: jax.Array, references: jax.Array, axes: str = "NT") -> None:
     """Raises ValueError unless they are int[N, T], or of other axes, and int[N, R, T2]."""
     check_ids("candidates", candidates, axes)
     check_ids("references", references, "NRT")
-    if candidates.shape[0] != references.shape[0]:
-        raise ValueError(
-            f"there are {candidates.shape[0]} candidates but references of "
-            f"{references.shape[0]} images"
-        )
+    agree(candidates=candidates, references=references)
 
 
 def _lowest(bits: jax.Array, first: int) -> jax.Array:

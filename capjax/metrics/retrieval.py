@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from capjax.agreement import agree, check_array, told
+
 RECALLS = (1, 3, 5, 10)
 
 Score = Callable[[Any, Any], Any]  # (captions int32[Q, T], images [J, ...]) -> float[Q, J]
@@ -26,6 +28,7 @@ def retrieval_ranks(scores: jax.Array) -> jax.Array:
     Raises:
       ValueError: scores that are not [Q, J] with Q at most J.
     """
+    check_array(scores, "scores")
     if scores.ndim != 2 or scores.shape[0] > scores.shape[1]:
         raise ValueError(
             f"scores must be [queries, items] with the true item of each query on the diagonal, "
@@ -50,8 +53,16 @@ def retrieve(score: Score, captions: Any, images: Any, name: str) -> tuple[dict[
       name: of the scorer, for the names of what is told.
     Returns:
       (what `recall` tells, the ranks float[Q]).
+    Raises:
+      ValueError: scores that are not one for each pair, or more captions than images.
     """
+    pair = agree(captions=captions), agree(images=images)
     scores = jnp.asarray(score(captions, images))
+    if scores.shape != pair:
+        raise ValueError(
+            f"score gave {told(scores)} for captions {told(captions)} and {pair[1]} images; it must"
+            f" give float{list(pair)}"
+        )
     ranks = np.asarray(retrieval_ranks(scores))
     return recall(ranks, scores.shape[1], f"{name}_retrieval"), ranks
 

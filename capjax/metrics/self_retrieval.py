@@ -10,8 +10,9 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
+from capjax.agreement import check_captions, check_context
 from capjax.metrics.prefix_tree import Chunks, prefix_tree
-from capjax.speaker import Context, Params, Speaker
+from capjax.speaker import Context, Params, Speaker, vocabulary_size
 
 # Prefixes read at once, and images that they are read with: their product is a matmul's rows.
 PREFIXES, IMAGES = 16, 16
@@ -36,9 +37,14 @@ def pairwise_log_probs(
       progress: whether to show a bar.
     Returns:
       float32[Q, J] in nats, on the host: Q and J may be thousands.
+    Raises:
+      ValueError: leaves of the context that do not agree (`capjax.agreement`), or an id that is not
+        the speaker's.
     """
+    images = check_context(context)
+    one = jax.tree.map(lambda x: x[:1], context)
+    check_captions(captions, "QT", size=vocabulary_size(speaker, params, one))
     captions = np.asarray(captions)
-    images = jax.tree.leaves(context)[0].shape[0]
     block = min(IMAGES, images)
     tree = prefix_tree(captions, PREFIXES)
     size = tree.width, tree.edges

@@ -10,7 +10,7 @@ from capjax.judging import Evaluator
 from capjax.models.convnet import ConvNet
 from capjax.models.dense import check_dtype, dense
 from capjax.models.dropout import drop
-from capjax.models.image_kind import blank_image, check_image
+from capjax.models.image_kind import blank_image, check_image, check_images
 from capjax.models.lstm import lstm
 from capjax.models.recite import reciter
 
@@ -106,6 +106,7 @@ def made(
         return module.init(key, context, jnp.zeros(1, jnp.int32), method=module.judge)
 
     def look(params, context):
+        check_images(image, context)
         context = {name: context[name] for name in {"image", "dropout"} & set(context)}
         return module.apply(params, context, method=module.look)
 
@@ -126,4 +127,4 @@ def made(
         last = jnp.maximum(lengths - 1, 0)[:, None, None]
         return {"hidden": jnp.take_along_axis(hidden, last, 1)[:, 0]}
 
-    return Evaluator(init, look, start, read, score, recite)
+    return Evaluator(init, look, start, read, score, recite, vocab_size)

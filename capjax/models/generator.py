@@ -5,9 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from capjax.agreement import agree, check_captions, told
 from capjax.models.attention import Adaptive, Att2in
 from capjax.models.dense import check_dtype
-from capjax.models.image_kind import blank_image, check_image
+from capjax.models.image_kind import blank_image, check_image, check_images
 from capjax.models.nic import NIC
 from capjax.models.recite import reciter
 from capjax.speaker import Speaker
@@ -80,6 +81,15 @@ def generator(
         if missing := wanted - set(context):
             raise ValueError(f"the context lacks {sorted(missing)}, which this generator reads")
         context = {name: context[name] for name in wanted | ({"dropout"} & set(context))}
+        agree(context=context)
+        check_images(image, context)
+        if noise and context["noise"].shape[1:] != (noise,):
+            raise ValueError(
+                f"context['noise'] is {told(context['noise'])}, and this generator reads"
+                f" float[N, {noise}]"
+            )
+        if concepts:
+            check_captions(context["concept"], "N", "context['concept']", concepts)
         return module.apply(params, context, method=module.start)
 
     embed = partial(module.apply, method=module.embed)

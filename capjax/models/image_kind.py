@@ -1,7 +1,12 @@
 """What a network is told of images: features, regions or pixels, and their sizes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+
+from capjax.agreement import check_array, told
 
 IMAGES = '("features", D), ("regions", R, D) or ("pixels", H, W)'
 
@@ -24,3 +29,19 @@ def blank_image(image: tuple) -> jax.Array:
     if image[0] == "pixels":
         return jnp.zeros((1, *image[1:], 3), jnp.uint8)
     return jnp.zeros((1, *image[1:]), jnp.float32)
+
+
+def check_images(image: tuple, context: Mapping[str, Any]) -> None:
+    """Raises ValueError where a context's images are missing or not of the kind described."""
+    if "image" not in context:
+        raise ValueError("the context lacks ['image'], which this model reads")
+    found, wanted = context["image"], blank_image(image)
+    check_array(found, "context['image']")
+    if found.shape[1:] != wanted.shape[1:] or (
+        image[0] == "pixels" and found.dtype != wanted.dtype
+    ):
+        kind = "uint8" if image[0] == "pixels" else "float"
+        raise ValueError(
+            f"context['image'] is {told(found)}, and this model reads"
+            f" {kind}[N, {', '.join(map(str, wanted.shape[1:]))}], as its image {image!r} says"
+        )

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from capjax.agreement import check_array, check_captions, check_example, told
 from capjax.speaker import scored
 
 
@@ -14,7 +15,11 @@ def maximum_likelihood(log_probs: jax.Array, caption: jax.Array) -> jax.Array:
       caption: int32[T].
     Returns:
       float[] in nats, not divided by the length.
+    Raises:
+      ValueError: arrays of other shapes, as a batch's are.
     """
+    check_captions(caption, "T", "caption")
+    check_example(caption.shape, log_probs=log_probs)
     return -jnp.where(scored(caption), log_probs, 0).sum()
 
 
@@ -35,7 +40,10 @@ def evaluator(
       alpha, beta: weights of the last two.
     Returns:
       float[] in nats.
+    Raises:
+      ValueError: as `maximum_likelihood`.
     """
+    check_example((), real=real, generated=generated, mismatched=mismatched)
     return (
         jax.nn.softplus(-real)
         + alpha * jax.nn.softplus(generated)
@@ -55,7 +63,11 @@ def policy_gradient(log_probs: jax.Array, values: jax.Array, caption: jax.Array)
       caption: int32[T].
     Returns:
       float[].
+    Raises:
+      ValueError: as `maximum_likelihood`.
     """
+    check_captions(caption, "T", "caption")
+    check_example(caption.shape, log_probs=log_probs, values=values)
     values = jax.lax.stop_gradient(values)
     return -jnp.where(scored(caption), values * log_probs, 0).sum()
 
@@ -78,7 +90,16 @@ def contrastive(
       nu: above 0.
     Returns:
       float[] in nats.
+    Raises:
+      ValueError: as `maximum_likelihood`, or K is 0.
     """
+    check_example((), log_p=log_p, log_q=log_q)
+    check_example(jnp.shape(log_p_mismatched), log_q_mismatched=log_q_mismatched)
+    check_array(log_p_mismatched, "log_p_mismatched")
+    if log_p_mismatched.ndim != 1 or not log_p_mismatched.size:
+        raise ValueError(
+            f"log_p_mismatched is {told(log_p_mismatched)}; give float[K] of at least one caption"
+        )
     true = log_p - log_q - jnp.log(nu)
     mismatched = log_p_mismatched - log_q_mismatched - jnp.log(nu)
     return jax.nn.softplus(-true) + jax.nn.softplus(mismatched).mean()
@@ -95,5 +116,9 @@ def self_critical(
       caption: int32[T].
     Returns:
       float[]; its gradient is meant, not the number.
+    Raises:
+      ValueError: as `maximum_likelihood`.
     """
+    check_example((), reward=reward, baseline=baseline)
+    check_captions(caption, "T", "caption")
     return policy_gradient(log_probs, jnp.broadcast_to(reward - baseline, caption.shape), caption)
