@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,13 @@ from capjax.decoding.justify import justify
 from capjax.decoding.reasoning import introspective_speaker
 from capjax.judging import score_read
 from capjax.metrics import ngram_table
+from capjax.objectives.adversarial import adversarial
+from capjax.objectives.contrastive import contrastive
+from capjax.objectives.evaluator_training import evaluator_training
+from capjax.objectives.listener_training import listener_training
+from capjax.objectives.maximum_likelihood import maximum_likelihood
+from capjax.objectives.rewards import evaluator_reward, self_retrieval_reward
+from capjax.objectives.self_critical import self_critical
 from capjax.speaker import score, shift, weighted_score
 
 V, D, N, M, T, Z, C = 5, 3, 4, 2, 3, 2, 3
@@ -415,3 +423,35 @@ def test_agree_gives_the_number_of_rows_and_names_the_first_two_that_differ():
         "a float64[2, 3] and b['d'] float32[5, 1] do not agree: they lead with 2 and 5; give both"
         " as many rows"
     )
+
+
+def algorithms() -> dict[str, Callable]:
+    """The updates of a user's own loop, whose batch is one dict."""
+    optimizer, speaker = optax.sgd(0.1), PLAIN
+    listener, params = LISTENER, {}
+    return {
+        "adversarial": adversarial(speaker, JUDGE, optimizer, optimizer),
+        "contrastive": contrastive(speaker, speaker, optimizer),
+        "evaluator": evaluator_training(speaker, JUDGE, optimizer),
+        "listener": listener_training(listener, optimizer),
+        "maximum_likelihood": maximum_likelihood(speaker, optimizer),
+        "self_critical": self_critical(
+            speaker, optimizer, {"found": (1.0, self_retrieval_reward(listener, params))}
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(algorithms()))
+@pytest.mark.parametrize("short", ["image", "caption"])
+def test_no_algorithm_takes_a_batch_that_does_not_agree(name, short, key):
+    batch = {"image": rows(N, D), "caption": words(N), "mismatched": words(N, M)}
+    call = {"state": None, "batch": batch | {short: batch[short][:1]}, "key": key}
+    sentence = refusal(algorithms()[name].update, call)
+    assert "agree" in sentence
+
+
+@pytest.mark.parametrize(
+    "reward", [evaluator_reward(JUDGE, {}), self_retrieval_reward(LISTENER, {})]
+)
+def test_rewards_are_of_the_batch_that_was_drawn_for(reward):
+    refusal(reward, {"batch": {"image": rows(2, D)}, "captions": words(N, M)})

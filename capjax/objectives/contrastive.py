@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from capjax.agreement import agree
 from capjax.objectives.algorithm import Algorithm, follow, row_keys
 from capjax.speaker import Context, Params, Speaker, caption_score, score, scored, shift
 
@@ -89,6 +90,7 @@ def contrastive(
         return jnp.abs(side) * jax.nn.softplus(-jnp.sign(side) * (log_p - log_q - jnp.log(nu)))
 
     def update(state: ContrastiveState, batch: Context, key: jax.Array):
+        agree(batch=batch)
         own, others = batch["caption"], batch["mismatched"]
         captions = jnp.concatenate([own[:, None], others], 1)
         count = others.shape[1]

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from capjax.agreement import agree
 from capjax.decoding.noise import draw_noise
 from capjax.decoding.sample import sample
-from capjax.judging import Evaluator, read_all
+from capjax.judging import Evaluator, check_vocabulary, read_all
 from capjax.objectives import losses
 from capjax.objectives.algorithm import Algorithm, row_keys
 from capjax.speaker import Context, Params, Speaker
@@ -59,6 +60,7 @@ def evaluator_training(
         return EvaluatorState(copy[0], optimizer.init(params), copy[1])
 
     def update(state: EvaluatorState, batch: Context, key: jax.Array):
+        agree(batch=batch)
         params, opt, metrics = evaluator_step(
             speaker,
             evaluator,
@@ -95,6 +97,7 @@ def evaluator_step(
     rows, steps = batch["caption"].shape
     keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, rows))
     context = noise.context(batch["image"], keys[0])
+    check_vocabulary(speaker, speaker_params, context, evaluator)
     drawn = sample(speaker, speaker_params, context, keys[1], max_len=steps).words
 
     def loss(params):

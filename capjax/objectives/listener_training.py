@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from capjax.agreement import agree
 from capjax.judging import Evaluator, read_all, score_all
 from capjax.objectives.algorithm import Algorithm, row_keys
 from capjax.objectives.rewards import among_others
@@ -39,6 +40,7 @@ def listener_training(listener: Evaluator, optimizer: optax.GradientTransformati
         return ListenerState(params, optimizer.init(params))
 
     def update(state: ListenerState, batch: Context, key: jax.Array):
+        agree(batch=batch)
         rows = batch["image"].shape[0]
 
         def loss(params):

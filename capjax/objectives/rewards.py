@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from capjax.agreement import agree
 from capjax.judging import Evaluator, judge, read_all, score_all
 from capjax.metrics.cider import cider_d
 from capjax.metrics.ngrams import NgramTable
@@ -32,6 +33,7 @@ def evaluator_reward(evaluator: Evaluator, params: Params) -> Reward:
     """r(I, S) of an evaluator, 0 to 1 (Dai et al., 2017)."""
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
+        agree(batch=batch["image"], captions=captions)
         rows, each, _ = captions.shape
         context = {"image": jnp.repeat(batch["image"], each, 0)}
         logits = judge(evaluator, params, context, captions.reshape(rows * each, -1))
@@ -72,6 +74,7 @@ def _told_apart(
     listener: Evaluator, params: Params, batch: Context, captions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """A listener's scores of captions int32[B, S, T]: float32[B, S], float32[B, S, J]."""
+    agree(batch=batch["image"], captions=captions)
     rows, each, _ = captions.shape
     carry = read_all(listener, params, captions.reshape(rows * each, -1))
     own, others, _ = among_others(listener, params, batch, carry)

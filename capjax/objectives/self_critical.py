@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from capjax.agreement import agree
 from capjax.decoding.sample import greedy, sample
 from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Noise
@@ -74,6 +75,7 @@ def self_critical(
         return SelfCriticalState(params, averaged, optimizer.init(params))
 
     def update(state: SelfCriticalState, batch: Context, key: jax.Array):
+        agree(batch=batch)
         images = batch["image"].shape[0]
         n = images * samples
         keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, n))
