@@ -13,6 +13,7 @@ import functools
 import re
 
 from capjax.data.characters import HYPHEN, KINDS, LOWERED, MARK, POINT, QUOTES, RAISED
+from capjax.errors import InputError
 
 # What the benchmarks drop. "!!" and "(" ("-lrb-") are not on their list and stay words.
 DROPPED = frozenset(
@@ -172,8 +173,11 @@ def tokenize(text: str) -> list[str]:
     """The words of a caption: lower-case, without punctuation, contractions split ("do n't").
 
     Parity with pycocoevalcap's PTBTokenizer: see tests/data/test_tokens.py. Text that holds
-    nothing but punctuation, or characters that program does not know, has no words.
+    nothing but punctuation, or characters that program does not know, has no words. Raises
+    InputError where it is given anything but one text.
     """
+    if not isinstance(text, str):
+        raise InputError(f"tokenize takes one caption as text, not a {type(text).__name__}")
     if not text.isascii():
         text = text.translate(_AS_JAVA_WRITES)
     if "&" in text:
