@@ -52,6 +52,23 @@ def test_decoding_stops_at_the_end_and_undoes_encoding():
         np.testing.assert_array_equal(vocabulary.encode(vocabulary.decode(ids), len(ids)), ids)
 
 
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "एक आदमी घोड़े पर सवार है",
+        "একটি মানুষ ঘোড়ায় চড়ছে",
+        "ஒரு மனிதன் குதிரை சவாரி செய்கிறான்",
+        "رَجُلٌ يَرْكَبُ حِصَانًا",
+        "un cafe\u0301 a\u0300 co\u0302te\u0301",
+        "ผู้ชาย คนหนึ่ง ขี่ม้า",
+    ],
+)
+def test_words_with_marks_are_learnt_whole_and_spoken_as_they_are_written(caption):
+    vocabulary = Vocabulary.build([caption], min_count=1)
+    assert set(vocabulary.words[2:]) == set(caption.split())
+    assert vocabulary.decode(vocabulary.encode(caption, 12)) == caption
+
+
 def test_saved_and_loaded_it_is_the_same(tmp_path):
     vocabulary = Vocabulary.build([*CAPTIONS, 'caf\u00e9 (\u00bd) "quoted" o\'clock'], min_count=1)
     vocabulary.save(tmp_path / "vocabulary.json")
