@@ -40,6 +40,7 @@ def show(scores: Mapping[str, Any], title: str) -> str:
     if scores["n_wordless"]:
         lines.append(f"  {scores['n_wordless']} captions have no words")
     lines += [f"  no {name}: {why}" for name, why in scores["unavailable"].items()]
+    lines += [f"  {note}" for note in scores.get("notes", ())]
     return "\n".join(lines)
 
 
@@ -90,7 +91,8 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ..
     about: dict[str, Any] = {"run": name, "dataset": Path(flags.references).stem}
     if flags.split:
         about["split"] = flags.split
-    notes = {"notes": list(pairs.notes)} if pairs.notes else {}
+    said = [*pairs.notes, *found.scores.get("notes", ())]
+    notes = {"notes": said} if said else {}
     found = Evaluation(about | found.scores | notes, found.rows)
     return found, flags.predictions, write_evaluation(folder, "", found)
 

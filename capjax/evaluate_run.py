@@ -121,6 +121,8 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         **options,
     )
     found = why.judged(found) if why else found
+    if said := [*notes.pop("notes", ()), *found.scores.pop("notes", ())]:
+        found.scores["notes"] = said
     found = Evaluation(notes | found.scores, found.rows)
     paths: tuple[Path, ...] = write_evaluation(folder, mark, found)
     if apart:

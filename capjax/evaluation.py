@@ -9,7 +9,6 @@ import numpy as np
 from tqdm import tqdm
 
 from capjax.data.split import Split
-from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
 from capjax.distractors import Distractors, picked
 from capjax.errors import InputError
@@ -154,11 +153,12 @@ def measure(
       known: captions trained on: measures `novel`, the share of captions that are none of them.
       df_source: as in `score_captions`.
     Returns:
-      Evaluation; scores that do not apply are absent, those that could not be taken None.
+      Evaluation; scores that do not apply are absent, those that could not be taken None. Under
+        "notes" is said where the tokenizer does not suit the language.
     Raises:
       InputError: as `score_captions`.
     """
-    options: dict[str, Any] = {"metrics": metrics, "df_source": df_source}
+    options: dict[str, Any] = {"metrics": metrics, "df_source": df_source, "beside": known or ()}
     single = [i for i, texts in references.items() if len(texts) < 2]
     if held_out and not single:
         protocols = score_protocols(captions, references, **options)
@@ -177,12 +177,12 @@ def measure(
     scores: dict[str, Any] = {name: official.total.get(name) for name in official.names}
     if several:
         scores |= _of_several(captions, references, official, rows)
-    scores |= _words([captions[i] for i in official.ids], known)
-    scores |= {other.name: other.result() for other in others}
+    scores |= _words([captions[i] for i in official.ids], known, official.words)
+    scores |= {other.name: _without_notes(other.result()) for other in others}
     scores |= {"references": first.references}
     about = official.result()
     names = ("n_images", "n_samples", "n_wordless", "tokenizer", "df", "versions", "unavailable")
-    scores |= {name: about[name] for name in names}
+    scores |= {name: about[name] for name in (*names, "notes") if name in about}
     if held_out and single:
         why = (
             f"image {single[0]} has one reference ({len(single)} images like it), none to hold out"
@@ -214,19 +214,29 @@ def _of_several(
     return scores
 
 
-def _words(captions: Sequence[Sequence[str]], known: Collection[str] | None) -> dict[str, Any]:
-    """What is said in all: by one caption an image, a mean over them where there are several."""
-    split = [[tuple(tokenize(text)) for text in texts] for texts in captions]
+def _words(
+    captions: Sequence[Sequence[str]], known: Collection[str] | None, words: Mapping[str, str]
+) -> dict[str, Any]:
+    """What is said in all: by one caption an image, a mean over them where there are several.
+
+    words: of each text, those that the scores have counted.
+    """
+    split = [[tuple(words[text].split()) for text in texts] for texts in captions]
     lists = list(zip(*split, strict=True))
     scores: dict[str, Any] = {
-        "distinct_words": _mean([len({w for words in one for w in words}) for one in lists]),
+        "distinct_words": _mean([len({word for said in one for word in said}) for one in lists]),
         "distinct_captions": _mean([len(set(one)) for one in lists]),
-        "mean_length": float(np.mean([len(words) for one in lists for words in one])),
+        "mean_length": float(np.mean([len(said) for one in lists for said in one])),
     }
     if known is not None:
-        old = {tuple(tokenize(text)) for text in known}
-        scores["novel"] = float(np.mean([words not in old for one in lists for words in one]))
+        old = {tuple(words[text].split()) for text in known}
+        scores["novel"] = float(np.mean([said not in old for one in lists for said in one]))
     return scores
+
+
+def _without_notes(result: dict[str, Any]) -> dict[str, Any]:
+    """Of a protocol beside the first, which has told them."""
+    return {name: value for name, value in result.items() if name != "notes"}
 
 
 def _mean(numbers: Sequence[int]) -> float | int:

@@ -106,7 +106,7 @@ def beside_scores(found: Mapping[str, Mapping[str, Any]]) -> list[Html]:
             "images": scores["n_images"],
             "references": scores["references"],
             "document frequencies": f"{scores['df']['source']}, {scores['df']['n']} images",
-            "tokenizer": scores["tokenizer"],
+            "tokenizer": ". ".join((scores["tokenizer"], *scores.get("notes", ()))),
         }
         for split, scores in found.items()
     }

@@ -15,7 +15,9 @@ from capjax.data import CLASSED, check_name
 from capjax.data.batches import caption_arrays
 from capjax.data.prepare import Prepared, encoder_named, prepare
 from capjax.data.resumable import only_process
+from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
+from capjax.data.word_notes import word_notes
 from capjax.errors import InputError
 from capjax.evaluate import show
 from capjax.evaluate_run import evaluate_run, write_evaluation
@@ -80,6 +82,8 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         if ours:
             vocabulary = _own_vocabulary(workdir / "vocabulary.json")
         else:
+            for note in _word_notes(prepared):
+                print(f"capjax: {note}", file=sys.stderr)
             vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
         concepts = prepared.concepts if config.get("concepts") else ()
@@ -167,6 +171,12 @@ def _own_vocabulary(path: Path) -> Vocabulary:
         return Vocabulary.load(path)
     except InputError as error:
         raise InputError(f"{error}; delete the file, and it is made again") from error
+
+
+def _word_notes(prepared: Prepared) -> list[str]:
+    splits = prepared.splits.values()
+    texts = (text for split in splits for every in split.captions for text in every)
+    return word_notes((text, tokenize(text)) for text in texts)
 
 
 def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:

@@ -164,7 +164,7 @@ def _checked(texts: Any, where: str, *, wordless: bool = True) -> list[str]:
 
 
 def _has_words(text: str) -> bool:
-    return any(map(str.isalnum, text)) or bool(tokenize(text))
+    return bool(tokenize(text))
 
 
 def _sentences(found: dict[str, Any]) -> bool:

@@ -1,10 +1,13 @@
 """Words as ids: 0 is the end of a caption, 1 the unknown word, then words by their count."""
 
 import json
+import reprlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +30,17 @@ class Vocabulary:
     ids: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.words, tuple):
+            raise InputError(f"a vocabulary's words are a tuple of texts, not {_told(self.words)}")
         if self.words[:_FIRST] != ("", UNKNOWN_WORD):
             raise InputError(f'a vocabulary starts with "" and "{UNKNOWN_WORD}" (ids 0 and 1)')
         ids = {word: i for i, word in enumerate(self.words)}
         if len(ids) < len(self.words):
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
             raise InputError(f'the word "{twice}" is in the vocabulary twice; remove one of them')
+        for word in self.words[_FIRST:]:
+            if not isinstance(word, str) or word.split() != [word]:
+                raise InputError(f"the vocabulary holds {_told(word)}, which cannot be a word")
         object.__setattr__(self, "ids", ids)
 
     def __len__(self) -> int:
@@ -43,15 +51,13 @@ class Vocabulary:
         """Counts the words of captions and keeps those that come at least `min_count` times.
 
         Words are ordered by descending count, ties alphabetically, so that the same captions give
-        the same ids on any machine. Raises InputError where no word comes often enough.
+        the same ids on any machine. Raises InputError where a caption is not text, and where no
+        word comes often enough.
         """
-        if isinstance(captions, str):
-            raise InputError("Vocabulary.build takes a list of captions, not one caption")
-        if min_count < 1:
-            raise InputError(f"min_count is {min_count}; it must be 1 or more")
+        _check_count("min_count", min_count)
         counts: Counter[str] = Counter()
         number = 0
-        for caption in captions:
+        for caption in _texts(captions, "Vocabulary.build"):
             counts.update(tokenize(caption))
             number += 1
         counts.pop(UNKNOWN_WORD, None)
@@ -72,12 +78,18 @@ class Vocabulary:
         Words, then a 0 where there is room, padded with 0; a longer caption is cut at `max_len`
         words and has no 0. A caption without words (empty, or only punctuation) is all 0.
         """
+        if not isinstance(text, str):
+            raise InputError(
+                f"encode takes one caption as text, not {_told(text)}; encode_all takes a list"
+            )
         return self.encode_all([text], max_len)[0]
 
     def encode_all(self, captions: Sequence[str], max_len: int) -> np.ndarray:
         """The ids of the words of N captions, each as `encode` gives them. -> int32 [N, max_len]"""
-        if max_len < 1:
-            raise InputError(f"max_len is {max_len}; it must be 1 or more")
+        _check_count("max_len", max_len)
+        if isinstance(captions, AnySet):
+            raise InputError("encode_all takes a list of captions, not a set: it has no order")
+        captions = list(_texts(captions, "encode_all"))
         rows = np.zeros((len(captions), max_len), np.int32)
         find = self.ids.get
         for row, caption in zip(rows, captions, strict=True):
@@ -88,10 +100,11 @@ class Vocabulary:
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The words before the first 0, joined by spaces; the unknown word reads "<unk>".
 
-        Raises InputError where an id is not in the vocabulary.
+        ids: [T], of one caption. Raises InputError where they are not, as those of a batch are
+        not, or one of them is not in the vocabulary.
         """
         words = []
-        for i in np.asarray(ids).reshape(-1).tolist():
+        for i in _one_caption(ids):
             if i == END:
                 break
             if not 0 <= i < len(self.words):
@@ -105,7 +118,12 @@ class Vocabulary:
     def save(self, path: str | Path) -> None:
         """Writes the vocabulary as JSON; `load` reads it back."""
         text = json.dumps({"words": self.words[_FIRST:]}, ensure_ascii=False, indent=0)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        try:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"cannot write the vocabulary {path}: {error.strerror}; name a file"
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
@@ -114,7 +132,7 @@ class Vocabulary:
             found = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read the vocabulary {path}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"the vocabulary {path} is not JSON in UTF-8: {error}") from error
         words = found.get("words") if isinstance(found, dict) else None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
@@ -130,3 +148,47 @@ class Vocabulary:
             return cls(("", UNKNOWN_WORD, *words))
         except InputError as error:
             raise InputError(f"the vocabulary {path} is damaged: {error}") from error
+
+
+def _told(value: Any) -> str:
+    """A value in a sentence: short, on one line."""
+    return " ".join(reprlib.repr(value).split())
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputError(f"{name} is {_told(value)}; it must be an integer, 1 or more")
+    if value < 1:
+        raise InputError(f"{name} is {value}; it must be 1 or more")
+
+
+def _texts(captions: Any, taker: str) -> Iterator[str]:
+    """The captions of a list, once each is seen to be text."""
+    if isinstance(captions, str | bytes | Mapping) or not isinstance(captions, Iterable):
+        one = "one caption, " if isinstance(captions, str) else ""
+        raise InputError(f"{taker} takes a list of captions, not {one}{_told(captions)}")
+    for n, caption in enumerate(captions):
+        if not isinstance(caption, str):
+            raise InputError(
+                f"{taker} takes a list of captions, and caption {n} is {_told(caption)}, not text"
+            )
+        yield caption
+
+
+def _one_caption(ids: Any) -> list[int]:
+    """The ids of one caption as integers."""
+    if isinstance(ids, list | tuple) and any(isinstance(i, bool | np.bool_) for i in ids):
+        raise InputError(f"decode takes word ids, not {_told(ids)}: True and False are no ids")
+    try:
+        found = np.asarray(ids)
+    except (ValueError, OverflowError):  # rows of several lengths
+        found = np.empty((0, 0))
+    if found.ndim != 1:
+        shape = f"an array of shape {found.shape}" if found.size and found.ndim else _told(ids)
+        raise InputError(
+            f"decode takes the ids of one caption, [T], not {shape}; "
+            "of a batch, decode each row by itself"
+        )
+    if found.size and found.dtype.kind not in "iu":
+        raise InputError(f"decode takes word ids, which are integers, not {_told(ids)}")
+    return found.tolist()

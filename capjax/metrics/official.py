@@ -7,12 +7,14 @@ tokenizer, which agrees with it on all but a few in 100,000 captions; the result
 """
 
 import importlib.metadata
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from capjax.data.word_notes import word_notes
 from capjax.metrics.check_captions import METRICS, Captions, check_captions, check_metrics
 from capjax.metrics.java import PATIENCE, Java, JavaError, find_java
 from capjax.metrics.meteor import LONGEST, Pair, meteor_scores
@@ -38,7 +40,8 @@ class Scores(NamedTuple):
     n_wordless: int  # candidates, of all N * S, that have no words
     df: dict[str, Any]  # whose document frequencies CIDEr-D has: {"source": which, "n": N}
     versions: dict[str, str | None]  # of capjax, pycocoevalcap and java
-    words: dict[str, str]  # each text that was scored or held against -> its words
+    words: dict[str, str]  # each text that was scored or held against, and beside -> its words
+    notes: tuple[str, ...] = ()  # where the tokenizer does not suit the language; sentences
 
     def result(self) -> dict[str, Any]:
         """As `score_captions` returns it: flat, None for what is unavailable."""
@@ -51,6 +54,7 @@ class Scores(NamedTuple):
             "df": self.df,
             "versions": self.versions,
             "unavailable": self.unavailable,
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
 
@@ -82,7 +86,8 @@ def score_captions(
       {"bleu_1": float, ..., "bleu_4", "meteor", "rouge_l", "cider_d", "spice", "n_images": N,
       "n_samples": S, "n_wordless": candidates without words, "tokenizer": which, "df": {"source",
       "n"}, "versions": of capjax, pycocoevalcap and java, "unavailable": {what: the reason and the
-      mend}}. What is unavailable is None. CIDEr-D is 0 to 10, the others are 0 to 1.
+      mend}}; where the tokenizer does not suit the language, "notes": [sentence, ...]}. What is
+      unavailable is None. CIDEr-D is 0 to 10, the others are 0 to 1.
     Raises InputError where the ids differ, an id has no candidate, no reference, or not as many
     candidates as another, or a metric is unknown.
     """
@@ -101,21 +106,30 @@ def score_each(
     references: Captions,
     *,
     metrics: Collection[str] | None = None,
+    beside: Iterable[str] = (),
     df_source: str = "these references",
     memory: str = "2G",
     patience: float = PATIENCE,
 ) -> Scores:
-    """What `score_captions` gives, and the scores of each image; by default only those of QUICK."""
-    job = (candidates, references)
-    return score_all([job], metrics=metrics, df_source=df_source, memory=memory, patience=patience)[
-        0
-    ]
+    """What `score_captions` gives, and the scores of each image; by default only those of QUICK.
+
+    beside: other texts whose words are wanted, split in the same run.
+    """
+    return score_all(
+        [(candidates, references)],
+        metrics=metrics,
+        beside=beside,
+        df_source=df_source,
+        memory=memory,
+        patience=patience,
+    )[0]
 
 
 def score_all(
     jobs: Sequence[tuple[Captions, Captions]],
     *,
     metrics: Collection[str] | None = None,
+    beside: Iterable[str] = (),
     df_source: str = "these references",
     memory: str = "2G",
     patience: float = PATIENCE,
@@ -129,7 +143,7 @@ def score_all(
     except JavaError as error:
         java = error
     texts = (text for job in jobs for captions in job for one in captions.values() for text in one)
-    words = split_texts(texts, java, patience=patience)
+    words = split_texts(chain(texts, beside), java, patience=patience)
     split = [_split(candidates, references, words) for candidates, references in jobs]
     found = [_quick(one, wanted) for one in split]
     for name, score in (
@@ -156,8 +170,11 @@ def score_all(
             df={"source": df_source, "n": len(one.ids)},
             versions=versions,
             words=words.of,
+            notes=_notes(candidates, references, words),
         )
-        for one, (totals, each, why) in zip(split, found, strict=True)
+        for (candidates, references), one, (totals, each, why) in zip(
+            jobs, split, found, strict=True
+        )
     ]
 
 
@@ -181,6 +198,11 @@ def _split(candidates: Captions, references: Captions, words: Words) -> _Split:
         [[words.of[candidates[i][s]] for i in ids] for s in range(samples)],
         [tuple(words.of[text] for text in references[i]) for i in ids],
     )
+
+
+def _notes(candidates: Captions, references: Captions, words: Words) -> tuple[str, ...]:
+    every = (text for texts in (candidates, references) for one in texts.values() for text in one)
+    return tuple(word_notes((text, words.of[text].split()) for text in dict.fromkeys(every)))
 
 
 def _quick(split: _Split, wanted: Sequence[str]) -> _Found:
