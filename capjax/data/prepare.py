@@ -68,7 +68,7 @@ def prepare(
     }
     for split_name, target in targets.items():
         if isinstance(encoder, Encoder) and not target.exists():
-            check_images(dataset.splits[split_name])
+            check_images(dataset.splits[split_name], size=encoder.size)
     images: dict[str, np.ndarray] = {}
     for split_name, split in dataset.splits.items():
         if not isinstance(encoder, Encoder):
