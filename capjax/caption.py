@@ -1,5 +1,8 @@
 """`python -m capjax.caption --workdir=DIR photo.jpg [more.jpg | folder]`: captions of any photo.
 
+A folder's photos are its own, by their endings and not hidden; what is left out is told. Which
+files can be read, and as what pixels, says capjax.data.photo_pixels.
+
 With --distractor=other.jpg [--rationality=0.5], captions that tell the photo from the other; of a
 run that is told classes, with --concept=NAME [--against=NAME], captions that say why it is of the
 one and not of the other.
