@@ -228,7 +228,9 @@ def checked(*paths) -> None:
 def test_a_picture_is_the_same_in_every_mode(tmp_path, name):
     data, picture, off = SAME[name]
     (tmp_path / name).write_bytes(data)
-    if name in ("La.tif", "YCbCr.tif") and PIL.__version__ < "13":  # older ones refuse these
+    if (
+        name in ("La.tif", "YCbCr.tif") and int(PIL.__version__.split(".")[0]) < 13
+    ):  # older ones refuse these
         with pytest.raises(InputError):
             checked(tmp_path / name)
         return
