@@ -1,5 +1,8 @@
 """`python -m capjax.caption --workdir=DIR photo.jpg [more.jpg | folder]`: captions of any photo.
 
+A folder's photos are its own, by their endings and not hidden; what is left out is told. Which
+files can be read, and as what pixels, says capjax.data.photo_pixels.
+
 With --distractor=other.jpg [--rationality=0.5], captions that tell the photo from the other; of a
 run that is told classes, with --concept=NAME [--against=NAME], captions that say why it is of the
 one and not of the other.
@@ -7,6 +10,8 @@ one and not of the other.
 
 import argparse
 import json
+import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +23,7 @@ from absl import logging
 from capjax.data.feature_files import PREFIX
 from capjax.data.features import Encoder, read_photo
 from capjax.data.justify_files import class_named
+from capjax.data.photo_files import photos_in
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.justification import justify_all
@@ -25,26 +31,23 @@ from capjax.speaking import check_decoding, decoding_of, speak_all
 from capjax.telling_apart import Teller, apart_config, tell_apart
 from capjax.workdir import Trained, open_run
 
-PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-
 
 def photo_files(names: Sequence[str]) -> list[Path]:
-    """The photos among files and folders (a folder's own, sorted by name).
+    """The photos among files and folders; of a folder, those that `photos_in` finds.
 
     Raises InputError where a name is not there, or a folder holds no photo.
     """
     files: list[Path] = []
     for name in names:
         path = Path(name)
-        if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS and p.is_file())
-            if not found:
-                raise InputError(f"the folder {path} holds no photo ({', '.join(sorted(PHOTOS))})")
-            files += found
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InputError(f"there is no photo {path}; give a file or a folder of photos")
+        try:
+            kind = path.stat().st_mode
+        except (OSError, ValueError) as error:  # ValueError: no name of a file
+            why = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"there is no photo {path} ({why}); give a file or a folder of photos"
+            ) from error
+        files += photos_in(path) if stat.S_ISDIR(kind) else [path]
     return files
 
 
@@ -176,7 +179,9 @@ def _warn_of_equals(
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="capjax.caption", description=__doc__)
-    parser.add_argument("photos", nargs="+", help="photos, or folders of photos")
+    parser.add_argument(
+        "photos", nargs="+", help="photos, or folders of photos, of which hidden files are none"
+    )
     parser.add_argument("--workdir", required=True, help="the folder of a training run")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--greedy", action="store_true", help="the likeliest word at every step")
@@ -227,10 +232,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
         return 2
-    for path, spoken in zip(files, captions, strict=True):
+    for file, spoken in zip(files, captions, strict=True):
+        # A name may be bytes that are no text.
+        path = os.fsencode(file).decode(errors="backslashreplace")
         if flags.json:
             rows = [{"caption": text, "log_prob": score} for text, score in spoken]
-            print(json.dumps({"photo": str(path), "captions": rows}, ensure_ascii=False))
+            print(json.dumps({"photo": path, "captions": rows}, ensure_ascii=False))
         else:
             for text, _ in spoken:
                 print(f"{path}\t{text}" if len(files) > 1 else text)

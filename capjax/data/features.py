@@ -1,7 +1,6 @@
 """Photos through a frozen encoder, once, into `.npy` files that training maps into memory."""
 
 import contextlib
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from capjax.data.photo_pixels import Unreadable, squashed
 from capjax.data.resumable import GrowingArray, only_process
 from capjax.errors import InputError
 
@@ -54,51 +53,21 @@ def feature_path(
 
 
 def read_photo(path: str | Path, size: int = 224) -> np.ndarray:
-    """A photo file of any kind that Pillow reads, as uint8 [size, size, 3].
+    """A photo file as uint8 [size, size, 3].
 
-    Turned upright by its EXIF orientation, laid on white where transparent, and squashed to a
-    square (bicubic, antialiased): its proportions are not kept, as they were not in the photos that
-    our captioners were trained on, and nothing is cropped away that a caption may speak of. A photo
-    of the right size comes back untouched. Raises InputError, naming the file, where it is missing,
-    empty, cut short, too large to be decoded safely, or no photo.
+    Which files are photos, and what pixels each has, says `photo_pixels`. Turned upright by its
+    EXIF orientation, laid on white where transparent, and squashed to a square (bicubic,
+    antialiased): its proportions are not kept, as they were not in the photos that our captioners
+    were trained on, and nothing is cropped away that a caption may speak of. A photo of the right
+    size comes back untouched. Raises InputError, naming the file, where it is missing, empty, cut
+    short, too large to be decoded safely, or no photo.
     """
     try:
-        if os.path.getsize(path) == 0:
-            raise InputError(f"the photo {path} is empty: fetch it again, or take it out")
-        with Image.open(path) as photo:
-            # JPEGs can be decoded at a fraction of their size; twice ours leaves the resize exact
-            # enough and spares most of the time of a large photo.
-            photo.draft(None, (2 * size, 2 * size))
-            upright = rgb(ImageOps.exif_transpose(photo))
-        if upright.size != (size, size):
-            upright = upright.resize((size, size), Image.Resampling.BICUBIC)
-        return np.array(upright)
-    except InputError:
-        raise
+        return squashed(path, size)
     except FileNotFoundError as error:
         raise InputError(f"there is no photo {path}: put it there, or take it out") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"the photo {path} is too large: scale it down ({error})") from error
-    # Damaged files make Pillow's many decoders raise OSError, SyntaxError, ValueError, struct.error
-    # and more; whichever it is, the file is at fault.
-    except Exception as error:
-        raise InputError(
-            f"the photo {path} cannot be read: fetch it again, or take it out ({error})"
-        ) from error
-
-
-def rgb(photo: Image.Image) -> Image.Image:
-    """A Pillow image of any mode as RGB, transparent parts white."""
-    if photo.mode == "F":
-        raise ValueError("its pixels are floats of unknown range; save it with 8 bits a channel")
-    if photo.mode.startswith("I"):  # Pillow would clip 16 bits at 255, not scale them
-        deep = np.clip(np.asarray(photo).astype(np.int64), 0, 65535)
-        photo = Image.fromarray((deep // 257).astype(np.uint8))
-    if photo.has_transparency_data:
-        photo = photo.convert("RGBA")
-        white = Image.new("RGBA", photo.size, "white")
-        photo = Image.alpha_composite(white, photo)
-    return photo.convert("RGB")
+    except Unreadable as error:
+        raise InputError(f"the photo {path} {error}") from error
 
 
 def extract(

@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from capjax.data.annotations import Photo
+from capjax.data.photo_pixels import ENDINGS, starts_like_a_photo
 from capjax.data.split import Split
 from capjax.errors import InputError
 
@@ -49,7 +50,8 @@ def place(
 
     flat: whether the files may also lie in the folder without the subfolders of their names.
     Raises InputError where a name leads outside the folder, is listed twice, or is not there.
-    Images that lie there and have no captions are left out, and counted on the terminal.
+    Images that lie there and have no captions are left out, and counted on the terminal, hidden
+    files aside.
     """
     for shown in photos:
         name = os.path.normpath(shown.file)
@@ -89,7 +91,9 @@ def place(
     folders = {os.path.dirname(file) for file in files}
     kinds = {Path(file).suffix.lower() for file in files}
     spare = sum(
-        os.path.join(folder, name) not in seen and Path(name).suffix.lower() in kinds
+        os.path.join(folder, name) not in seen
+        and Path(name).suffix.lower() in kinds
+        and not hidden(name)
         for folder in folders
         for name in listings[folder]
     )
@@ -101,8 +105,42 @@ def place(
     return [shown._replace(file=file) for shown, file in zip(photos, files, strict=True)]
 
 
-def check_images(split: Split, progress: bool = True) -> None:
-    """Decodes every image file of a split, at reduced size and in threads, before time is spent.
+def hidden(name: str) -> bool:
+    """Whether a file is a system's, as macOS's `._photo.jpg` beside a photo is, no person's."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini")
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The photos of a folder itself, sorted by name.
+
+    They are what is not hidden and has a photo's ending (ENDINGS, in any case), and files without
+    an ending that begin like a photo. All else that is not hidden is left out, and counted on the
+    terminal. Raises InputError where there is no photo, or the folder cannot be read.
+    """
+    try:
+        shown = sorted(path for path in folder.iterdir() if not hidden(path.name))
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror}") from error
+    found = [
+        path
+        for path in shown
+        if not path.is_dir()
+        and (path.suffix.lower() in ENDINGS or (not path.suffix and starts_like_a_photo(path)))
+    ]
+    if not found:
+        raise InputError(f"the folder {folder} holds no photo ({', '.join(sorted(ENDINGS))})")
+    if len(found) < len(shown):
+        first = next(path.name for path in shown if path not in found)
+        print(
+            f"capjax: {len(shown) - len(found)} files and folders in {folder} are no photos by "
+            f"their names and are left out, the first is {first}",
+            file=sys.stderr,
+        )
+    return found
+
+
+def check_images(split: Split, progress: bool = True, size: int = 224) -> None:
+    """Reads every image file of a split, as extraction will at `size`, before time is spent.
 
     Raises InputError that counts the files that cannot be read and names the first. Generated
     images need no check.
@@ -112,26 +150,22 @@ def check_images(split: Split, progress: bool = True) -> None:
     files = split.image.files
     with ThreadPoolExecutor() as pool:
         found = tqdm(
-            pool.map(_unreadable, files),
+            pool.map(partial(_unreadable, size=size), files),
             "checking images",
             len(files),
             disable=None if progress else True,
         )
-        bad = [(file, why) for file, why in zip(files, found, strict=True) if why]
+        bad = [why for why in found if why]
     if bad:
-        file, why = bad[0]
-        raise InputError(
-            f"{len(bad)} of {len(files)} images cannot be read, the first is {file} ({why}); "
-            "replace them or remove them from the captions"
-        )
+        raise InputError(f"{len(bad)} of {len(files)} images cannot be used: {bad[0]}")
 
 
-def _unreadable(file: str) -> str:
-    """Why an image file cannot be decoded; "" where it can."""
+def _unreadable(file: str, size: int) -> str:
+    """Why an image file cannot be read; "" where it can."""
+    from capjax.data.features import read_photo
+
     try:
-        with Image.open(file) as image:
-            image.draft("RGB", (32, 32))  # a JPEG is decoded at an eighth: a cut file still shows
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return str(error).removesuffix(f" {file!r}") or type(error).__name__
+        read_photo(file, size)
+    except InputError as error:
+        return str(error)
     return ""

@@ -67,8 +67,10 @@ def prepare(
         for split_name in dataset.splits
     }
     for split_name, target in targets.items():
-        if isinstance(encoder, Encoder) and not target.exists():
-            check_images(dataset.splits[split_name])
+        if not target.exists():
+            # Features that a user has spare the encoder; the report shows photos all the same.
+            size = encoder.size if isinstance(encoder, Encoder) else 224
+            check_images(dataset.splits[split_name], size=size)
     images: dict[str, np.ndarray] = {}
     for split_name, split in dataset.splits.items():
         if not isinstance(encoder, Encoder):

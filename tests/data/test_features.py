@@ -223,7 +223,6 @@ def test_feature_paths_tell_their_parts_apart_and_stay_in_the_cache(tmp_path):
         ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
         ("LA", (0, 51), (204, 204, 204)),
         ("I;16", 257 * 40, (40, 40, 40)),
-        ("I", 257 * 40, (40, 40, 40)),
         ("P", 1, (200, 100, 0)),
     ],
 )
@@ -231,7 +230,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode, stored, seen):
     photo = Image.new(mode, (6, 6), stored)
     if mode == "P":
         photo.putpalette([0, 0, 0, 200, 100, 0])
-    path = tmp_path / ("a.tiff" if mode == "I" else "a.png")
+    path = tmp_path / "a.png"
     photo.save(path)
     array = read_photo(path, 8)
     assert array.shape == (8, 8, 3)
