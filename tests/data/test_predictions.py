@@ -166,10 +166,51 @@ def test_bad_files_are_told_of_in_one_sentence(read, content, said, write):
         (read_predictions, [{"id": 1}], 'row 0 has no "caption"'),
         (read_references, [{"id": 1}], 'row 0 has no "references"'),
         (read_predictions, {"1": ["a"], "2": []}, "image 2 has 0 captions"),
-        (read_predictions, {"1": "a", "01": "b"}, "image 1 has 2 captions"),
+        (read_predictions, [{"id": 1, "caption": "a"}, {"id": "1", "caption": "b"}], "in one way"),
+        (read_predictions, [{"id": 1, "caption": "a"}, {"id": 1.0, "caption": "b"}], "in one way"),
+        (read_predictions, [{"id": 2.0**53, "caption": "a"}], "make it a number or a text"),
+        (read_predictions, [{"id": None, "caption": "a"}], "make it a number or a text"),
+        (read_predictions, [{"id": "\ud800", "caption": "a"}], "half a character"),
+        (read_predictions, [{"id": 1, "caption": "a", "captions": ["b"]}], 'both "caption" and'),
+        (
+            read_predictions,
+            [
+                {"image_id": 1, "image": "a.jpg", "caption": "a"},
+                {"image_id": 1, "image": "b.jpg", "caption": "b"},
+            ],
+            "give each image one file",
+        ),
+        (read_predictions, {"info": {}, "images": [{"id": 1}]}, '"info" holds an object'),
+        (
+            read_predictions,
+            {"images": [{"filename": "a.jpg", "sentences": []}]},
+            "one of Karpathy's dataset_*.json, which hold references",
+        ),
+        (
+            read_predictions,
+            {"annotations": [{"id": 1, "caption": "a"}]},
+            'has no "image_id"',
+        ),
+        (
+            read_predictions,
+            {"images": [{"id": 1}, {"id": 1}], "annotations": []},
+            "has the id 1 of another",
+        ),
         (read_references, {"1": ["a"], "2": []}, "image 2 has no references"),
         (read_references, {"1": ["a"], "2": ["."]}, "image 2 has the reference '.' without words"),
-        (read_references, {"1": ["a"], "01": ["b"]}, "is image 1 once more"),
+        (
+            read_references,
+            [{"id": 1, "references": ["a"]}, {"id": 1, "references": ["b"]}],
+            "is image 1 once more",
+        ),
+        (
+            read_references,
+            {
+                "a.jpg": {"captions": ["a"], "split": "val"},
+                "b.jpg": {"captions": ["b"], "split": "train"},
+            },
+            "has the splits train, val; ask for one",
+        ),
         (
             read_references,
             {"images": [{"id": 1}, {"id": 2}], "annotations": [{"image_id": 1, "caption": "a"}]},
