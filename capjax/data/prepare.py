@@ -9,7 +9,13 @@ import numpy as np
 from PIL import Image
 
 from capjax.data import cache_folder, load
-from capjax.data.feature_files import PREFIX, FeatureFiles, collect, feature_files
+from capjax.data.feature_files import (
+    PREFIX,
+    FeatureFiles,
+    check_names,
+    collect,
+    feature_files,
+)
 from capjax.data.features import Encoder, extract, feature_path, nothing, pixels, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Split
@@ -69,6 +75,8 @@ def prepare(
     for split_name, target in targets.items():
         if isinstance(encoder, Encoder) and not target.exists():
             check_images(dataset.splits[split_name])
+    if not isinstance(encoder, Encoder):
+        check_names(encoder, dataset.splits)
     images: dict[str, np.ndarray] = {}
     for split_name, split in dataset.splits.items():
         if not isinstance(encoder, Encoder):
