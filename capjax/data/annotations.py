@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from capjax.data.image_ids import id_text, shown
+from capjax.data.image_ids import brief, id_text, quoted
 from capjax.data.split_by_name import split_by_name
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
@@ -47,7 +47,7 @@ def read_karpathy(path: Path, restval: bool = True) -> list[Photo]:
         file = image.get("filename") if isinstance(image, dict) else None
         if not isinstance(file, str) or not file:
             raise InputError(f'{where} has no "filename"; add the name of its file')
-        where += f" ({shown(file)})"
+        where += f" ({brief(file)})"
         if isinstance(image.get("filepath"), str):
             file = f"{image['filepath']}/{file}"
         sentences = image.get("sentences")
@@ -55,7 +55,9 @@ def read_karpathy(path: Path, restval: bool = True) -> list[Photo]:
             raise InputError(f'{where} has no list "sentences"; add its captions')
         split = image.get("split")
         if split not in (*SPLITS, "restval"):
-            raise InputError(f'{where} has "split": {split!r}; make it train, val, test or restval')
+            raise InputError(
+                f'{where} has "split": {quoted(split)}; make it train, val, test or restval'
+            )
         if split == "restval" and not restval:
             left_out += 1
             continue
@@ -96,7 +98,7 @@ def read_captions_json(path: Path) -> list[Photo]:
         raise InputError(f'{path} must hold one object, {{"photo.jpg": ["a caption", ...], ...}}')
     rows: dict[str, tuple[list[Any], Any]] = {}
     for file, value in found.items():
-        where = f"{path}: image {shown(file)}"
+        where = f"{path}: image {brief(file)}"
         split = value.get("split") if isinstance(value, dict) else None
         captions = value.get("captions") if isinstance(value, dict) else value
         if not isinstance(captions, list):
@@ -128,7 +130,7 @@ def read_rows_csv(path: Path) -> dict[str, tuple[list[Any], Any]]:
                 )
         for column in ("image", "caption"):
             if column not in columns:
-                header = shown(", ".join(columns)) or "nothing"
+                header = brief(", ".join(columns)) or "nothing"
                 raise InputError(
                     f'{path} has no column "{column}" in its first line, which holds: {header}; '
                     "begin with the line image,caption"
@@ -140,13 +142,13 @@ def read_rows_csv(path: Path) -> dict[str, tuple[list[Any], Any]]:
                     f"{where}: not as many fields as the first line has; put captions that hold "
                     'commas in "quotes"'
                 )
-            if not row["image"]:
+            if not row["image"].strip():
                 raise InputError(f"{where}: no image is named; fill in the column image")
             captions, split = rows.setdefault(row["image"], ([], row.get("split")))
             if split != row.get("split"):
                 raise InputError(
-                    f"{where}: {shown(row['image'])} is in split {split!r} and in "
-                    f"{row['split']!r}; give all its captions one split"
+                    f"{where}: {brief(row['image'])} is in split {quoted(split)} and in "
+                    f"{quoted(row['split'])}; give all its captions one split"
                 )
             captions.append(row["caption"])
     except csv.Error as error:
@@ -162,16 +164,16 @@ def _photos(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo
     if said and len(said) < len(rows):
         first = next(file for file in rows if file not in said)
         raise InputError(
-            f"{path}: image {shown(first)} has no split while others have; give a split to all or "
+            f"{path}: image {brief(first)} has no split while others have; give a split to all or "
             "to none"
         )
     for file, split in said.items():
         if split not in SPLITS:
             raise InputError(
-                f"{path}: image {shown(file)} has split {split!r}; make it train, val, test"
+                f"{path}: image {brief(file)} has split {quoted(split)}; make it train, val, test"
             )
     photos = [
-        photo(file, file, captions, split, f"{path}: image {shown(file)}")
+        photo(file, file, captions, split, f"{path}: image {brief(file)}")
         for file, (captions, split) in rows.items()
     ]
     if said:
@@ -183,12 +185,14 @@ def _photos(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo
 def photo(name: str, file: str, captions: list[Any], split: str, where: str) -> Photo:
     """One image, its captions checked; `where` begins the sentence of an InputError."""
     if not file.strip():
-        raise InputError(f'{where}: "{file}" is not the name of a file; name the image')
+        raise InputError(f'{where}: "{brief(file)}" is not the name of a file; name the image')
     if not captions:
         raise InputError(f"{where} has no captions; write one or remove the image from the file")
     for number, caption in enumerate(captions):
         if not isinstance(caption, str):
-            raise InputError(f"{where}: caption {number} is {caption!r}, not text; write a caption")
+            raise InputError(
+                f"{where}: caption {number} is {quoted(caption)}, not text; write a caption"
+            )
         if not tokenize(caption):
             raise InputError(f"{where}: caption {number} has no words; write it or remove it")
     try:
@@ -217,7 +221,7 @@ def read_json(path: Path) -> Any:
         if len(found) < len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise InputError(f'{path} lists "{shown(twice)}" twice; join the two entries')
+            raise InputError(f'{path} lists "{brief(twice)}" twice; join the two entries')
         return found
 
     try:

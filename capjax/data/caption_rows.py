@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from capjax.data.annotations import read_json, read_rows_csv
-from capjax.data.image_ids import Named, id_text, is_file, shown
+from capjax.data.image_ids import Named, brief, id_text, is_file, quoted
+from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 
 NAMES = ("image_id", "img_id", "id")  # of the image; where a row has two, "id" is the caption's own
@@ -37,7 +38,7 @@ def rows_of(path: Path, fields: tuple[str, ...], found: Any = None) -> list[Row]
     """
     if path.suffix.lower() == ".csv":
         return [
-            Row(f"{path}: image {shown(file)}", Named(None, file), texts, split=split)
+            Row(f"{path}: image {brief(file)}", Named(None, file), texts, split=split)
             for file, (texts, split) in read_rows_csv(path).items()
         ]
     if found is None and path.suffix != ".jsonl":
@@ -59,13 +60,13 @@ def rows_of(path: Path, fields: tuple[str, ...], found: Any = None) -> list[Row]
 
 def _entry(path: Path, name: str, value: Any) -> Row:
     """A row of an object {id: texts}."""
-    where = f"{path}: image {shown(name)}"
+    where = f"{path}: image {brief(name)}"
     image = id_text(name, where, "id")
     if not isinstance(value, dict):
         return Row(where, Named(image), value)
     if "captions" not in value:
         raise InputError(
-            f'{path}: "{shown(name)}" holds an object without "captions"; is it one of the files '
+            f'{path}: "{brief(name)}" holds an object without "captions"; is it one of the files '
             "that captions are kept in?"
         )
     named = Named(None, image) if is_file(image) else Named(image)
@@ -75,14 +76,16 @@ def _entry(path: Path, name: str, value: Any) -> Row:
 def _annotations(path: Path, found: dict[str, Any]) -> list[Row]:
     """The rows of COCO's annotations, whose images have files' names where they are told."""
     files: dict[str, str | None] = {}
-    images = found.get("images")
-    for number, image in enumerate(images if isinstance(images, list) else ()):
+    images = found.get("images", [])
+    if not isinstance(images, list):
+        raise InputError(f'{path} has "images": {quoted(images)}; make it a list, or leave it out')
+    for number, image in enumerate(images):
         where = f"{path}: image {number}"
         name, _ = _id(image, where, ("id",))
         if name in files:
-            raise InputError(f"{where} has the id {shown(name)} of another; give it its own")
+            raise InputError(f"{where} has the id {brief(name)} of another; give it its own")
         file = image.get("file_name")
-        files[name] = file if isinstance(file, str) and file else None
+        files[name] = None if file is None else id_text(file, where, "file_name")
     rows = []
     for number, note in enumerate(found["annotations"]):
         where = f"{path}, row {number}"
@@ -127,7 +130,7 @@ def _named(row: Any, where: str) -> tuple[Named, str]:
 
 def _id(row: Any, where: str, names: tuple[str, ...]) -> tuple[str, str]:
     if not isinstance(row, dict):
-        raise InputError(f'{where} is {str(row)[:40]!r}, not a row with "id"; write {{"id": ...}}')
+        raise InputError(f'{where} is {quoted(row)}, not a row with "id"; write {{"id": ...}}')
     field = next((name for name in names if name in row), None)
     if field is None:
         raise InputError(f'{where} has no "{names[0]}"; name its image')
@@ -145,6 +148,29 @@ def _texts(row: dict[str, Any], where: str, fields: tuple[str, ...]) -> Any:
     if not isinstance(texts, list):
         return texts
     return [text.get("caption", text) if isinstance(text, dict) else text for text in texts]
+
+
+def checked(texts: Any, where: str, *, wordless: bool = True) -> list[str]:
+    """One text or several as a list; wordless: whether they may be without words."""
+    texts = texts if isinstance(texts, list) else [texts]
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(
+                f"{where} has the caption {quoted(text)}, which is not text; write a text"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{where} holds half a character (a lone surrogate); retype it"
+            ) from error
+        if not wordless and not has_words(text):
+            raise InputError(f"{where} has the reference {quoted(text)} without words; remove it")
+    return texts
+
+
+def has_words(text: str) -> bool:
+    return any(map(str.isalnum, text)) or bool(tokenize(text))
 
 
 def gathered(path: Path, rows: list[Row]) -> list[tuple[Named, list[Row]]]:
@@ -167,14 +193,14 @@ def gathered(path: Path, rows: list[Row]) -> list[tuple[Named, list[Row]]]:
         image, before = found.setdefault(key, (row.image, []))
         if before and before[0].spelling != row.spelling:
             raise InputError(
-                f"{row.where} writes the id {shown(row.image.name)} as {row.spelling} and "
+                f"{row.where} writes the id {brief(row.image.name)} as {row.spelling} and "
                 f"{before[0].where} as {before[0].spelling}; write one image's id in one way"
             )
         if row.image != image:
             raise InputError(
-                f"{row.where} calls the file of image {shown(image.name)} "
-                f"{shown(row.image.file or 'nothing')} and {before[0].where} calls it "
-                f"{shown(image.file or 'nothing')}; give each image one file and one id"
+                f"{row.where} calls the file of image {brief(image.name)} "
+                f"{brief(row.image.file or 'nothing')} and {before[0].where} calls it "
+                f"{brief(image.file or 'nothing')}; give each image one file and one id"
             )
         before.append(row)
     return list(found.values())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capjax.data.annotations import Photo, photo, read_json
-from capjax.data.image_ids import id_text, shown
+from capjax.data.image_ids import brief, id_text
 from capjax.data.split_by_name import fraction
 from capjax.errors import InputError
 
@@ -45,7 +45,7 @@ def read_official(folder: Path) -> list[Photo]:
                 f"{year}/{file}",
                 captions[i],
                 splits.get(i, "train"),
-                f"{path}: image {shown(i)}",
+                f"{path}: image {brief(i)}",
             )
             for i, file in images.items()
         ]
@@ -71,7 +71,7 @@ def _images(path: Path) -> tuple[dict[str, str], dict[str, list[Any]]]:
         where = f"{path}: image {number}"
         name = id_text(image.get("id"), where, "id")
         if name in files:
-            raise InputError(f"{where} has the id {shown(name)} of another; give it its own")
+            raise InputError(f"{where} has the id {brief(name)} of another; give it its own")
         if not isinstance(image.get("file_name"), str):
             raise InputError(f'{where} has no "file_name"; add the name of its file')
         files[name], captions[name] = image["file_name"], []
@@ -79,7 +79,7 @@ def _images(path: Path) -> tuple[dict[str, str], dict[str, list[Any]]]:
         where = f"{path}: annotation {number}"
         name = id_text(note.get("image_id"), where, "image_id")
         if name not in files:
-            raise InputError(f"{where} is of image {shown(name)}, which is not listed; list it")
+            raise InputError(f"{where} is of image {brief(name)}, which is not listed; list it")
         if "caption" not in note:
             raise InputError(f'{where} has no "caption"; write it')
         captions[name].append(note["caption"])

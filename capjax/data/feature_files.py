@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from capjax.data.features import finished
-from capjax.data.image_ids import shown
+from capjax.data.image_ids import brief
 from capjax.data.photo_files import PhotoFiles
 from capjax.data.resumable import GrowingArray, only_process
 from capjax.data.split import Split
@@ -51,7 +51,7 @@ def feature_files(folder: str) -> FeatureFiles:
     for name, _, _ in listing:
         if _plain(name) in files:
             raise InputError(
-                f"{path} holds {shown(name)} twice, its accents written in two ways; remove one"
+                f"{path} holds {brief(name)} twice, its accents written in two ways; remove one"
             )
         files[_plain(name)] = name
     return FeatureFiles(path, f"files-{zlib.crc32(repr(listing).encode()):08x}", files)
@@ -92,8 +92,8 @@ def check_names(source: FeatureFiles, splits: Mapping[str, Split]) -> None:
             path = _file(source, split, i)
             if path in of:
                 raise InputError(
-                    f"the features {path} are called like the images {shown(of[path])} and "
-                    f"{shown(name)}; give each image a file of its own, called by its id"
+                    f"the features {path} are called like the images {brief(of[path])} and "
+                    f"{brief(name)}; give each image a file of its own, called by its id"
                 )
             of[path] = name
 
@@ -109,14 +109,14 @@ def _file(source: FeatureFiles, split: Split, i: int) -> Path:
     if len(found) > 1:
         same = Path(found[0]).stem == Path(found[1]).stem
         raise InputError(
-            f"{source.folder} has two features of image {shown(split.ids[i])}, {shown(found[0])} "
-            f"and {shown(found[1])}; "
+            f"{source.folder} has two features of image {brief(split.ids[i])}, {brief(found[0])} "
+            f"and {brief(found[1])}; "
             + ("remove one" if same else "give no image an id that is another photo's name")
         )
     if not found:
-        wanted = " or ".join(f"{shown(name)}.npy" for name in dict.fromkeys(names))
+        wanted = " or ".join(f"{brief(name)}.npy" for name in dict.fromkeys(names))
         raise InputError(
-            f"{source.folder} has no features of image {shown(split.ids[i])}: there is no {wanted}"
+            f"{source.folder} has no features of image {brief(split.ids[i])}: there is no {wanted}"
         )
     return source.folder / found[0]
 
@@ -152,7 +152,7 @@ def _array_named(names: list[str], path: Path) -> str:
     known = [name for name in names if name in ARRAYS]
     if len(known) == 1 or len(names) == 1:
         return (known or names)[0]
-    held = ", ".join(map(shown, names)) or "no array"
+    held = ", ".join(map(brief, names)) or "no array"
     raise InputError(
         f"the features {path} hold {held}; call the one that is the features one of "
         f"{', '.join(ARRAYS)}, and no other"

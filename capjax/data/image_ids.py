@@ -9,9 +9,10 @@ decides: "id" has ids alone compared, "file" names of files alone, with or witho
 
 import os
 import re
+import reprlib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from capjax.errors import InputError
@@ -21,6 +22,8 @@ IDS = ("id", "file")  # what may be compared alone
 _COCO = re.compile(
     r"(?:COCO_[a-z]+\d{4}_(\d{1,12})|(\d{12}))(?:\.(?:jpe?g|png))?|coco_(\d{1,12})", re.ASCII
 )
+_QUOTE = reprlib.Repr()
+_QUOTE.maxlevel, _QUOTE.maxstring = 3, 60
 _EXACT = 2**53  # whole numbers from here on are rounded by a JSON float
 
 
@@ -44,13 +47,14 @@ def id_text(value: Any, where: str, field: str) -> str:
     """An image's id as text; InputError, which begins with `where`, where it is none."""
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)  # as tables write whole numbers
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
-        raise InputError(f'{where} has "{field}": {value!r}; make it a number or a text')
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
+        raise InputError(f'{where} has "{field}": {quoted(value)}; make it a number or a text')
     try:
         str(value).encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f'{where} has "{field}": {value!r} with half a character (a lone surrogate); retype it'
+            f'{where} has "{field}": {quoted(value)} with half a character (a lone surrogate); '
+            "retype it"
         ) from error
     return str(value)
 
@@ -66,10 +70,15 @@ def coco_number(name: str) -> str | None:
     return str(int(next(filter(None, found.groups())))) if found else None
 
 
-def shown(name: str) -> str:
+def brief(name: str) -> str:
     """A name as a sentence may hold it: on one line, and not too long."""
     plain = "".join(c if c.isprintable() else " " for c in name)
     return plain if len(plain) <= 80 else plain[:77] + "..."
+
+
+def quoted(value: Any) -> str:
+    """A value as a sentence may quote it."""
+    return _QUOTE.repr(value)
 
 
 def find(
@@ -80,7 +89,7 @@ def find(
     where: the file of `said`. ids: one of IDS, or None for the rule. Raises InputError where a name
     fits two images, or two names fit one.
     """
-    fits = _by_rule(truth, where) if ids is None else {"id": _by_id, "file": _by_file}[ids](truth)
+    fits = {None: _by_rule, "id": _by_id, "file": _by_file}[ids](truth, where)
     places: list[int | None] = []
     taken: dict[int, Named] = {}
     for named in said:
@@ -88,7 +97,8 @@ def find(
         if len(found) > 1:
             first, second = (_both(truth[i]) for i in found[:2])
             decide = {
-                None: "say which is meant with --ids=id or --ids=file",
+                None: "write it as the references do, or say what counts with --ids=id or "
+                "--ids=file",
                 "id": "write the id as the references do",
                 "file": "write the file's name as the references do",
             }[ids]
@@ -110,43 +120,55 @@ def find(
 Fits = Callable[[Named], list[int]]  # the places of the images that a name may mean
 
 
+class _Files:
+    """Names of files, to be looked for with more or fewer of the folders before them."""
+
+    def __init__(self, names: Iterable[tuple[int, str]]):
+        self.whole, self.ends = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
+        for i, name in names:
+            whole, *ends = _ends(name)
+            self.whole[whole].append(i)
+            for end in ends:
+                self.ends[end].append(i)
+
+    def __call__(self, name: str) -> list[int]:
+        """The places of the same name or, where there is none, of those that end or begin in it."""
+        whole, *ends = _ends(name)
+        if whole in self.whole:
+            return self.whole[whole]
+        return [
+            *self.ends.get(whole, []),
+            *(i for end in ends for i in self.whole.get(end, [])),
+        ]
+
+
 def _by_rule(truth: Sequence[Named], where: str) -> Fits:
-    same, number, files, file_number = (defaultdict[str, list[int]](list) for _ in range(4))
-    for i, named in enumerate(truth):
-        file = _file(named)
+    same, number, file_number = (defaultdict[str, list[int]](list) for _ in range(3))
+    their = [_file(named) for named in truth]
+    files = _Files((i, file) for i, file in enumerate(their) if file is not None)
+    for i, (named, file) in enumerate(zip(truth, their, strict=True)):
         if named.id is not None:
             same[named.id].append(i)
-            number[coco_number(named.id) or named.id].append(i)
+            number[named.label].append(i)
         elif coco := coco_number(named.name):
             number[coco].append(i)
-        if file is not None:
-            files[_basename(file)].append(i)
-            if coco := coco_number(file):
-                file_number[coco].append(i)
+        if file is not None and (coco := coco_number(file)):
+            file_number[coco].append(i)
 
-    def numbered(coco: str) -> list[int]:
-        """By COCO's number; an image whose file is another of COCO's has ids of its own."""
-        found = file_number.get(coco, [])
-        return [
-            *found,
-            *(
-                i
-                for i in number.get(coco, [])
-                if i not in found and not coco_number(_file(truth[i]) or "")
-            ),
+    def numbered(coco: str, unknown: bool = False) -> list[int]:
+        """By COCO's number: of the file, or an id where the file is not another of COCO's.
+
+        unknown: whether the file must then be unknown.
+        """
+        by_file = file_number.get(coco, [])
+        ids = [i for i in number.get(coco, []) if i not in by_file]
+        return by_file + [
+            i for i in ids if their[i] is None or not (unknown or coco_number(their[i] or ""))
         ]
 
     def by_file(file: str) -> list[int]:
-        found = [i for i in files.get(_basename(file), []) if _tail(file, _file(truth[i]) or "")]
-        exact = [i for i in found if _plain(_file(truth[i]) or "") == _plain(file)]
-        if exact or found:
-            return exact or found
-        coco = coco_number(file)
-        return [
-            i
-            for i in (numbered(coco) if coco else [])
-            if _file(truth[i]) is None or i in file_number.get(coco or "", [])
-        ]
+        found, coco = files(file), coco_number(file)
+        return found or (numbered(coco, unknown=True) if coco else [])
 
     def by_id(name: str) -> list[int]:
         if name in same:
@@ -159,23 +181,20 @@ def _by_rule(truth: Sequence[Named], where: str) -> Fits:
         by_name = by_file(file) if file is not None else []
         if named.id is None:
             return by_name
-        if is_file(named.id):
-            return list(dict.fromkeys([*by_name, *same.get(named.id, [])]))
-        found = list(dict.fromkeys([*by_name, *by_id(named.id)]))
-        if file is not None and not by_name:
+        found = same.get(named.id, []) if is_file(named.id) else by_id(named.id)
+        if named.file is not None and not by_name:
             for i in found:
-                other = _file(truth[i])
-                if other is not None:
+                if their[i] is not None:
                     raise InputError(
                         f"{where}: {_both(named)} is the image {_both(truth[i])} by its id and is "
                         "not by its file; say which counts with --ids=id or --ids=file"
                     )
-        return found
+        return list(dict.fromkeys(by_name + found))
 
     return fits
 
 
-def _by_id(truth: Sequence[Named]) -> Fits:
+def _by_id(truth: Sequence[Named], where: str) -> Fits:
     same, number = (defaultdict[str, list[int]](list) for _ in range(2))
     for i, named in enumerate(truth):
         same[named.name].append(i)
@@ -183,23 +202,19 @@ def _by_id(truth: Sequence[Named]) -> Fits:
     return lambda named: same.get(named.name) or number.get(named.label, [])
 
 
-def _by_file(truth: Sequence[Named]) -> Fits:
-    stems, number = (defaultdict[str, list[int]](list) for _ in range(2))
+def _by_file(truth: Sequence[Named], where: str) -> Fits:
     names = [named.file or named.name for named in truth]
+    files, stems = _Files(enumerate(names)), _Files((i, _stem(n)) for i, n in enumerate(names))
+    number = defaultdict[str, list[int]](list)
     for i, name in enumerate(names):
-        stems[_stem(_basename(name))].append(i)
         number[coco_number(name) or name].append(i)
 
     def fits(named: Named) -> list[int]:
         name = named.file or named.name
-        found = []
-        for i in stems.get(_stem(_basename(name)), []):
-            other = names[i]
-            both = is_file(name) and is_file(other)
-            if _tail(name, other) if both else _tail(_stem(name), _stem(other)):
-                found.append(i)
-        exact = [i for i in found if _plain(names[i]) == _plain(name)]
-        return exact or found or number.get(coco_number(name) or name, [])
+        found = files(name) or [
+            i for i in stems(_stem(name)) if not (is_file(name) and is_file(names[i]))
+        ]
+        return found or number.get(coco_number(name) or name, [])
 
     return fits
 
@@ -210,27 +225,18 @@ def _file(named: Named) -> str | None:
     return named.id if named.id is not None and is_file(named.id) else None
 
 
-def _plain(path: str) -> str:
-    """A path in one spelling: an accent may be a letter's own or a character after it."""
-    return os.path.normpath(unicodedata.normalize("NFC", path))
-
-
-def _basename(path: str) -> str:
-    return os.path.basename(_plain(path))
+def _ends(path: str) -> list[str]:
+    """A path and its ends without the first folders, the nearest; accents in one spelling."""
+    plain = os.path.normpath(path if path.isascii() else unicodedata.normalize("NFC", path))
+    parts = plain.split(os.sep)
+    return [plain, *(os.sep.join(parts[i:]) for i in range(max(1, len(parts) - 16), len(parts)))]
 
 
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0] if is_file(name) else name
 
 
-def _tail(path: str, other: str) -> bool:
-    """Whether one of two paths is the end of the other."""
-    parts, others = (_plain(p).split(os.sep) for p in (path, other))
-    short = min(len(parts), len(others))
-    return parts[-short:] == others[-short:]
-
-
 def _both(named: Named) -> str:
     if named.id is None or named.file is None:
-        return shown(named.name)
-    return f"{shown(named.id)} ({shown(named.file)})"
+        return brief(named.name)
+    return f"{brief(named.id)} ({brief(named.file)})"

@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from capjax.data.annotations import Photo
+from capjax.data.image_ids import brief
 from capjax.data.split import Split
 from capjax.errors import InputError
 
@@ -36,7 +37,9 @@ def check_splits(photos: list[Photo], source: Path) -> None:
     ids: set[str] = set()
     for shown in photos:
         if shown.id in ids:
-            raise InputError(f"{source}: two images have the id {shown.id}; give each its own")
+            raise InputError(
+                f"{source}: two images have the id {brief(shown.id)}; give each its own"
+            )
         ids.add(shown.id)
     present = {shown.split for shown in photos}
     for split in ("train", "val"):
@@ -61,7 +64,8 @@ def place(
         inside = any(name.startswith(f"{os.path.abspath(root)}{os.sep}") for root in roots)
         if (os.path.isabs(name) and not inside) or name.split(os.sep)[0] == ".." or "\0" in name:
             raise InputError(
-                f"{source}: image {shown.file} leads outside {roots[0]}; name files inside it"
+                f"{source}: image {brief(shown.file)} leads outside {roots[0]}; name files inside "
+                "it"
             )
     listings: dict[str, set[str]] = {}
     spelled: dict[str, dict[str, list[str]]] = {}  # {folder: {a name composed: names on the disk}}
@@ -90,8 +94,8 @@ def place(
                 same = spelled[folder].get(unicodedata.normalize("NFC", part), [])
                 if len(same) > 1:
                     raise InputError(
-                        f"{source}: image {path} is in {folder} twice, its accents written in two "
-                        "ways; remove one"
+                        f"{source}: image {brief(path)} is in {folder} twice, its accents written "
+                        "in two ways; remove one"
                     )
                 part = same[0] if same else part
             folder = os.path.join(folder, part)
@@ -114,13 +118,15 @@ def place(
     seen: set[str] = set()
     for shown, file in zip(photos, files, strict=True):
         if file in seen:
-            raise InputError(f"{source} lists the image {shown.file} twice; join the two entries")
+            raise InputError(
+                f"{source} lists the image {brief(shown.file)} twice; join the two entries"
+            )
         seen.add(file)
     if count < len(files):
         first = next(shown.file for shown, f in zip(photos, files, strict=True) if not there(f))
         raise InputError(
             f"{source} names {len(files) - count} images of {len(files)} that are not in {root}, "
-            f"the first is {first}; put them there or remove them from the file"
+            f"the first is {brief(first)}; put them there or remove them from the file"
         )
     folders = {os.path.dirname(file) for file in files}
     kinds = {Path(file).suffix.lower() for file in files}

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from capjax.data.annotations import Photo, read_captions_csv, read_captions_json, read_karpathy
-from capjax.data.caption_rows import gathered, rows_of, whole_file
-from capjax.data.image_ids import Named, find, id_text, is_file, shown
-from capjax.data.tokens import tokenize
+from capjax.data.caption_rows import checked, gathered, has_words, rows_of, whole_file
+from capjax.data.image_ids import Named, brief, find
+from capjax.data.reference_files import Images, is_karpathy, truth_of
 from capjax.errors import InputError
 
 Texts = dict[str, list[str]]  # {id: captions}
-Images = list[tuple[Named, list[str]]]  # each with its captions
 
 
 class Pairs(NamedTuple):
@@ -46,7 +44,7 @@ def read_references(path: str | Path, *, split: str | None = None) -> Texts:
     captions.csv, whose splits are those that training takes. Every reference must hold a word.
     Raises InputError, in one sentence with file and row, where anything is not as it should be.
     """
-    return _by_label(_truth(Path(path), split))
+    return _by_label(truth_of(Path(path), split)[0])
 
 
 def read_pair(
@@ -62,9 +60,12 @@ def read_pair(
     Images may have several captions. Which image a name means is for `image_ids.find` to say, as is
     what `ids` decides. Raises InputError as the readers and `pair` do.
     """
-    said, truth = _said(Path(predictions), True), _truth(Path(references), split)
+    said = _said(Path(predictions), True)
+    truth, others = truth_of(Path(references), split)
     calls, called = [named for named, _ in said], [named for named, _ in truth]
-    places = find(calls, called, str(predictions), ids)
+    # Other splits' images are looked at, too: a name that may be one of them is not sure.
+    found = find(calls, [*called, *others], str(predictions), ids)
+    places = [place if place is not None and place < len(called) else None for place in found]
     alone = [named for named, place in zip(calls, places, strict=True) if place is None]
     if alone:
         raise InputError(
@@ -95,19 +96,19 @@ def read_pair(
 def _said(path: Path, samples: bool) -> Images:
     """The captions of a file that has as many of every image."""
     found = None if path.suffix.lower() in (".jsonl", ".csv") else whole_file(path)
-    if isinstance(found, dict) and _sentences(found):
+    if isinstance(found, dict) and is_karpathy(found):
         raise InputError(
             f"{path} is one of Karpathy's dataset_*.json, which hold references; give captions"
         )
     images: Images = [
-        (image, [text for row in rows for text in _checked(row.texts, row.where)])
+        (image, [text for row in rows for text in checked(row.texts, row.where)])
         for image, rows in gathered(path, rows_of(path, ("caption", "captions"), found))
     ]
     if not images:
         raise InputError(f"{path} holds no captions; is it the right file?")
     first, several = images[0]
     for image, texts in images:
-        name = shown(image.name)
+        name = brief(image.name)
         if len(texts) != 1 and not samples:
             raise InputError(
                 f"{path}: image {name} has {len(texts)} captions; give one, or say that "
@@ -115,79 +116,10 @@ def _said(path: Path, samples: bool) -> Images:
             )
         if not texts or len(texts) != len(several):
             raise InputError(
-                f"{path}: image {name} has {len(texts)} captions and image {shown(first.name)} has "
+                f"{path}: image {name} has {len(texts)} captions and image {brief(first.name)} has "
                 f"{len(several)}; give every image as many, or is an id there twice?"
             )
     return images
-
-
-def _truth(path: Path, split: str | None) -> Images:
-    """The references of a file, of one split where it has splits."""
-    table = path.suffix.lower() == ".csv"
-    found = None if table or path.suffix == ".jsonl" else whole_file(path)
-    if isinstance(found, dict) and _sentences(found):
-        return _of_split(path, read_karpathy(path), split)
-    rows = rows_of(path, ("references", "caption", "captions"), found)
-    if split is not None and rows and (table or _of_folder(found)):
-        return _of_split(
-            path, read_captions_csv(path) if table else read_captions_json(path), split
-        )
-    if split is not None:
-        raise InputError(
-            f"{path} is not one of Karpathy's dataset_*.json and has no split {split!r}; ask for "
-            "none"
-        )
-    splits = sorted({str(row.split) for row in rows if row.split not in (None, "")})
-    if splits:
-        raise InputError(
-            f"{path} has the splits {shown(', '.join(splits))}; ask for one with --split"
-        )
-    references: Images = []
-    for image, those in gathered(path, rows):
-        if len(those) > 1 and any(isinstance(row.texts, list) for row in those):
-            raise InputError(
-                f"{those[1].where} is image {shown(image.name)} once more; join its references"
-            )
-        texts = [text for row in those for text in _checked(row.texts, row.where, wordless=False)]
-        if not texts:
-            raise InputError(
-                f"{path}: image {shown(image.name)} has no references; write one or remove it"
-            )
-        references.append((image, texts))
-    if isinstance(found, dict) and isinstance(found.get("annotations"), list):
-        noted = {image.id for image, _ in references}
-        for listed in found.get("images") or ():
-            if (name := id_text(listed["id"], str(path), "id")) not in noted:
-                raise InputError(
-                    f"{path}: image {shown(name)} has no annotation; write one or remove it"
-                )
-    if not references:
-        raise InputError(f"{path} holds no references; is it the right file?")
-    return references
-
-
-def _of_folder(found: Any) -> bool:
-    """Whether an object is a folder's captions.json, whose names are photos' files."""
-    return isinstance(found, dict) and all(
-        is_file(name) or isinstance(value, dict) for name, value in found.items()
-    )
-
-
-def _of_split(path: Path, photos: list[Photo], split: str | None) -> Images:
-    """The photos of a split; a photo that has no id but its file's name is called by that alone."""
-    splits = sorted({photo.split for photo in photos})
-    if split not in splits:
-        raise InputError(f"{path} has the splits {', '.join(splits)}; ask for one, not {split!r}")
-    references: Images = []
-    seen: set[str] = set()
-    for photo in photos:
-        if photo.split == split:
-            if photo.id in seen:
-                raise InputError(f"{path} has image {shown(photo.id)} twice; join the two entries")
-            seen.add(photo.id)
-            named = Named(None if photo.id == photo.file else photo.id, photo.file)
-            references.append((named, list(photo.captions)))
-    return references
 
 
 def _by_label(images: Images) -> Texts:
@@ -207,7 +139,7 @@ def _key(named: Named, true: Named) -> str:
 
 def _calling(named: Named) -> str:
     """An example of what a file calls its images."""
-    return " and ".join(shown(name) for name in (named.id, named.file) if name is not None)
+    return " and ".join(brief(name) for name in (named.id, named.file) if name is not None)
 
 
 def _hint(alone: Sequence[Named], called: Sequence[Named], ids: str | None) -> str:
@@ -246,7 +178,7 @@ def _side_by_side(candidates: Texts, kept: Texts, left_out: list[str], subset: b
             f"there are references and no caption for {_few(left_out)}; caption them, or ask for "
             "the subset that has captions (--subset), whose CIDEr-D has other document frequencies"
         )
-    empty = [name for name, texts in candidates.items() if not all(map(_has_words, texts))]
+    empty = [name for name, texts in candidates.items() if not all(map(has_words, texts))]
     notes, count = [], len(kept) + len(left_out)
     if left_out:
         notes.append(
@@ -259,36 +191,7 @@ def _side_by_side(candidates: Texts, kept: Texts, left_out: list[str], subset: b
     return Pairs(candidates, kept, f"these {source}", tuple(notes))
 
 
-def _checked(texts: Any, where: str, *, wordless: bool = True) -> list[str]:
-    """One text or several as a list; wordless: whether they may be without words."""
-    texts = texts if isinstance(texts, list) else [texts]
-    for text in texts:
-        if not isinstance(text, str):
-            raise InputError(f"{where} has the caption {text!r}, which is not text; write a text")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"{where} holds half a character (a lone surrogate); retype it"
-            ) from error
-        if not wordless and not _has_words(text):
-            raise InputError(f"{where} has the reference {text!r} without words; remove it")
-    return texts
-
-
-def _has_words(text: str) -> bool:
-    return any(map(str.isalnum, text)) or bool(tokenize(text))
-
-
-def _sentences(found: dict[str, Any]) -> bool:
-    """Whether a file is one of Karpathy's."""
-    images = found.get("images")
-    return isinstance(images, list) and any(
-        isinstance(image, dict) and "sentences" in image for image in images
-    )
-
-
 def _few(names: list[str]) -> str:
     """The first few of some images, and how many there are."""
-    some = ", ".join(map(shown, names[:3])) + (", ..." if len(names) > 3 else "")
+    some = ", ".join(map(brief, names[:3])) + (", ..." if len(names) > 3 else "")
     return f"{len(names)} {'image' if len(names) == 1 else 'images'} ({some})"

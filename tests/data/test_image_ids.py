@@ -126,7 +126,9 @@ PREDICTIONS = FORMS | {
 
 # Ids and names of files that look like one another.
 NUMBERS = st.integers(0, 9)
-IDS = st.one_of(NUMBERS, NUMBERS.map(str), NUMBERS.map("00{}".format), st.sampled_from("ab "))
+IDS = st.one_of(
+    NUMBERS, NUMBERS.map(str), NUMBERS.map("00{}".format), st.sampled_from(["a", "b", "b "])
+)
 COUNTED = NUMBERS.map("{:012d}".format)
 STEMS = st.one_of(NUMBERS.map(str), NUMBERS.map("00{}".format), st.sampled_from(["a", "caf\u00e9"]))
 FILES = st.tuples(
@@ -300,6 +302,18 @@ def test_two_readings_are_refused(said, truth, why):
 )
 def test_the_rule(said, truth, ids, place):
     assert find([Named(said)], truth, "said.json", ids) == [place]
+
+
+def test_a_name_that_may_be_of_another_split_is_refused(tmp_path):
+    captions = {"1/a.jpg": ("a dog", "val"), "2/a.jpg": ("a cat", "train"), "b.jpg": ("b", "val")}
+    folder = {
+        file: {"captions": [text], "split": split} for file, (text, split) in captions.items()
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(folder))
+    for name, why in (("a.jpg", "may be the image"), ("2/a.jpg", "no references for 1 image")):
+        (tmp_path / "said.json").write_text(json.dumps({name: "a cat"}))
+        with pytest.raises(InputError, match=why):
+            read_pair(tmp_path / "said.json", tmp_path / "captions.json", split="val", subset=True)
 
 
 def test_the_command_scores_files_names_as_it_scores_ids(tmp_path, capsys):

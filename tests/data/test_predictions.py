@@ -142,6 +142,7 @@ BAD = [
     ([{"caption": "a"}], 'row 0 has no "image_id"'),
     ([{"id": True, "caption": "a"}], '"id": True; make it a number or a text'),
     ([{"id": "", "caption": "a"}], "make it a number or a text"),
+    ([{"id": " ", "caption": "a"}], "make it a number or a text"),
     ([{"id": 1.5, "caption": "a"}], "make it a number or a text"),
     ([{"id": 1, "caption": None}], "the caption None, which is not text"),
     ([{"id": 1, "caption": ["a", 3]}], "the caption 3, which is not text"),
