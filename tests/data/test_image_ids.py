@@ -295,6 +295,11 @@ def test_two_readings_are_refused(said, truth, why):
         ("1.jpg", [Named("1", "0.jpg"), Named("1.jpg", "2.jpg"), Named("0", "1.jpg")], "id", 1),
         ("1.jpg", [Named("1")], "file", 0),
         ("1.png", [Named("1", "1.jpg")], "file", None),
+        # An image whose file is another of COCO's has ids of somebody's own.
+        ("COCO_val2014_000000000042", [Named("42", "COCO_val2014_000000000099.jpg")], None, None),
+        ("COCO_val2014_000000000042.jpg", [Named("42", "dog.jpg")], None, None),
+        ("COCO_val2014_000000000042", [Named("42", "dog.jpg")], None, 0),
+        ("42", [Named("42", "COCO_val2014_000000000099.jpg")], None, 0),
         ("photos/1.jpg", [Named(None, "1.jpg")], None, 0),
         ("1.jpg", [Named(None, "photos/1.jpg")], None, 0),
         ("x/1.jpg", [Named(None, "y/1.jpg")], None, None),
@@ -302,6 +307,9 @@ def test_two_readings_are_refused(said, truth, why):
 )
 def test_the_rule(said, truth, ids, place):
     assert find([Named(said)], truth, "said.json", ids) == [place]
+    if said.endswith((".jpg", ".png")):  # what is known to be a file's name, as of "image"
+        known = find([Named(None, said)], truth, "said.json", ids)
+        assert known == [place]
 
 
 def test_a_name_that_may_be_of_another_split_is_refused(tmp_path):
