@@ -70,7 +70,13 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ..
     """Evaluates a file of captions against a file of references; as `of_run`."""
     if not flags.references:
         raise InputError("--predictions needs --references=FILE, the captions of people")
-    pairs = read_pair(flags.predictions, flags.references, split=flags.split, subset=flags.subset)
+    pairs = read_pair(
+        flags.predictions,
+        flags.references,
+        split=flags.split,
+        subset=flags.subset,
+        ids=flags.ids,
+    )
     known = None
     if flags.known:
         texts = read_references(flags.known, split="train" if flags.split else None)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from capjax.data.image_ids import IDS
 from capjax.errors import InputError
 from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.spice import spice_missing
@@ -15,7 +16,7 @@ RUN_ONLY = (
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
     *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
-FILES_ONLY = ("references", "known", "subset")
+FILES_ONLY = ("references", "known", "subset", "ids")
 
 
 def metrics_of(flags: argparse.Namespace) -> tuple[str, ...]:
@@ -75,7 +76,10 @@ def parser(about: str) -> argparse.ArgumentParser:
     )
     what = made.add_mutually_exclusive_group(required=True)
     what.add_argument("--workdir", help="the folder of a training run")
-    what.add_argument("--predictions", help="captions: JSON lines, COCO results, {id: caption}")
+    what.add_argument(
+        "--predictions",
+        help="captions: JSON lines, also of capjax.caption --json, COCO results, {id: caption}",
+    )
     made.add_argument("--out", help="the folder to write to; default: the run's")
     made.add_argument("--split", help="train, val or test; default val, of a run")
     made.add_argument("--quick", action="store_true", help="without METEOR and SPICE")
@@ -158,7 +162,19 @@ def parser(about: str) -> argparse.ArgumentParser:
     run.add_argument("--path", help="where the dataset lies, if it has moved")
     run.add_argument("--cache", help="where what was made of datasets is kept")
     files = made.add_argument_group("captions of a file")
-    files.add_argument("--references", help="COCO annotations, Karpathy JSON, JSON lines")
+    files.add_argument(
+        "--references",
+        help="COCO annotations, Karpathy JSON, JSON lines, BLIP's and LAVIS' lists, a folder's"
+        " captions.json or captions.csv",
+    )
     files.add_argument("--known", help="training captions, for the share of novel ones")
+    files.add_argument(
+        "--ids",
+        choices=IDS,
+        help="how images are called, where a name fits two of them: by ids alone, or by names of"
+        " files alone, with or without an ending. Default: a name with a picture's ending is a"
+        " file's, any other is an id and fits the same id alone (1 is neither 001 nor 1.jpg);"
+        " COCO_val2014_000000391895 is 391895, too",
+    )
     files.add_argument("--subset", action="store_true", help="score the images with a caption only")
     return made

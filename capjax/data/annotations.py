@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from capjax.data.image_ids import brief, id_text, quoted
 from capjax.data.split_by_name import split_by_name
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
@@ -38,14 +39,15 @@ def read_karpathy(path: Path, restval: bool = True) -> list[Photo]:
         raise InputError(
             f'{path} has no list "images" with entries; is it one of Karpathy\'s dataset_*.json?'
         )
-    photos = []
+    photos: list[Photo] = []
     left_out = 0
+    numbering = ""  # the field that holds the ids
     for number, image in enumerate(images):
         where = f"{path}: image {number}"
         file = image.get("filename") if isinstance(image, dict) else None
         if not isinstance(file, str) or not file:
             raise InputError(f'{where} has no "filename"; add the name of its file')
-        where += f" ({file})"
+        where += f" ({brief(file)})"
         if isinstance(image.get("filepath"), str):
             file = f"{image['filepath']}/{file}"
         sentences = image.get("sentences")
@@ -53,15 +55,22 @@ def read_karpathy(path: Path, restval: bool = True) -> list[Photo]:
             raise InputError(f'{where} has no list "sentences"; add its captions')
         split = image.get("split")
         if split not in (*SPLITS, "restval"):
-            raise InputError(f'{where} has "split": {split!r}; make it train, val, test or restval')
+            raise InputError(
+                f'{where} has "split": {quoted(split)}; make it train, val, test or restval'
+            )
         if split == "restval" and not restval:
             left_out += 1
             continue
         captions = [_sentence(sentence, where) for sentence in sentences]
-        name = next((image[key] for key in ("cocoid", "imgid") if key in image), file)
-        photos.append(
-            photo(str(name), file, captions, "train" if split == "restval" else split, where)
-        )
+        key = next((key for key in ("cocoid", "imgid") if key in image), "")
+        if photos and key != numbering:
+            raise InputError(
+                f"{where} has {key or 'no id'} where the images before it have "
+                f"{numbering or 'none'}; call all by one of cocoid and imgid"
+            )
+        numbering = key
+        name = id_text(image[key], where, key) if key else file
+        photos.append(photo(name, file, captions, "train" if split == "restval" else split, where))
     if left_out:
         print(
             f"{path}: the {left_out} images of split restval are left out, as restval is off",
@@ -89,7 +98,7 @@ def read_captions_json(path: Path) -> list[Photo]:
         raise InputError(f'{path} must hold one object, {{"photo.jpg": ["a caption", ...], ...}}')
     rows: dict[str, tuple[list[Any], Any]] = {}
     for file, value in found.items():
-        where = f"{path}: image {file}"
+        where = f"{path}: image {brief(file)}"
         split = value.get("split") if isinstance(value, dict) else None
         captions = value.get("captions") if isinstance(value, dict) else value
         if not isinstance(captions, list):
@@ -101,15 +110,27 @@ def read_captions_json(path: Path) -> list[Photo]:
 def read_captions_csv(path: Path) -> list[Photo]:
     """The images of a user's table with the columns image, caption and, if wanted, split.
 
-    One row a caption, UTF-8, quoted as RFC 4180 says. Raises InputError, naming the file and the
-    line, where anything is not as it should be.
+    One row a caption, UTF-8, quoted as RFC 4180 says; spaces around a column's name are not part of
+    it. Raises InputError, naming the file and the line, where anything is not as it should be.
     """
+    return _photos(read_rows_csv(path), path)
+
+
+def read_rows_csv(path: Path) -> dict[str, tuple[list[Any], Any]]:
+    """{image: (captions, split)} of such a table, before captions and splits are looked at."""
     table = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     rows: dict[str, tuple[list[Any], Any]] = {}
     try:
+        columns = [column.strip() for column in table.fieldnames or ()]
+        table.fieldnames = columns
+        for column in ("image", "caption", "split"):
+            if columns.count(column) > 1:
+                raise InputError(
+                    f'{path} has the column "{column}" twice in its first line; rename one of them'
+                )
         for column in ("image", "caption"):
-            if column not in (table.fieldnames or ()):
-                header = ", ".join(table.fieldnames or ()) or "nothing"
+            if column not in columns:
+                header = brief(", ".join(columns)) or "nothing"
                 raise InputError(
                     f'{path} has no column "{column}" in its first line, which holds: {header}; '
                     "begin with the line image,caption"
@@ -121,20 +142,20 @@ def read_captions_csv(path: Path) -> list[Photo]:
                     f"{where}: not as many fields as the first line has; put captions that hold "
                     'commas in "quotes"'
                 )
-            if not row["image"]:
+            if not row["image"].strip():
                 raise InputError(f"{where}: no image is named; fill in the column image")
             captions, split = rows.setdefault(row["image"], ([], row.get("split")))
             if split != row.get("split"):
                 raise InputError(
-                    f"{where}: {row['image']} is in split {split!r} and in {row['split']!r}; "
-                    "give all its captions one split"
+                    f"{where}: {brief(row['image'])} is in split {quoted(split)} and in "
+                    f"{quoted(row['split'])}; give all its captions one split"
                 )
             captions.append(row["caption"])
     except csv.Error as error:
         raise InputError(
             f"{path}, line {table.reader.line_num}: {error}; check the quotes there"
         ) from error
-    return _photos(rows, path)
+    return rows
 
 
 def _photos(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo]:
@@ -143,13 +164,16 @@ def _photos(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo
     if said and len(said) < len(rows):
         first = next(file for file in rows if file not in said)
         raise InputError(
-            f"{path}: image {first} has no split while others have; give a split to all or to none"
+            f"{path}: image {brief(first)} has no split while others have; give a split to all or "
+            "to none"
         )
     for file, split in said.items():
         if split not in SPLITS:
-            raise InputError(f"{path}: image {file} has split {split!r}; make it train, val, test")
+            raise InputError(
+                f"{path}: image {brief(file)} has split {quoted(split)}; make it train, val, test"
+            )
     photos = [
-        photo(file, file, captions, split, f"{path}: image {file}")
+        photo(file, file, captions, split, f"{path}: image {brief(file)}")
         for file, (captions, split) in rows.items()
     ]
     if said:
@@ -161,12 +185,14 @@ def _photos(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo
 def photo(name: str, file: str, captions: list[Any], split: str, where: str) -> Photo:
     """One image, its captions checked; `where` begins the sentence of an InputError."""
     if not file.strip():
-        raise InputError(f'{where}: "{file}" is not the name of a file; name the image')
+        raise InputError(f'{where}: "{brief(file)}" is not the name of a file; name the image')
     if not captions:
         raise InputError(f"{where} has no captions; write one or remove the image from the file")
     for number, caption in enumerate(captions):
         if not isinstance(caption, str):
-            raise InputError(f"{where}: caption {number} is {caption!r}, not text; write a caption")
+            raise InputError(
+                f"{where}: caption {number} is {quoted(caption)}, not text; write a caption"
+            )
         if not tokenize(caption):
             raise InputError(f"{where}: caption {number} has no words; write it or remove it")
     try:
@@ -195,7 +221,7 @@ def read_json(path: Path) -> Any:
         if len(found) < len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise InputError(f'{path} lists "{twice}" twice; join the two entries')
+            raise InputError(f'{path} lists "{brief(twice)}" twice; join the two entries')
         return found
 
     try:
@@ -208,6 +234,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     except RecursionError as error:
         raise InputError(f"{path} is nested too deeply to be a file of captions") from error
+    except InputError:
+        raise
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"{path} is not a file of captions: {error}") from error
 
 
 def _bytes(path: Path) -> bytes:

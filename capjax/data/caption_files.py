@@ -61,15 +61,20 @@ def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool
             )
         path = _downloaded_coco(cache)
     source = _find(name, Path(path).expanduser().absolute(), restval)
-    roots = [source.folder / folder for folder in _FOLDERS[name]]
-
-    def read(_: object) -> list[Photo]:
-        photos = source.read()
-        check_splits(photos, source.files[0])
-        return place(photos, roots, source.files[0], flat=name == "coco")
-
     key = f"{name}-{_digest(source.files, str(source.folder), str(restval), *source.layout)}"
-    return _read_once(key, read, cache, source.concepts)
+    return _read_once(key, lambda _: _checked(name, source), cache, source.concepts)
+
+
+def read(name: str, path: str | Path) -> list[Photo]:
+    """The photos that `load` keeps of a folder or a file, checked as it checks them."""
+    return _checked(name, _find(name, Path(path).expanduser().absolute(), True))
+
+
+def _checked(name: str, source: _Source) -> list[Photo]:
+    photos = source.read()
+    check_splits(photos, source.files[0])
+    roots = [source.folder / folder for folder in _FOLDERS[name]]
+    return place(photos, roots, source.files[0], flat=name == "coco")
 
 
 def _find(name: str, path: Path, restval: bool) -> _Source:

@@ -4,11 +4,12 @@ import shutil
 import urllib.error
 import urllib.request
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from capjax.data.annotations import Photo, photo, read_json
+from capjax.data.image_ids import brief, id_text
 from capjax.data.split_by_name import fraction
 from capjax.errors import InputError
 
@@ -33,27 +34,56 @@ def read_official(folder: Path) -> list[Photo]:
     photos: list[Photo] = []
     for year, name in zip(("train2014", "val2014"), CAPTIONS, strict=True):
         path = folder / "annotations" / name
-        found = read_json(path)
-        try:
-            images = {image["id"]: image["file_name"] for image in found["images"]}
-            captions = defaultdict(list)
-            for note in found["annotations"]:
-                captions[note["image_id"]].append(note["caption"])
-        except (TypeError, KeyError) as error:
-            raise InputError(
-                f"{path} is not one of COCO's caption files ({error}); take it from {SERVER}"
-            ) from error
-        order = sorted(images, key=lambda i: fraction(str(i)))
+        images, captions = _images(path)
+        order = sorted(images, key=fraction)
         held_out = min(_HELD_OUT, len(order) // 3) if year == "val2014" else 0
         splits = dict.fromkeys(order[:held_out], "val")
         splits |= dict.fromkeys(order[held_out : 2 * held_out], "test")
         photos += [
             photo(
-                str(i), f"{year}/{file}", captions[i], splits.get(i, "train"), f"{path}: image {i}"
+                i,
+                f"{year}/{file}",
+                captions[i],
+                splits.get(i, "train"),
+                f"{path}: image {brief(i)}",
             )
             for i, file in images.items()
         ]
     return photos
+
+
+def _images(path: Path) -> tuple[dict[str, str], dict[str, list[Any]]]:
+    """The file and the captions of each image of one of COCO's caption files, by its id."""
+    found = read_json(path)
+    parts = [
+        found.get(name) if isinstance(found, dict) else None for name in ("images", "annotations")
+    ]
+    if not all(
+        isinstance(part, list) and all(isinstance(row, dict) for row in part) for part in parts
+    ):
+        raise InputError(
+            f"{path} is not one of COCO's caption files, which have lists images and annotations; "
+            f"take it from {SERVER}"
+        )
+    files: dict[str, str] = {}
+    captions: dict[str, list[Any]] = {}
+    for number, image in enumerate(parts[0] or ()):
+        where = f"{path}: image {number}"
+        name = id_text(image.get("id"), where, "id")
+        if name in files:
+            raise InputError(f"{where} has the id {brief(name)} of another; give it its own")
+        if not isinstance(image.get("file_name"), str):
+            raise InputError(f'{where} has no "file_name"; add the name of its file')
+        files[name], captions[name] = image["file_name"], []
+    for number, note in enumerate(parts[1] or ()):
+        where = f"{path}: annotation {number}"
+        name = id_text(note.get("image_id"), where, "image_id")
+        if name not in files:
+            raise InputError(f"{where} is of image {brief(name)}, which is not listed; list it")
+        if "caption" not in note:
+            raise InputError(f'{where} has no "caption"; write it')
+        captions[name].append(note["caption"])
+    return files, captions
 
 
 def fetch(folder: Path, download: Callable[[str], str]) -> None:

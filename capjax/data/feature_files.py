@@ -1,8 +1,9 @@
 """Features of images that a user has, a file an image: any encoder's vectors, grids or boxes."""
 
 import os
+import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from capjax.data.features import finished
+from capjax.data.image_ids import brief
 from capjax.data.photo_files import PhotoFiles
 from capjax.data.resumable import GrowingArray, only_process
 from capjax.data.split import Split
@@ -17,6 +19,10 @@ from capjax.errors import InputError
 
 PREFIX = "files:"  # in the place of an encoder's name, before the folder
 BATCH = 256  # files that are written at once
+ENDINGS = (".npy", ".npz")
+# The features in an .npz of several arrays: as self-critical.pytorch, anyone, the extractors of
+# bottom-up attention and those of grids call them.
+ARRAYS = ("feat", "features", "x", "feats", "feature")
 
 
 class FeatureFiles(NamedTuple):
@@ -24,6 +30,7 @@ class FeatureFiles(NamedTuple):
 
     folder: Path
     name: str  # another one whenever the files change; safe as a file name
+    files: Mapping[str, str]  # {a name in one spelling: the name on the disk}
 
 
 def feature_files(folder: str) -> FeatureFiles:
@@ -34,13 +41,20 @@ def feature_files(folder: str) -> FeatureFiles:
             listing = sorted(
                 (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
                 for entry in found
-                if entry.name.endswith((".npy", ".npz"))
+                if entry.name.endswith(ENDINGS) and entry.is_file()
             )
     except OSError as error:
         raise InputError(f"cannot read the folder of features {path}: {error.strerror}") from error
     if not listing:
         raise InputError(f"{path} holds no .npy or .npz file; put one there for each image")
-    return FeatureFiles(path, f"files-{zlib.crc32(repr(listing).encode()):08x}")
+    files: dict[str, str] = {}
+    for name, _, _ in listing:
+        if _plain(name) in files:
+            raise InputError(
+                f"{path} holds {brief(name)} twice, its accents written in two ways; remove one"
+            )
+        files[_plain(name)] = name
+    return FeatureFiles(path, f"files-{zlib.crc32(repr(listing).encode()):08x}", files)
 
 
 def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.memmap:
@@ -48,9 +62,11 @@ def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.
 
     Vectors [D] are kept as float32; regions [R, D] and grids [H, W, D], which become [H * W, D], as
     float16. Killed and called again, it goes on. Raises InputError where a file is missing,
-    damaged, of another shape than the first, or holds numbers that are not finite.
+    damaged, of another shape than the first, or holds numbers that are not finite, or where an
+    image has two files or a file two images.
     """
-    paths = [_file(source.folder, split, i) for i in range(len(split.ids))]
+    check_names(source, {label: split})
+    paths = [_file(source, split, i) for i in range(len(split.ids))]
     first = _read(paths[0])
     dtype = np.dtype(np.float32 if first.ndim == 1 else np.float16)
     if target.exists():
@@ -68,19 +84,46 @@ def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.
     return finished(target, len(paths), dtype)
 
 
-def _file(folder: Path, split: Split, i: int) -> Path:
-    """The file of an image: by its id, else by its photo's name."""
-    names: Sequence[str] = [split.ids[i]]
+def check_names(source: FeatureFiles, splits: Mapping[str, Split]) -> None:
+    """InputError unless each image of a dataset has one file, and each file is of one image."""
+    of: dict[Path, str] = {}
+    for split in splits.values():
+        for i, name in enumerate(split.ids):
+            path = _file(source, split, i)
+            if path in of:
+                raise InputError(
+                    f"the features {path} are called like the images {brief(of[path])} and "
+                    f"{brief(name)}; give each image a file of its own, called by its id"
+                )
+            of[path] = name
+
+
+def _file(source: FeatureFiles, split: Split, i: int) -> Path:
+    """The file of an image, called by its id or by its photo's name."""
+    names = [split.ids[i]]
     if isinstance(split.image, PhotoFiles):
         names = [*names, Path(split.image.files[i]).stem]
-    for name in names:
-        for ending in (".npy", ".npz"):
-            # An id is text of a user's: only a plain name is looked for.
-            path = folder / f"{name}{ending}"
-            if path.parent == folder and path.is_file():
-                return path
-    tried = " or ".join(f"{name}.npy" for name in dict.fromkeys(names))
-    raise InputError(f"{folder} has no features of image {split.ids[i]}: there is no {tried}")
+    tried = dict.fromkeys(f"{name}{ending}" for name in names for ending in ENDINGS)
+    found = [source.files[_plain(name)] for name in tried if _plain(name) in source.files]
+    found = list(dict.fromkeys(found))
+    if len(found) > 1:
+        same = Path(found[0]).stem == Path(found[1]).stem
+        raise InputError(
+            f"{source.folder} has two features of image {brief(split.ids[i])}, {brief(found[0])} "
+            f"and {brief(found[1])}; "
+            + ("remove one" if same else "give no image an id that is another photo's name")
+        )
+    if not found:
+        wanted = " or ".join(f"{brief(name)}.npy" for name in dict.fromkeys(names))
+        raise InputError(
+            f"{source.folder} has no features of image {brief(split.ids[i])}: there is no {wanted}"
+        )
+    return source.folder / found[0]
+
+
+def _plain(name: str) -> str:
+    """A file's name in one spelling: an accent may be a letter's own or a character after it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _read(path: Path) -> np.ndarray:
@@ -89,8 +132,9 @@ def _read(path: Path) -> np.ndarray:
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.lib.npyio.NpzFile):
             with found:
-                name = "feat" if "feat" in found.files else found.files[0]
-                found = found[name]
+                found = found[_array_named(found.files, path)]
+    except InputError:
+        raise
     except (OSError, ValueError, EOFError, IndexError, KeyError, zlib.error) as error:
         raise InputError(f"the features {path} cannot be read: {error}") from error
     except Exception as error:  # zipfile raises its own
@@ -103,6 +147,18 @@ def _read(path: Path) -> np.ndarray:
     return found.reshape(-1, found.shape[-1]) if found.ndim == 3 else found
 
 
+def _array_named(names: list[str], path: Path) -> str:
+    """Which array of an .npz are the features."""
+    known = [name for name in names if name in ARRAYS]
+    if len(known) == 1 or len(names) == 1:
+        return (known or names)[0]
+    held = ", ".join(map(brief, names)) or "no array"
+    raise InputError(
+        f"the features {path} hold {held}; call the one that is the features one of "
+        f"{', '.join(ARRAYS)}, and no other"
+    )
+
+
 def _kept(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     found = _read(path)
     if found.shape != shape:
@@ -110,8 +166,10 @@ def _kept(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
             f"the features {path} are {list(found.shape)} where others are {list(shape)}; give"
             " every image as many regions"
         )
-    with np.errstate(over="ignore"):  # reported just below
-        found = found.astype(dtype)
-    if not np.isfinite(found).all():
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # reported just below
+        kept = found.astype(dtype)
+    if not np.isfinite(kept).all():
         raise InputError(f"the features {path} hold numbers that are not finite as {dtype}")
-    return found
+    if found.any() and not kept.any():
+        raise InputError(f"the features {path} are too small for {dtype}, all become 0; scale them")
+    return kept

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from capjax.data.annotations import Photo
+from capjax.data.image_ids import brief
 from capjax.data.photo_pixels import ENDINGS, starts_like_a_photo
 from capjax.data.split import Split
 from capjax.errors import InputError
@@ -35,7 +38,9 @@ def check_splits(photos: list[Photo], source: Path) -> None:
     ids: set[str] = set()
     for shown in photos:
         if shown.id in ids:
-            raise InputError(f"{source}: two images have the id {shown.id}; give each its own")
+            raise InputError(
+                f"{source}: two images have the id {brief(shown.id)}; give each its own"
+            )
         ids.add(shown.id)
     present = {shown.split for shown in photos}
     for split in ("train", "val"):
@@ -48,31 +53,66 @@ def place(
 ) -> list[Photo]:
     """The same photos with `file` in full, looked for in the folder of `roots` that has most.
 
+    A name in full is one inside the folder that it leads into, and an accent may be a letter's own
+    or a character after it, as disks and files differ in that.
     flat: whether the files may also lie in the folder without the subfolders of their names.
-    Raises InputError where a name leads outside the folder, is listed twice, or is not there.
+    Raises InputError where a name leads outside the folder, is listed twice, is not there, or is
+    there in both spellings.
     Images that lie there and have no captions are left out, and counted on the terminal, hidden
     files aside.
     """
     for shown in photos:
         name = os.path.normpath(shown.file)
-        if os.path.isabs(name) or name.split(os.sep)[0] == ".." or "\0" in name:
+        inside = any(name.startswith(f"{os.path.abspath(root)}{os.sep}") for root in roots)
+        if (os.path.isabs(name) and not inside) or name.split(os.sep)[0] == ".." or "\0" in name:
             raise InputError(
-                f"{source}: image {shown.file} leads outside {roots[0]}; name files inside it"
+                f"{source}: image {brief(shown.file)} leads outside {roots[0]}; name files inside "
+                "it"
             )
     listings: dict[str, set[str]] = {}
+    spelled: dict[str, dict[str, list[str]]] = {}  # {folder: {a name composed: names on the disk}}
 
-    def there(file: str) -> bool:
-        folder, name = os.path.split(file)
+    def listed(folder: str) -> set[str]:
         if folder not in listings:
             try:
                 listings[folder] = set(os.listdir(folder))
             except OSError:
                 listings[folder] = set()
-        return name in listings[folder]
+        return listings[folder]
+
+    def there(file: str) -> bool:
+        folder, name = os.path.split(file)
+        return name in listed(folder)
+
+    def on_disk(folder: str, path: str) -> str:
+        """A path inside a folder in the spelling that lies there; as it is where none does."""
+        for part in path.split(os.sep):
+            names = listed(folder)
+            if not part.isascii():
+                if folder not in spelled:
+                    spelled[folder] = defaultdict(list)
+                    for name in names:
+                        spelled[folder][unicodedata.normalize("NFC", name)].append(name)
+                same = spelled[folder].get(unicodedata.normalize("NFC", part), [])
+                if len(same) > 1:
+                    raise InputError(
+                        f"{source}: image {brief(path)} is in {folder} twice, its accents written "
+                        "in two ways; remove one"
+                    )
+                part = same[0] if same else part
+            folder = os.path.join(folder, part)
+        return folder
 
     def find(root: Path, bare: bool) -> tuple[int, Path, list[str]]:
         names = [os.path.basename(shown.file) if bare else shown.file for shown in photos]
-        files = [os.path.normpath(os.path.join(os.path.abspath(root), name)) for name in names]
+        top = os.path.abspath(root)
+        files = [os.path.normpath(os.path.join(top, name)) for name in names]
+        files = [
+            file
+            if file.isascii() or not file.startswith(top + os.sep)
+            else on_disk(top, os.path.relpath(file, top))
+            for file in files
+        ]
         return sum(map(there, files)), root, files
 
     tries = [find(root, bare) for root in roots for bare in ((False, True) if flat else (False,))]
@@ -80,13 +120,15 @@ def place(
     seen: set[str] = set()
     for shown, file in zip(photos, files, strict=True):
         if file in seen:
-            raise InputError(f"{source} lists the image {shown.file} twice; join the two entries")
+            raise InputError(
+                f"{source} lists the image {brief(shown.file)} twice; join the two entries"
+            )
         seen.add(file)
     if count < len(files):
         first = next(shown.file for shown, f in zip(photos, files, strict=True) if not there(f))
         raise InputError(
             f"{source} names {len(files) - count} images of {len(files)} that are not in {root}, "
-            f"the first is {first}; put them there or remove them from the file"
+            f"the first is {brief(first)}; put them there or remove them from the file"
         )
     folders = {os.path.dirname(file) for file in files}
     kinds = {Path(file).suffix.lower() for file in files}

@@ -9,7 +9,13 @@ import numpy as np
 from PIL import Image
 
 from capjax.data import cache_folder, load
-from capjax.data.feature_files import PREFIX, FeatureFiles, collect, feature_files
+from capjax.data.feature_files import (
+    PREFIX,
+    FeatureFiles,
+    check_names,
+    collect,
+    feature_files,
+)
 from capjax.data.features import Encoder, extract, feature_path, nothing, pixels, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Split
@@ -66,6 +72,8 @@ def prepare(
         split_name: feature_path(folder, dataset.fingerprint, split_name, encoder.name, how)
         for split_name in dataset.splits
     }
+    if not isinstance(encoder, Encoder):
+        check_names(encoder, dataset.splits)
     for split_name, target in targets.items():
         if not target.exists():
             # Features that a user has spare the encoder; the report shows photos all the same.

@@ -5,7 +5,9 @@ import functools
 import http.server
 import json
 import os
+import shutil
 import threading
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -143,6 +145,15 @@ def test_a_table_of_captions_is_what_the_same_json_is(tmp_path):
         table = read_captions_csv(tmp_path / "captions.csv")
         assert table == read_captions_json(tmp_path / "captions.json")
         assert [photo.split for photo in table] == ["val", "train", "test"]
+
+
+def test_spaces_around_a_columns_name_are_not_part_of_it(tmp_path):
+    (tmp_path / "captions.csv").write_text(" image , caption,split \na.png, x,val\nb.png,y,train\n")
+    table = read_captions_csv(tmp_path / "captions.csv")
+    assert [(p.file, p.captions, p.split) for p in table] == [
+        ("a.png", (" x",), "val"),
+        ("b.png", ("y",), "train"),
+    ]
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 100, 10_000])
@@ -312,6 +323,10 @@ def test_bad_captions_json(mine, tmp_path, text, words):
         ("", ['no column "image"']),
         ("image;caption\n0.png;a\n", ['no column "image"', "image;caption"]),
         ("image,text\n0.png,a\n", ['no column "caption"', "image, text"]),
+        ("image,caption,caption\n0.png,a,b\n", ['the column "caption" twice']),
+        ("image,caption, caption\n0.png,a,b\n", ['the column "caption" twice']),
+        ("image,image,caption\n0.png,1.png,b\n", ['the column "image" twice']),
+        ("image,caption,split,split\n0.png,a,val,test\n", ['the column "split" twice']),
         ("image,caption\n0.png,a\n1.png,b, c\n", ["line 3", "quotes"]),
         ("image,caption\n0.png\n", ["line 2", "fields"]),
         ('image,caption\n0.png,"a"b\n', ["line 2"]),
@@ -328,6 +343,60 @@ def test_bad_captions_csv(mine, tmp_path, text, words):
     path = mine / "captions.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     told(lambda: load("folder", mine, tmp_path / "cache"), path, *words)
+
+
+def names_on_disk(mine: Path, tmp_path: Path) -> set[str]:
+    splits = load("folder", mine, tmp_path / "cache").splits
+    return {Path(file).name for split in splits.values() for file in split.image.files}
+
+
+def test_accents_in_a_files_name_are_one_letter_or_two(mine, tmp_path):
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    for name, other in ((composed, apart), (apart, composed)):
+        paint(mine / name / f"{name}.png")
+        (mine / "captions.json").write_text(json.dumps({**GOOD, f"{other}/{other}.png": ["a b"]}))
+        assert f"{name}.png" in names_on_disk(mine, tmp_path)
+        shutil.rmtree(mine / name)
+    for name in (composed, apart):
+        paint(mine / f"{name}.png")
+    (mine / "captions.json").write_text(json.dumps({**GOOD, f"{apart}.png": ["a b"]}))
+    told(lambda: load("folder", mine, tmp_path / "cache"), "twice, its accents", mine)
+
+
+def test_a_name_in_full_may_lead_into_the_folder(mine, tmp_path):
+    (mine / "captions.json").write_text(json.dumps({str(mine / name): ["a b"] for name in GOOD}))
+    assert names_on_disk(mine, tmp_path) == {*GOOD}
+    beside = {**GOOD, f"{mine}2/0.png": ["a b"]}
+    (mine / "captions.json").write_text(json.dumps(beside))
+    told(lambda: load("folder", mine, tmp_path / "cache"), "outside")
+
+
+def test_digits_without_end_are_told_of(mine, tmp_path):
+    (mine / "captions.json").write_text('{"0.png": [' + "9" * 5000 + "]}")
+    told(lambda: load("folder", mine, tmp_path / "cache"), mine / "captions.json", "digits")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda found: [], ["lists images and annotations"]),
+        (lambda found: {**found, "images": 3}, ["lists images and annotations"]),
+        (lambda found: {**found, "annotations": ["a"]}, ["lists images and annotations"]),
+        (lambda found: {**found, "images": found["images"] * 2}, ["image 3 has the id 0"]),
+        (lambda found: {**found, "images": [{"id": 0}]}, ["image 0", '"file_name"']),
+        (lambda found: {**found, "images": [{"file_name": "a"}]}, ["image 0", '"id": None']),
+        (lambda found: {**found, "images": found["images"][1:]}, ["annotation 0", "not listed"]),
+        (lambda found: {**found, "annotations": [{"image_id": 0}]}, ["annotation 0", '"caption"']),
+        (lambda found: {**found, "annotations": [{"id": 0}]}, ["annotation 0", '"image_id"']),
+        (lambda found: {**found, "annotations": []}, ["image 0", "no captions"]),
+    ],
+)
+def test_bad_coco_annotations(spoil, words, tmp_path):
+    official_zips(tmp_path / "coco")
+    coco.fetch(tmp_path / "coco", str)
+    path = tmp_path / "coco/annotations/captions_train2014.json"
+    path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
+    told(lambda: coco.read_official(tmp_path / "coco"), path, *words)
 
 
 def without(key: str) -> dict:
@@ -351,6 +420,11 @@ def without(key: str) -> dict:
         (karpathy(("0.png", "train", ["a"])), ["no image in split val"]),
         (karpathy(("0.png", "train", ["a"]), ("0.png", "val", ["a"])), ["0.png twice"]),
         (karpathy(("0.png", "train", "a"), ("1.png", "val", "b"), imgid=7), ["the id 7"]),
+        (karpathy(("0.png", "train", "a"), ("1.png", "val", "b"), imgid=None), ['"imgid": None']),
+        (karpathy(("0.png", "train", "a"), ("1.png", "val", "b"), imgid=True), ['"imgid": True']),
+        (karpathy(("0.png", "train", "a"), ("1.png", "val", "b"), cocoid=[1]), ['"cocoid": [1]']),
+        (karpathy(("0.png", "train", "a"), ("1.png", "val", "b"), cocoid=0.5), ['"cocoid": 0.5']),
+        (without("imgid"), ["image 1 (1.png) has no id", "call all by one"]),
         (karpathy(("0.png", "train", "a"), ("1.png", "val", "b"), sentences=[{}]), ['"raw"']),
         (karpathy(("0.png", "train", "a"), ("1.png", "val", "b"), filepath=".."), ["outside"]),
     ],

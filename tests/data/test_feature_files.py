@@ -1,6 +1,7 @@
 """Features that a user has become a split's images, in its order; what is wrong is told."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -76,6 +77,104 @@ def test_files_that_will_not_do_are_named(spoil, told, tmp_path):
     with pytest.raises(InputError, match=told):
         collect(feature_files(str(tmp_path / "f")), split, tmp_path / "val.npy", "val")
     assert not (tmp_path / "val.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        # Photos 1.jpg, 2.jpg, ... of images 0, 1, ...: by its id each would have its neighbour's.
+        ([f"{i + 1}.npy" for i in range(5)], "two features of image 1, 1.npy and 2.npy"),
+        ([f"{i}.npy" for i in range(6)], "two features of image 0, 0.npy and 1.npy"),
+        (["0.npy", "0.npz"], "0.npy and 0.npz; remove one"),
+        (["1.npy", "2.npy", "0.npy"], "two features of image 0"),
+        # Each image has one file by some name, and it is another's, too.
+        (["1.npy", "3.npy", "4.npy", "5.npy"], "1.npy are called like the images 0 and 1"),
+    ],
+)
+def test_a_file_that_may_be_of_two_images_is_no_ones(names, told, tmp_path):
+    (tmp_path / "f").mkdir()
+    for name in names:
+        save = np.save if name.endswith("npy") else np.savez
+        save(tmp_path / "f" / name, np.ones(3))
+    split = Split(
+        tuple(map(str, range(5))),
+        (("a dog",),) * 5,
+        PhotoFiles(tuple(f"/nowhere/{i + 1}.jpg" for i in range(5))),
+    )
+    with pytest.raises(InputError, match=told):
+        collect(feature_files(str(tmp_path / "f")), split, tmp_path / "val.npy", "val")
+    assert not (tmp_path / "val.npy").exists()
+
+
+def test_a_file_is_of_one_image_in_all_splits(recipe, photos, tmp_path):
+    """Photo x/1.png of one split and y/1.png of the other would share 1.npy."""
+    folder = tmp_path / "photos"
+    captions = {}
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+        for name in ("1.png", "2.png"):
+            (folder / split / name).write_bytes((photos / "1.png").read_bytes())
+            captions[f"{split}/{name}"] = {"captions": ["a wall"], "split": split}
+    (folder / "captions.json").write_text(json.dumps(captions))
+    write(tmp_path / "f", RNG.normal(size=(2, 3)), ["1", "2"])
+    with pytest.raises(InputError, match=r"like the images train/1\.png and val/1\.png"):
+        prepare("folder", str(folder), tmp_path / "c", encoder_named(f"files:{tmp_path / 'f'}"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"boxes": np.zeros((4, 4)), "feat": np.ones((4, 5))}, None),
+        ({"boxes": np.zeros((4, 4)), "features": np.ones((4, 5)), "cls": np.zeros(4)}, None),
+        ({"bbox": np.zeros((4, 4)), "num_bbox": 4, "x": np.ones((4, 5))}, None),
+        ({"mine": np.ones((4, 5))}, None),
+        ({"boxes": np.zeros((4, 4)), "mine": np.ones((4, 5))}, "hold boxes, mine; call the one"),
+        ({"feat": np.zeros((4, 4)), "x": np.ones((4, 5))}, "hold feat, x; call the one"),
+        ({}, "hold no array"),
+    ],
+)
+def test_of_several_arrays_the_one_called_features_is_taken(arrays, told, tmp_path):
+    (tmp_path / "f").mkdir()
+    np.savez(tmp_path / "f" / "3.npz", **arrays)
+    source = feature_files(str(tmp_path / "f"))
+    if told:
+        with pytest.raises(InputError, match=told):
+            collect(source, split_of(1), tmp_path / "val.npy", "val")
+    else:
+        np.testing.assert_array_equal(
+            collect(source, split_of(1), tmp_path / "val.npy", "val"), np.ones((1, 4, 5))
+        )
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        (np.array([1.0, np.nan]), "not finite as float32"),
+        (np.array([1.0, np.inf], np.float16), "not finite as float32"),
+        (np.array([1.0, 1e39]), "not finite as float32"),
+        (np.array([[1.0, -70_000]], np.float32), "not finite as float16"),
+        (np.full((2, 3), 1e-9), "too small for float16, all become 0"),
+        (np.array([1.0 + 1j]), "should be floats"),
+        (np.array([True]), "should be floats"),
+        (np.array(["1.0"]), "should be floats"),
+        (np.zeros((0, 3)), "should be floats"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_numbers_that_would_not_come_through_are_refused(features, told, ending, tmp_path):
+    write(tmp_path / "f", [features], ["3"], ending)
+    with pytest.raises(InputError, match=told):
+        collect(feature_files(str(tmp_path / "f")), split_of(1), tmp_path / "val.npy", "val")
+
+
+def test_accents_in_a_files_name_are_one_letter_or_two(tmp_path):
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    write(tmp_path / "f", [np.ones(3)], [apart])
+    source = feature_files(str(tmp_path / "f"))
+    assert collect(source, split_of(1, [composed]), tmp_path / "v.npy", "val")[0, 0] == 1
+    write(tmp_path / "f", [np.ones(3)], [composed])
+    with pytest.raises(InputError, match="twice, its accents"):
+        feature_files(str(tmp_path / "f"))
 
 
 def test_an_id_leads_nowhere_else(tmp_path):
