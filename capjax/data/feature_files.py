@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from capjax.data.contents import digest
 from capjax.data.features import finished
 from capjax.data.photo_files import PhotoFiles
 from capjax.data.resumable import GrowingArray, only_process
@@ -32,15 +33,16 @@ def feature_files(folder: str) -> FeatureFiles:
     try:
         with os.scandir(path) as found:
             listing = sorted(
-                (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+                (entry.name, told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino)
                 for entry in found
                 if entry.name.endswith((".npy", ".npz"))
+                for told in [entry.stat()]
             )
     except OSError as error:
         raise InputError(f"cannot read the folder of features {path}: {error.strerror}") from error
     if not listing:
         raise InputError(f"{path} holds no .npy or .npz file; put one there for each image")
-    return FeatureFiles(path, f"files-{zlib.crc32(repr(listing).encode()):08x}")
+    return FeatureFiles(path, f"files-{digest(listing)}")
 
 
 def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.memmap:
