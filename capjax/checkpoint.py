@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from capjax.checksums import check_sums, write_sums
 from capjax.errors import InputError
+from capjax.room import no_memory
 
 
 class Checkpoints:
@@ -89,6 +90,8 @@ class Checkpoints:
                 raise
             # A file that is cut or gone shows as whatever the reader stumbles over first.
             except Exception as error:
+                if no_memory(error):  # it may be sound
+                    raise
                 damaged.append((step, f"{type(error).__name__}: {_first_line(error)}"))
                 continue
             for bad, why in damaged:

@@ -24,6 +24,7 @@ from capjax.evaluate_flags import check_flags, metrics_of, parser
 from capjax.evaluate_run import mark_beside, of_run, write_evaluation
 from capjax.evaluation import Evaluation, measure
 from capjax.metrics.protocol import HELD_OUT, HUMAN
+from capjax.room import telling_memory
 
 
 def show(scores: Mapping[str, Any], title: str) -> str:
@@ -105,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         metrics_of(flags)  # fails before any work
         if flags.workdir:
             flags.split = flags.split or "val"
-            found, title, paths = of_run(flags)
+            with telling_memory("lower --width, --samples, --candidates or --retrieval"):
+                found, title, paths = of_run(flags)
         else:
             found, title, paths = of_files(flags)
     except InputError as error:

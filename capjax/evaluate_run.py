@@ -16,7 +16,7 @@ from capjax.evaluate_apart import apart_of, pool_for
 from capjax.evaluate_flags import metrics_of
 from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate
-from capjax.run_data import in_folder, others, spoken
+from capjax.run_data import others, spoken
 from capjax.speaking import METHODS, check_decoding, decoding_of, spell
 from capjax.starting import check_classes
 from capjax.telling_apart import RANKED, apart_config
@@ -149,7 +149,7 @@ def _other_data(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> 
     differ = others(workdir, prepared, run.vocabulary, data["max_len"], parts)
     if differ and not flags.path:
         raise InputError(
-            f"{spoken(differ)} of {data['name']}{in_folder(data['path'])} are not those that the"
+            f"{spoken(differ, data)} are not those that the"
             f" run in {workdir} was trained on; restore them, name their folder with --path=DIR, or"
             " name that of these with --path to score them in files of their own"
         )
@@ -166,7 +166,7 @@ def _of_data(
     if not differ:
         return {}
     place = str(Path(flags.path).expanduser().absolute())
-    said = f"scored on other data than the run's: {spoken(differ)} of {place} differ"
+    said = f"scored on other data than the run's, in {place}: {', '.join(differ)} differ"
     return {"data": {"path": place, "differ": differ}, "notes": [said]}
 
 

@@ -133,23 +133,17 @@ def check_training_data(
     differ = others(workdir, prepared, vocabulary, data["max_len"], parts)
     if differ:
         raise InputError(
-            f"{spoken(differ)} of {data['name']}{in_folder(data['path'])}{_or_words(workdir)} are"
+            f"{spoken(differ, data)}{_or_words(workdir)} are"
             f" not those that the run in {workdir} was trained on; restore them, name theirs with"
             f" --config.data.path, or choose another --workdir{_or_rows(workdir)}"
         )
 
 
-def spoken(differ: Sequence[str]) -> str:
-    """What `others` found in words, such as "the captions (val) and the photos (val, test)"."""
-    splits: dict[str, list[str]] = {}
-    for part in differ:
-        split, _, what = part.partition(" ")
-        splits.setdefault(what, []).append(split)
-    return "the " + " and the ".join(f"{what} ({', '.join(of)})" for what, of in splits.items())
-
-
-def in_folder(path: str) -> str:
-    return f" in {path}" if path else ""
+def spoken(differ: Sequence[str], data: Mapping[str, Any]) -> str:
+    """What `others` found in words, such as "the captions of coco in DIR (train captions)"."""
+    kinds = dict.fromkeys(part.partition(" ")[2] for part in differ)
+    place = f" in {data['path']}" if data["path"] else ""
+    return f"the {' and '.join(kinds)} of {data['name']}{place} ({', '.join(differ)})"
 
 
 def _or_rows(workdir: Path) -> str:

@@ -21,6 +21,7 @@ from capjax.evaluate import show
 from capjax.evaluate_run import evaluate_run, write_evaluation
 from capjax.evaluation import Evaluation
 from capjax.parallel import replicate
+from capjax.room import telling_memory
 from capjax.run_data import check_training_data, record, with_places
 from capjax.run_report import write_run_report
 from capjax.run_stage import Interrupted, StopSignal, run_stage
@@ -28,7 +29,14 @@ from capjax.settings import check_settings
 from capjax.speaking import check_decoding, speak_all
 from capjax.stage_setting import Learnt, Setting, decoding_after
 from capjax.stages import STAGES, TELL_APART
-from capjax.starting import check_classes, check_judge, check_start, reference_of, with_noise
+from capjax.starting import (
+    check_classes,
+    check_encoder,
+    check_judge,
+    check_start,
+    reference_of,
+    with_noise,
+)
 from capjax.where_looked import looks_section
 from capjax.workdir import (
     MetricsLog,
@@ -108,6 +116,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         if start:
             start = with_noise(start, config, speaker)
             check_start(config["init_from"], start.params, like)
+            check_encoder(config, start)
             if start.evaluator and judge_kind(start.config) == judge_kind(config):
                 check_start(config["init_from"], start.evaluator_params, judged, "evaluator")
         reference = reference_of(config, vocabulary)
@@ -265,7 +274,9 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"the recipe of --config cannot be loaded: {told or error}") from error
         config["stages"] = list(config["stages"])
         workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
-        train(config, workdir)
+        # What a stage's batch is at fault for, the stage tells itself.
+        with telling_memory("lower config.data.resident, config.dim or the stage's batch"):
+            train(config, workdir)
     except InputError as error:
         sys.exit(_tell(error, 2))
     except Interrupted as error:

@@ -119,7 +119,7 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
         for name in sorted(theirs.keys() | ours.keys())
         if theirs.get(name) != ours.get(name)
         and name not in FREE
-        and not (name in PLACES and _one_place(theirs.get(name), ours.get(name)))
+        and not (name in PLACES and one_place(theirs.get(name), ours.get(name)))
     ]
     if differ:
         more = f" ({len(differ) - 3} more differ)" if len(differ) > 3 else ""
@@ -130,7 +130,7 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
     return True
 
 
-def _one_place(relative: Any, absolute: Any) -> bool:
+def one_place(relative: Any, absolute: Any) -> bool:
     """Whether an absolute folder may be what a run called by a relative name."""
     if not (isinstance(relative, str) and isinstance(absolute, str) and relative):
         return False
