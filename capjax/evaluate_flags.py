@@ -157,8 +157,8 @@ def parser(about: str) -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--path",
-        help="where the run's dataset lies, if it has moved; of other data, the scores have files of"
-        " their own",
+        help="where the run's dataset lies, if it has moved; of other data the scores have files"
+        " of their own",
     )
     run.add_argument("--cache", help="where what was made of datasets is kept")
     files = made.add_argument_group("captions of a file")
