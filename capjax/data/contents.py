@@ -102,17 +102,17 @@ def _images(dataset: Dataset, kept: Path) -> dict[str, _Images]:
         if isinstance(split.image, PhotoFiles)
         for file in split.image.files
     ]
-    if not files:  # drawn: what is in them tells
-        return {name: _drawn(split) for name, split in dataset.splits.items()}
-    state = digest(map(_state, files))
+    state = digest(map(_state, files)) if files else dataset.fingerprint
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         told = json.loads(kept.read_text())
         if told["state"] == state:
             return {name: _Images(*told["images"][name]) for name in dataset.splits}
     found = {}
-    with tqdm(total=len(files), desc="reading images", unit="image") as bar:
+    total, quiet = len(files), not files
+    with tqdm(total=total, desc="reading images", unit="image", disable=quiet) as bar:
         for name, split in dataset.splits.items():
-            found[name] = _photos(split, bar)
+            photos = isinstance(split.image, PhotoFiles)
+            found[name] = _photos(split, bar) if photos else _drawn(split)
     with writing(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         draft = kept.with_name(f"{kept.name}.new")
@@ -151,6 +151,7 @@ def _bytes(file: str) -> str:
 
 
 def _drawn(split: Split) -> _Images:
+    """Of generated images what is in them tells, as their files depend on the machine."""
     if split.truth is not None:
         rows = [(plain(i), dict(truth)) for i, truth in zip(split.ids, split.truth, strict=True)]
     else:
