@@ -1,5 +1,6 @@
 """Checkpoints that survive: the state, and beside it all that is needed to go on or to decode."""
 
+import asyncio
 import contextlib
 import shutil
 import sys
@@ -11,7 +12,9 @@ import jax
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
+from capjax.checksums import check_sums, write_sums
 from capjax.errors import InputError
+from capjax.room import no_memory
 
 
 class Checkpoints:
@@ -54,7 +57,10 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), note=ocp.args.JsonSave(dict(note))
         )
         with self._telling_the_disk():
-            self._manager.save(step, args=items)
+            with _all_ended():
+                self._manager.save(step, args=items)
+            if jax.process_index() == 0:
+                write_sums(self.folder / str(step))
 
     def restore(self, like: Callable[[Mapping[str, Any]], Any]) -> tuple[int, Any, dict] | None:
         """The newest checkpoint that can be read: (step, state, note); None where there is none.
@@ -71,16 +77,21 @@ class Checkpoints:
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
             try:
+                # Numbers that were changed on the disk are numbers, too: a reader may take them.
+                check_sums(self.folder / str(step))
                 note = self.note(step)
                 if (form := like(note)) is None:
                     return step, None, note
                 form = jax.tree.map(_somewhere, form)
                 items = ocp.args.Composite(state=ocp.args.StandardRestore(form))
-                state = self._manager.restore(step, args=items)["state"]
+                with _all_ended():
+                    state = self._manager.restore(step, args=items)["state"]
             except InputError:
                 raise
             # A file that is cut or gone shows as whatever the reader stumbles over first.
             except Exception as error:
+                if no_memory(error):  # it may be sound
+                    raise
                 damaged.append((step, f"{type(error).__name__}: {_first_line(error)}"))
                 continue
             for bad, why in damaged:
@@ -102,7 +113,8 @@ class Checkpoints:
 
     def note(self, step: int) -> dict:
         items = ocp.args.Composite(note=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=items)["note"]
+        with _all_ended():
+            return self._manager.restore(step, args=items)["note"]
 
     def close(self) -> None:
         self._manager.close()
@@ -147,6 +159,31 @@ def _somewhere(x: Any) -> jax.ShapeDtypeStruct:
     else:
         place = jax.sharding.NamedSharding(Mesh(jax.devices(), ("all",)), jax.P())
     return jax.ShapeDtypeStruct(form.shape, form.dtype, sharding=place)
+
+
+class _Patient(asyncio.SelectorEventLoop):
+    """An event loop that is closed when all that was begun in it has ended."""
+
+    def close(self) -> None:
+        if not self.is_closed() and not self.is_running():
+            while left := asyncio.all_tasks(self):
+                self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        super().close()
+
+
+@contextlib.contextmanager
+def _all_ended() -> Iterator[None]:
+    """Inside, orbax leaves no read and no write behind.
+
+    Where one of a checkpoint's reads fails, it closes its event loop over the others, which then
+    tell stderr in hundreds of lines that their loop is gone.
+    """
+    made = asyncio.new_event_loop
+    asyncio.new_event_loop = _Patient
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = made
 
 
 def _first_line(error: Exception) -> str:

@@ -21,9 +21,10 @@ from capjax.comparison.scorefiles import BESIDE
 from capjax.data.predictions import read_pair, read_references
 from capjax.errors import InputError
 from capjax.evaluate_flags import check_flags, metrics_of, parser
-from capjax.evaluate_run import of_run, write_evaluation
+from capjax.evaluate_run import mark_beside, of_run, write_evaluation
 from capjax.evaluation import Evaluation, measure
 from capjax.metrics.protocol import HELD_OUT, HUMAN
+from capjax.room import telling_memory
 
 
 def show(scores: Mapping[str, Any], title: str) -> str:
@@ -95,12 +96,14 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ..
         df_source=pairs.df_source,
     )
     about: dict[str, Any] = {"run": name, "dataset": Path(flags.references).stem}
+    about["predictions"] = str(Path(flags.predictions).absolute())
     if flags.split:
         about["split"] = flags.split
     said = [*pairs.notes, *found.scores.get("notes", ())]
     notes = {"notes": said} if said else {}
     found = Evaluation(about | found.scores | notes, found.rows)
-    return found, flags.predictions, write_evaluation(folder, "", found)
+    mark = mark_beside(folder, "", found, own=False)
+    return found, flags.predictions, write_evaluation(folder, mark, found)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         metrics_of(flags)  # fails before any work
         if flags.workdir:
             flags.split = flags.split or "val"
-            found, title, paths = of_run(flags)
+            with telling_memory("lower --width, --samples, --candidates or --retrieval"):
+                found, title, paths = of_run(flags)
         else:
             found, title, paths = of_files(flags)
     except InputError as error:

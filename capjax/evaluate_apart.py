@@ -15,7 +15,7 @@ from capjax.errors import InputError
 from capjax.lifted_words import RATIONALITIES, write_pairs
 from capjax.speaking import speak_all
 from capjax.telling_apart import RANKED, Teller, check_teller, tell_apart
-from capjax.workdir import Trained, judge_kind, open_run, write_json
+from capjax.workdir import Trained, fingerprint, judge_kind, open_run, write_json
 
 
 class Apart(NamedTuple):
@@ -35,6 +35,8 @@ class Apart(NamedTuple):
             about["speaker"] = self.teller.name
         if self.teller.name in RANKED:
             about["candidates"] = self.teller.candidates
+        if self.teller.guide:
+            about["guide"] = fingerprint(self.teller.guide[1])
         return about
 
     @property
@@ -115,9 +117,11 @@ def apart_of(
     prepared: Prepared,
     decoding: Mapping[str, Any],
     folder: Path,
+    mark: str = "",
 ) -> Apart:
     """Distractors of a run's images, written into a folder by their ids, and who tells them apart.
 
+    mark: in the name of the file, where the images are not the run's own.
     Raises InputError where there are not so many, or they cannot be told apart so.
     """
     if run.concepts:
@@ -141,7 +145,7 @@ def apart_of(
     ids = prepared.splits[flags.split].ids
     if found.kind != "twins":
         kept = {ids[i]: [ids[j] for j in row] for i, row in enumerate(found.rows)}
-        name = f"distractors-{flags.split}-{found.kind}{flags.distractors}.json"
+        name = f"distractors-{flags.split}-{found.kind}{flags.distractors}{mark}.json"
         write_json(folder / name, kept)
     return Apart(found, given, flags.guide or "")
 

@@ -159,7 +159,11 @@ def parser(about: str) -> argparse.ArgumentParser:
         metavar="RUN",
         help="the listener is a run that is told classes and sees nothing: semi-blind",
     )
-    run.add_argument("--path", help="where the dataset lies, if it has moved")
+    run.add_argument(
+        "--path",
+        help="where the run's dataset lies, if it has moved; of other data the scores have files"
+        " of their own",
+    )
     run.add_argument("--cache", help="where what was made of datasets is kept")
     files = made.add_argument_group("captions of a file")
     files.add_argument(

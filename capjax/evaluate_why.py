@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from capjax.data.contents import digest, plain
 from capjax.data.justify_files import Triplet, read_justify
 from capjax.data.prepare import Prepared
 from capjax.errors import InputError
@@ -20,7 +21,7 @@ from capjax.justification import (
     of_triplets,
 )
 from capjax.speaker import Params, Speaker
-from capjax.workdir import Trained, open_run
+from capjax.workdir import Trained, fingerprint, open_run
 
 
 class Why(NamedTuple):
@@ -37,7 +38,9 @@ class Why(NamedTuple):
     @property
     def about(self) -> dict[str, Any]:
         """What tables say of it."""
-        listener = {"speaker": "semi-blind"} if self.blind else {}
+        listener: dict[str, Any] = {}
+        if self.blind:
+            listener = {"speaker": "semi-blind", "blind": fingerprint(self.blind[1])}
         what = Path(self.asked_in).name if self.asked_in else "classes"
         return {"justifies": what, "rationality": self.rationality, **listener}
 
@@ -89,6 +92,9 @@ class Why(NamedTuple):
             [self.concepts[i] for i in ids]
             for ids in (self.questions.target, self.questions.distractor)
         )
+        asked = zip(map(plain, self.questions.split.ids), target, distractor, strict=True)
+        digests = found.scores["digests"] | {"questions": digest(sorted(asked))}
+        found = found._replace(scores=found.scores | {"digests": digests})
         for row, mine, other in zip(found.rows, target, distractor, strict=True):
             row |= {"target": mine, "distractor": other}
             if self.generated:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from capjax.data.contents import digest, of_texts, plain
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.distractors import Distractors, picked
@@ -16,7 +17,7 @@ from capjax.metrics.diversity import consensus, diversity
 from capjax.metrics.ids import encode
 from capjax.metrics.ngrams import ngram_table
 from capjax.metrics.official import QUICK, Scores, score_each
-from capjax.metrics.protocol import ALL, HELD_OUT, Protocol, how_many, score_protocols
+from capjax.metrics.protocol import ALL, HELD_OUT, Protocol, hold_out, how_many, score_protocols
 from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 from capjax.speaker import Params, Speaker
@@ -101,6 +102,11 @@ def evaluate(
     if split.truth is not None:
         found.scores.update(_truth(split, found.rows))
     judges = judges or {}
+    if distractors is not None:
+        found.scores["digests"]["distractors"] = _told_from(split, distractors)
+    if retrieval:
+        among = sorted(plain(i) for i in split.ids[:retrieval])
+        found.scores["digests"]["retrieval"] = digest(among)
     for name, one in judges.items():
         if one.picks:
             if distractors is not None:
@@ -153,8 +159,10 @@ def measure(
       known: captions trained on: measures `novel`, the share of captions that are none of them.
       df_source: as in `score_captions`.
     Returns:
-      Evaluation; scores that do not apply are absent, those that could not be taken None. Under
-        "notes" is said where the tokenizer does not suit the language.
+      Evaluation; scores that do not apply are absent, those that could not be taken None. Beside
+      them "digests" tell what was scored: scores of other references, other held-out captions or
+      other known captions have others, wherever and in whatever order these lie. Under "notes" is
+      said where the tokenizer does not suit the language.
     Raises:
       InputError: as `score_captions`.
     """
@@ -179,7 +187,11 @@ def measure(
         scores |= _of_several(captions, references, official, rows)
     scores |= _words([captions[i] for i in official.ids], known, official.words)
     scores |= {other.name: _without_notes(other.result()) for other in others}
-    scores |= {"references": first.references}
+    scores |= {"references": first.references, "digests": {"references": of_texts(references)}}
+    if others:
+        scores["digests"]["held_out"] = of_texts(hold_out(references)[0])
+    if known is not None:
+        scores["digests"]["known"] = digest(sorted({text.strip() for text in known}))
     about = official.result()
     names = ("n_images", "n_samples", "n_wordless", "tokenizer", "df", "versions", "unavailable")
     scores |= {name: about[name] for name in (*names, "notes") if name in about}
@@ -291,6 +303,19 @@ def _picked(
         row[f"{name}_{told}"] = mark
     people = picked(judge, seen, distractors, [row["references"][0] for row in rows])
     return {f"{name}_{told}": float(right.mean()), f"{name}_people_{told}": float(people.mean())}
+
+
+def _told_from(split: Split, distractors: Distractors) -> str:
+    """The digest of what each image is told from, and of the caption by which people tell it."""
+    count = len(split.ids)
+    rows = [
+        (
+            *(plain(i), split.captions[n][0]),
+            *sorted(plain(split.ids[j]) if j < count else "a twin" for j in row),
+        )
+        for n, (i, row) in enumerate(zip(split.ids, distractors.rows, strict=True))
+    ]
+    return digest(sorted(rows))
 
 
 def _scorer(judge: Judge, texts: Sequence[str]) -> Score:

@@ -16,7 +16,7 @@ def replicate(tree: Any) -> Any:
 
 def over_devices(
     update: Callable, *, how: str = "pmap", devices: Sequence[jax.Device] | None = None
-) -> Callable:
+) -> Any:
     """Maps an update over devices, each with its share of the batch and the whole of all else.
 
     Args:
@@ -25,7 +25,8 @@ def over_devices(
       how: "pmap" or "shard_map": the same body, the same results.
       devices: default all local devices for pmap, all devices for shard_map.
     Returns:
-      (state, data, batch, key) -> (state, metrics), compiled; leaves of `batch` lead with the batch
+      (state, data, batch, key) -> (state, metrics), compiled, with `lower` as jitted functions have
+      it; leaves of `batch` lead with the batch
       axis, a multiple of the number of devices. The old state is given up (donated).
     Raises:
       ValueError: another `how`.
@@ -42,12 +43,18 @@ def over_devices(
             devices=devices,
         )
 
-        def run(state, data, batch, key):
+        def shared(batch):
             if rows := {x.shape[0] for x in jax.tree.leaves(batch) if x.shape[0] % n}:
                 raise ValueError(f"a batch of {rows.pop()} rows cannot be shared by {n} devices")
-            batch = jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)
-            return mapped(state, data, batch, key)
+            return jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)
 
+        def run(state, data, batch, key):
+            return mapped(state, data, shared(batch), key)
+
+        def lower(state, data, batch, key):
+            return mapped.lower(state, data, shared(batch), key)
+
+        vars(run)["lower"] = lower
         return run
     if how == "shard_map":
         mesh = jax.make_mesh(

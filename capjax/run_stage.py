@@ -19,6 +19,7 @@ from capjax.checkpoint import Checkpoints
 from capjax.data.batches import images_of
 from capjax.errors import InputError
 from capjax.parallel import over_devices, replicate
+from capjax.room import check_step, telling_memory
 from capjax.stage import Stage, steps_of
 from capjax.stage_setting import Learnt, Setting
 from capjax.stages import STAGES
@@ -129,6 +130,9 @@ def run_stage(
         return stage.update(state, data, batch["rows"], key)
 
     step_fn = over_devices(update, how=config["parallel"])
+    mend = f"lower config.{name}.batch={options['batch']}"
+    # Devices of a CPU share one memory.
+    copies = jax.local_device_count() if jax.default_backend() == "cpu" else 1
     keys = jax.random.fold_in(seed, 1)
     every = config["validate_every"] or epoch
 
@@ -139,7 +143,8 @@ def run_stage(
     def validate(done: int) -> None:
         nonlocal best
         now = stage.trained(state)
-        scores = stage.validate(now)
+        with telling_memory("lower config.decoding.width, samples or candidates"):
+            scores = stage.validate(now)
         told = {"epoch": done * options["batch"] / stage.per_epoch, **scores}
         log.add({"stage": name, "step": base + done, **told})
         tqdm.write(_line(name, base + done, scores))
@@ -158,10 +163,14 @@ def run_stage(
     reader = closing(batches(setting, stage, begin, steps))
     with bar, closing(Checkpoints(folder)) as kept, reader as ahead:
         for done, batch in enumerate(ahead, begin + 1):
-            state, metrics = step_fn(state, data, batch, jax.random.fold_in(keys, done))
+            with telling_memory(mend):
+                key = jax.random.fold_in(keys, done)
+                if done == begin + 1:  # the program is the one that the step then runs
+                    check_step(step_fn.lower(state, data, batch, key).compile(), copies, mend)
+                state, metrics = step_fn(state, data, batch, key)
+                # One step in flight at a time: virtual devices starve each other otherwise.
+                jax.block_until_ready(metrics)
             spoken += stage.captions
-            # One step in flight at a time: virtual devices starve each other otherwise.
-            jax.block_until_ready(metrics)
             bar.update()
             # Looked at on every step: no state that is lost may take the place of a sound one.
             row = {k: float(v) for k, v in metrics.items()}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.speaker import Speaker
-from capjax.workdir import Trained, judge_kind, open_run
+from capjax.workdir import Trained, judge_kind, one_place, open_run
 
 
 def with_noise(start: Trained, config: Mapping[str, Any], speaker: Speaker) -> Trained:
@@ -59,6 +59,16 @@ def check_classes(where: str, theirs: Sequence[str], ours: Sequence[str]) -> Non
         raise InputError(
             f"the run in {where} is told {told[0]}, and not the same as here ({told[1]}): the names"
             " or their order differ; take the dataset that it was trained on, or train anew"
+        )
+
+
+def check_encoder(config: Mapping[str, Any], start: Trained) -> None:
+    """Raises InputError where a run's start sees other features, though of one shape."""
+    theirs, ours = start.config["data"]["encoder"], config["data"]["encoder"]
+    if theirs != ours and not one_place(theirs, ours):
+        raise InputError(
+            f"the run in {config['init_from']} sees images by the encoder {theirs}, and this recipe"
+            f" by {ours}; give both the same with --config.data.encoder"
         )
 
 

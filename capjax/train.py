@@ -23,13 +23,22 @@ from capjax.evaluate import show
 from capjax.evaluate_run import evaluate_run, write_evaluation
 from capjax.evaluation import Evaluation
 from capjax.parallel import replicate
+from capjax.room import telling_memory
+from capjax.run_data import check_training_data, record, with_places
 from capjax.run_report import write_run_report
 from capjax.run_stage import Interrupted, StopSignal, run_stage
 from capjax.settings import check_settings
 from capjax.speaking import check_decoding, speak_all
 from capjax.stage_setting import Learnt, Setting, decoding_after
 from capjax.stages import STAGES, TELL_APART
-from capjax.starting import check_classes, check_judge, check_start, reference_of, with_noise
+from capjax.starting import (
+    check_classes,
+    check_encoder,
+    check_judge,
+    check_start,
+    reference_of,
+    with_noise,
+)
 from capjax.where_looked import looks_section
 from capjax.workdir import (
     MetricsLog,
@@ -50,9 +59,10 @@ from capjax.workdir import (
 def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
     """Trains by a recipe in a folder, or goes on where a run in that folder was cut.
 
-    Writes config.json, vocabulary.json, metrics.jsonl, checkpoints/, captions.json, scores.json and
-    report.html. Started again after any kind of end, it ends with the same bits, on the same
-    machine, as a run that was never cut.
+    Writes config.json, data.json, vocabulary.json, metrics.jsonl, checkpoints/, captions.json,
+    scores.json and report.html. Started again after any kind of end, it ends with the same bits, on
+    the same machine, as a run that was never cut. Folders among the settings are made absolute, and
+    data.json tells what the dataset holds: a run goes on with the same data, wherever they lie.
 
     Args:
       config: as `get_config` of a file in configs/ makes it.
@@ -62,12 +72,13 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
       InputError: bad input, before any training time is spent.
       Interrupted: SIGTERM or SIGINT came; the state has been saved.
     """
-    workdir = Path(workdir)
+    workdir, config = Path(workdir), with_places(config)
     check_settings(config, STAGES, jax.local_device_count())
     data = config["data"]
     check_folder(workdir)
     with only_process(workdir / "run"):
-        ours = check_claim(workdir, config) and (workdir / "vocabulary.json").exists()
+        begun = check_claim(workdir, config)
+        ours = begun and (workdir / "vocabulary.json").exists()
         check_name(data["name"])
         encoder = encoder_named(data["encoder"])
         # A run that has a checkpoint of its own needs nothing any more of where it started from.
@@ -85,6 +96,8 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
             for note in _word_notes(prepared):
                 print(f"capjax: {note}", file=sys.stderr)
             vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
+        if begun:
+            check_training_data(workdir, config, prepared, vocabulary)
         kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
         concepts = prepared.concepts if config.get("concepts") else ()
         if ours and concepts:
@@ -107,6 +120,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         if start:
             start = with_noise(start, config, speaker)
             check_start(config["init_from"], start.params, like)
+            check_encoder(config, start)
             if start.evaluator and judge_kind(start.config) == judge_kind(config):
                 check_start(config["init_from"], start.evaluator_params, judged, "evaluator")
         reference = reference_of(config, vocabulary)
@@ -123,6 +137,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         # Checkpoints hold the parameters, their average and two moments; three are there at once.
         check_room(workdir, (like, judged), copies=4 * 3 + 3)
         write_json(workdir / "config.json", config)
+        record(workdir, config, prepared)
         if concepts:
             write_json(workdir / "concepts.json", concepts)
         with whole(workdir / "vocabulary.json") as draft:
@@ -269,7 +284,9 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"the recipe of --config cannot be loaded: {told or error}") from error
         config["stages"] = list(config["stages"])
         workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
-        train(config, workdir)
+        # What a stage's batch is at fault for, the stage tells itself.
+        with telling_memory("lower config.data.resident, config.dim or the stage's batch"):
+            train(config, workdir)
     except InputError as error:
         sys.exit(_tell(error, 2))
     except Interrupted as error:

@@ -1,6 +1,7 @@
 """A run's folder: what is in it, whose it is, and a trained speaker out of it."""
 
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from capjax.checkpoint import Checkpoints
 from capjax.data.vocabulary import Vocabulary
@@ -22,6 +24,9 @@ from capjax.speaker import Params, Speaker
 
 # Settings that do not change what a run computes: a run may go on with others.
 FREE = ("data.path", "data.cache", "data.resident", "log_every", "save_every", "report_images")
+
+# Folders: runs of older versions named them as seen from where they were started.
+PLACES = ("init_from", "contrastive.reference", "data.encoder")
 
 # What runs did that are older than the setting.
 BEFORE: dict[str, Any] = {"dtype": "float32", "input_dropout": 0.0}
@@ -112,7 +117,9 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
     differ = [
         f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
         for name in sorted(theirs.keys() | ours.keys())
-        if theirs.get(name) != ours.get(name) and name not in FREE
+        if theirs.get(name) != ours.get(name)
+        and name not in FREE
+        and not (name in PLACES and one_place(theirs.get(name), ours.get(name)))
     ]
     if differ:
         more = f" ({len(differ) - 3} more differ)" if len(differ) > 3 else ""
@@ -121,6 +128,18 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
             " choose another --workdir, or the settings of that run"
         )
     return True
+
+
+def one_place(relative: Any, absolute: Any) -> bool:
+    """Whether an absolute folder may be what a run called by a relative name."""
+    if not (isinstance(relative, str) and isinstance(absolute, str) and relative):
+        return False
+    kinds = [name.partition(":")[0] if ":" in name else "" for name in (relative, absolute)]
+    names = [name.rpartition(":")[2] for name in (relative, absolute)]
+    if kinds[0] != kinds[1] or os.path.isabs(names[0]):
+        return False
+    parts = [part for part in Path(os.path.normpath(names[0])).parts if part not in ("..", ".")]
+    return list(Path(os.path.normpath(names[1])).parts[-len(parts) :]) == parts if parts else True
 
 
 def speaker_of(
@@ -234,6 +253,15 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
         state.get("evaluator"),
         tuple(concepts),
     )
+
+
+def fingerprint(params: Params) -> str:
+    """Eight hexadecimal digits that tell parameters from others, wherever they lie."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:8]
 
 
 class MetricsLog:

@@ -1,6 +1,10 @@
 """What a checkpoint holds comes back, on any number of devices, and old ones make way."""
 
+import contextlib
+import gc
 import os
+import random
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -17,10 +21,6 @@ from capjax.errors import InputError
 from capjax.parallel import replicate
 
 noise = np.random.default_rng(0).normal(size=10_000).astype(np.float32)  # nothing to compress
-
-
-# Reading a damaged checkpoint leaves orbax's reads behind, which end when they are collected.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def state() -> dict:
@@ -117,6 +117,49 @@ def test_a_reader_skips_a_damaged_checkpoint_and_touches_nothing(tmp_path, capsy
         with pytest.raises(InputError, match="of step 2, 1"):
             reader.restore(lambda note: {"x": noise})
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def hurt(folder: Path, how: str, draw: random.Random) -> None:
+    """Damages one file of a folder, most often the largest, at a place of chance."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "sums.json")
+    largest = max(files, key=lambda path: path.stat().st_size)
+    path = largest if draw.random() < 0.6 else draw.choice(files)
+    content = bytearray(path.read_bytes())
+    place = draw.randrange(max(1, len(content) - 64))
+    if how == "cut":
+        path.write_bytes(content[:place])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "gone":
+        path.unlink()
+    else:
+        filler = bytes(64) if how == "zeroed" else draw.randbytes(64)
+        path.write_bytes(content[:place] + filler[: len(content) - place] + content[place + 64 :])
+
+
+@pytest.mark.parametrize("summed", [True, False], ids=["with sums", "as before there were sums"])
+@pytest.mark.parametrize("how", ["cut", "empty", "gone", "zeroed", "other bytes"])
+def test_a_damaged_checkpoint_gets_one_sentence_and_nothing_else(how, summed, tmp_path, capfd):
+    """Whatever is damaged and wherever: no read that is left behind tells of its own end."""
+    kept = {f"x{i}": noise + i for i in range(30)}  # as many reads at once
+    with closing(Checkpoints(tmp_path / "sound")) as last:
+        last.save(1, kept, {})
+    for seed in range(6):
+        folder = tmp_path / f"{seed}"
+        shutil.copytree(tmp_path / "sound", folder)
+        if not summed:
+            (folder / "1" / "sums.json").unlink()
+        hurt(folder / "1", how, random.Random(f"{how} {seed}"))
+        capfd.readouterr()
+        with closing(Checkpoints(folder, keep=None)) as reader:
+            if summed:
+                with pytest.raises(InputError, match=r"^no checkpoint in .* of step 1 [^\n]*$"):
+                    reader.restore(lambda note: kept)
+            else:  # what is read all the same may be wrong: only sums can tell
+                with contextlib.suppress(InputError):
+                    reader.restore(lambda note: kept)
+        gc.collect()
+        assert capfd.readouterr().err == ""
 
 
 def test_a_damaged_checkpoint_makes_way_for_a_new_one_of_its_step(tmp_path):

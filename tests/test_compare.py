@@ -22,6 +22,7 @@ from capjax.errors import InputError
 from capjax.report.labels import sides
 
 WANTED = {"quality": None, "diversity": None, "distinctiveness": None}
+DIGESTS = {"references": "a" * 16, "held_out": "b" * 16, "images": "c" * 16}
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -46,6 +47,7 @@ def scores(**changes) -> dict:
         "references": "all 5",
         "df": {"source": "these references", "n": 1000},
         "tokenizer": "ptb (java)",
+        "digests": DIGESTS,
         "versions": {"jax": "0.10.2"},
         "bleu_4": 0.2,
         "cider_d": 0.1 + 0.2,
@@ -119,6 +121,60 @@ def test_a_row_under_other_conditions_is_in_another_table(files, change):
     same = tables_of(files(sampled(0.5, **change), sampled(0.7, **change)))
     untold = change in ({"dataset": ...}, {"df": None})
     assert [len(table.rows) for table in same] == ([1, 1] if untold else [2])
+
+
+def known(references="a" * 16, held_out="b" * 16, images="c" * 16, **others) -> dict:
+    told = {"references": references, "held_out": held_out, "images": images, **others}
+    return {"digests": {name: value for name, value in told.items() if value}}
+
+
+@pytest.mark.parametrize("other", ["references", "images"])
+def test_other_references_or_images_of_the_same_number_are_in_another_table(files, other):
+    """Whatever the name of the dataset, the ids and the counts."""
+    paths = files(sampled(0.5), sampled(0.7), sampled(0.7, **known(**{other: "0" * 16})))
+    tables = tables_of(paths)
+    assert [len(table.rows) for table in tables] == [2, 1]
+    assert tables[0].settings != tables[1].settings
+    labels = [label for table in tables for label in table.labels]
+    assert len(set(labels)) == 3
+
+
+def test_other_held_out_captions_are_in_another_table_of_the_n_minus_1_protocol(files):
+    other = sampled(0.7, **known(held_out="0" * 16)) | held_out(0.3)
+    tables = tables_of(files(sampled(0.5) | held_out(0.4), other))
+    assert [len(table.rows) for table in tables] == [2, 2, 2]  # with people, each
+
+
+def test_files_that_tell_no_digest_stand_apart_from_those_that_do_and_are_told_of(files):
+    paths = files(sampled(0.5), sampled(0.7, digests=...), sampled(0.9, digests=...))
+    rows, notes = read(paths)
+    assert [len(table.rows) for table in compare(rows)] == [1, 2]
+    assert [note.partition(" does not tell which references")[0] for note in notes] == [
+        str(path) for path in paths[1:]
+    ]
+    assert all("evaluate it again" in note for note in notes)
+
+
+def test_captions_of_a_file_meet_those_of_a_run_on_the_same_references(files):
+    """They tell no images; where those of the runs differ they could be of either, and are not."""
+    file = scores(run="file", split="val", step=..., decoding=..., **known(images=""))
+    [table] = tables_of(files(sampled(0.5), file))
+    assert table.conditions.images == "c" * 16
+    other = sampled(0.7, **known(images="0" * 16))
+    assert [len(table.rows) for table in tables_of(files(sampled(0.5), other, file))] == [1, 1, 1]
+
+
+def test_novel_captions_compete_among_those_of_one_training_set_only(files):
+    one, two = known(known="1" * 16), known(known="2" * 16)
+    paths = files(
+        sampled(0.5, novel=0.1, **one),
+        sampled(0.7, novel=0.2, **one),
+        sampled(0.9, novel=0.9, **two),
+    )
+    [table] = tables_of(paths)
+    assert (1, "novel") in table.best
+    assert (2, "novel") not in table.best
+    assert "novel: among rows with the same training captions" in terminal([table])
 
 
 def test_a_file_that_does_not_tell_its_conditions_is_said_to(files):

@@ -21,9 +21,6 @@ from small_runs import train_here
 
 from capjax.errors import InputError
 
-# Reading a damaged checkpoint leaves orbax's reads behind, which end when they are collected.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 MINUTES = 60.0
 
 
@@ -276,8 +273,6 @@ def fill(folder: Path, leave: int) -> Path:
     return ballast
 
 
-# Where writing fails, orbax leaves a task of its event loop to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_costs_no_training_and_no_bits(recipe, trained, small_disk):
     workdir = small_disk / "run"
     ballast = fill(small_disk, leave=1_000_000)

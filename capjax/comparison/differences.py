@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from capjax.comparison.measures import Measure, measure
+from capjax.comparison.measures import OF_DIGEST, Measure, measure
 from capjax.comparison.rows import ORDINARY, Row
 from capjax.comparison.tables import Table, tabulate
 from capjax.errors import InputError
@@ -88,7 +88,8 @@ def _less(row: Row, base: Row) -> Row:
         elif measure(name).of_own_judge:
             reasons[name] = "each run has its own judge of it"
         elif row.apart(measure(name)) != base.apart(measure(name)):
-            reasons[name] = f"of {base.run} it is by another judge or of other distractors"
+            what = OF_DIGEST.get(measure(name).depends) or "distractors"
+            reasons[name] = f"of {base.run} it is by another judge or of other {what}"
         elif mine is None or theirs is None:
             reasons[name] = f"there is no {_captions((row if mine is None else base).source)}"
         elif mine.keys() != theirs.keys():

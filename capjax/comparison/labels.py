@@ -21,6 +21,7 @@ def labelled(rows: Sequence[Row]) -> list[tuple[Row, str]]:
         [f"references {row.conditions.references or 'not told'}" for row in rows],
         [f"df {row.conditions.df or 'not told'}" for row in rows],
         [f"tokenizer {row.conditions.tokenizer or 'not told'}" for row in rows],
+        [row.conditions.data or "data not told" for row in rows],
         [text(row.source) for row in rows],
         [text(row.source.resolve()) for row in rows],
         [f"no. {number}" for number, _ in enumerate(rows, 1)],  # two names that print alike

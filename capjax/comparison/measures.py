@@ -6,6 +6,8 @@ from typing import NamedTuple
 QUALITY, DIVERSITY, DISTINCTIVENESS, OTHER = "quality", "diversity", "distinctiveness", "other"
 JUDGES = ("listener", "e_ngan")  # of other runs: what --listener and --evaluator name
 GROUPS = (QUALITY, DIVERSITY, DISTINCTIVENESS, OTHER)
+# What some measures depend on besides the references and the images, by the name of its digest.
+OF_DIGEST = {"known": "training captions", "retrieval": "images", "questions": "questions"}
 
 
 class Measure(NamedTuple):
@@ -34,6 +36,15 @@ class Measure(NamedTuple):
         """Which judge it depends on, "listener" or "e_ngan"; "" where the run's own, or none."""
         judges = (kind for kind in JUDGES if self.name == kind or self.name.startswith(f"{kind}_"))
         return next(judges, "")
+
+    @property
+    def depends(self) -> str:
+        """What it depends on that other measures do not: the name of a digest, or ""."""
+        if self.name == "novel":
+            return "known"
+        if self.name == "justifies":
+            return "questions"
+        return "retrieval" if self.mend == _RETRIEVAL else ""
 
     @property
     def reading(self) -> str:

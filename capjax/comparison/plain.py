@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from capjax.comparison.differences import CLEAR
-from capjax.comparison.measures import GROUPS, JUDGES, Measure
+from capjax.comparison.measures import GROUPS, JUDGES, OF_DIGEST, Measure
 from capjax.comparison.tables import Table, why_missing
 
 FIELDS = (
-    "protocol", "dataset", "split", "n_images", "references", "df", "tokenizer", "label", "run",
-    "people", "decoding", "step", "n_samples", "group", "measure", "better", "value", "spread",
-    "best", "reason", "file",
+    "protocol", "dataset", "split", "n_images", "references", "df", "tokenizer",
+    "references_digest", "images_digest", "label", "run", "people", "decoding", "step", "n_samples",
+    "group", "measure", "better", "value", "spread", "best", "reason", "file",
 )  # fmt: skip
 
 
@@ -71,6 +71,10 @@ def _best_note(table: Table, mark: str, judges: Mapping[str, Sequence]) -> str:
         among.append("told from distractors: among rows with the same")
     if any(len(judged) > 1 for judged in judges.values()):
         among.append("by a judge: among rows with the same")
+    for column in table.columns:
+        rows = [row for row in table.rows if column.name in row.scores and not row.people]
+        if column.depends and len({row.apart(column).others for row in rows}) > 1:
+            among.append(f"{column.name}: among rows with the same {OF_DIGEST[column.depends]}")
     only = f" ({'; '.join(among)})" if among else ""
     return f"{mark} the best value{models} in its column{only}."
 

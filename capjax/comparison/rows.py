@@ -12,7 +12,8 @@ ORDINARY, HELD_OUT = "all references", "n-1"  # the protocols
 class Conditions(NamedTuple):
     """What scores depend on besides the captions. None where a file does not tell.
 
-    Captions that were scored from files may have no split; all else is told by every evaluation.
+    Captions that were scored from files may have no split and have no images; all else is told by
+    every evaluation, digests since there are any.
     """
 
     protocol: str  # ORDINARY or HELD_OUT
@@ -22,10 +23,26 @@ class Conditions(NamedTuple):
     references: str | None
     df: str | None  # where document frequencies come from
     tokenizer: str | None
+    scored: str | None = None  # the digest of the ids and references; files of old do not tell it
+    images: str | None = None  # the digest of the images; captions of a file have none
 
     def lacks(self) -> list[str]:
         """What is not told and must be, for scores to be comparable."""
-        return [name for name, value in self._asdict().items() if value is None and name != "split"]
+        free = ("split", "scored", "images")
+        return [
+            name for name, value in self._asdict().items() if value is None and name not in free
+        ]
+
+    def alike(self, other: "Conditions") -> bool:
+        """Whether scores are comparable, as far as is told; images that are not told may be any."""
+        images = {self.images, other.images} - {None}
+        return self._replace(images=None) == other._replace(images=None) and len(images) < 2
+
+    @property
+    def data(self) -> str:
+        """What was scored, in a few letters; "" where it is not told."""
+        images = f", images {self.images[:8]}" if self.images else ""
+        return f"references {self.scored[:8]}{images}" if self.scored else ""
 
 
 class Judge(NamedTuple):
@@ -41,6 +58,9 @@ class Apart(NamedTuple):
     captions: int | None  # an image
     distractors: str | None
     judges: tuple[str, ...] | None  # fingerprints
+    others: tuple[str, ...] | None = (
+        None  # digests: of captions known, of images ranked, of questions
+    )
 
 
 class Training(NamedTuple):
@@ -67,14 +87,19 @@ class Row(NamedTuple):
     trained: Training | None = None  # where the settings of its run are told
     over: tuple["Row", ...] = ()  # the rows of which it is the mean
     spread: Mapping[str, float] = {}  # deviation of a mean, error of a difference
+    digests: Mapping[str, str] = {}  # of what some measures depend on, by name
 
     def apart(self, *measures: Measure) -> Apart:
         """What must be equal besides the conditions, for these measures of two to be comparable."""
         several = any(one.of_samples for one in measures)
         told = any(one.of_distractors for one in measures)
         judges = tuple(self.judge(one).parameters for one in measures if one.judge)
+        others = tuple(self.digests.get(one.depends, "") for one in measures if one.depends)
         return Apart(
-            self.n_samples if several else None, self.distractors if told else None, judges or None
+            self.n_samples if several else None,
+            self.distractors if told else None,
+            judges or None,
+            others if any(others) else None,
         )
 
     def judge(self, measure: Measure) -> Judge:
@@ -84,8 +109,14 @@ class Row(NamedTuple):
 
     @property
     def distractors(self) -> str:
-        """What its images were told from, such as "hard 1"; "not told" where the file does not."""
-        return text(self.decoding.get("distractors") or "not told")
+        """What its images were told from, such as "hard 1"; "not told" where the file does not.
+
+        Nearest images are so by the features that a run sees, so a digest tells which. Hard ones
+        are every captioner's own, and are compared as such.
+        """
+        told = text(self.decoding.get("distractors") or "not told")
+        which = self.digests.get("distractors", "") if told.startswith("nearest") else ""
+        return f"{told} ({which[:8]})" if which else told
 
 
 def text(value: object) -> str:

@@ -14,7 +14,7 @@ from capjax.workdir import read_json
 BESIDE = {  # what stands beside the measures
     "run", "dataset", "split", "step", "seed", "decoding", "n_images", "n_samples", "n_wordless",
     "references", "df", "tokenizer", "versions", "unavailable", "notes", "judges", "protocol",
-    "system", "n-1", "n-1 human",
+    "system", "n-1", "n-1 human", "digests", "data", "predictions",
 }  # fmt: skip
 _LARGEST = 1e15  # beyond it no measure can be, and scales overflow
 
@@ -91,7 +91,7 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
     rows = [
         Row(
             path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons,
-            _judges(path, content), trained,
+            _judges(path, content), trained, digests=_digests(path, content),
         )
     ]  # fmt: skip
     told = content.get("notes")
@@ -100,6 +100,11 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
         notes.append(
             f"{path} does not tell {lacks}, so it stands in a table of its own;"
             " evaluate it again to compare it"
+        )
+    if conditions.scored is None:
+        notes.append(
+            f"{path} does not tell which references it was scored on, being older than that, and"
+            " stands with others of its kind only; evaluate it again to compare it with newer ones"
         )
     for key in ("n-1", "n-1 human"):
         if content.get(key) is None:
@@ -158,7 +163,7 @@ def _check_size(path: Path, name: str, value: float) -> None:
 
 
 # Of captions told from other images, by any method.
-APART = ("distractors", "justifies", "rationality", "speaker", "candidates")
+APART = ("distractors", "justifies", "rationality", "speaker", "candidates", "guide", "blind")
 
 
 def _decoding(path: Path, value: Any) -> dict[str, Any]:
@@ -189,11 +194,25 @@ def _conditions(path: Path, protocol: str, content: Mapping[str, Any]) -> Condit
             return text(", ".join(f"{key} {setting}" for key, setting in value.items()))
         return None if value is None else text(value)
 
+    digests = _digests(path, content)
+    scored = digests.get("references")
+    if scored and protocol == HELD_OUT:
+        scored = f"{scored}-{digests.get('held_out', '')}"
     return Conditions(
         protocol,
         told("dataset") or _dataset_beside(path),
-        *(told(name) for name in Conditions._fields[2:]),
+        *(told("split"), told("n_images"), told("references"), told("df"), told("tokenizer")),
+        scored=scored,
+        images=digests.get("images") if scored else None,
     )
+
+
+def _digests(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
+    """What tells the references, images and the like that were scored from others."""
+    told = content.get("digests") or {}
+    if not isinstance(told, dict) or not all(isinstance(x, str) for x in told.values()):
+        raise InputError(f"{path}: 'digests' does not tell what was scored; evaluate again")
+    return {text(name): text(value) for name, value in told.items()}
 
 
 def _held_out(content: Mapping[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:

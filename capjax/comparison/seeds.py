@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from capjax.comparison.measures import measure
+from capjax.comparison.measures import OF_DIGEST, measure
 from capjax.comparison.rows import Row, Training
 from capjax.errors import InputError
 from capjax.workdir import BEFORE, read_json
@@ -36,12 +36,27 @@ def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
     if isinstance(data := config.get("data"), dict):
         for name in _ASIDE_OF_DATA:
             data.pop(name, None)
+        data["path"] = _data_of(folder) or data.get("path")
     start, before = config.get("init_from"), None
     if isinstance(start, str) and start and starts:
-        before = training(Path(start), starts - 1)
+        before = training(_found(start, folder), starts - 1)
     if before:
         config["init_from"] = json.loads(before.settings)
     return Training(json.dumps(config, sort_keys=True), (*(before.seeds if before else ()), seed))
+
+
+def _data_of(folder: Path) -> Any:
+    """What a run's data hold, wherever they lay; None where an older run does not tell."""
+    try:
+        return read_json(folder / "data.json")["splits"]
+    except (InputError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _found(start: str, folder: Path) -> Path:
+    """The folder of a run that another names; a relative one as seen from above that other."""
+    above = (parent / start for parent in folder.resolve().parents)
+    return next((path for path in above if (path / "config.json").is_file()), Path(start))
 
 
 def over_seeds(rows: Sequence[Row]) -> list[Row]:
@@ -70,7 +85,9 @@ def _mean(found: Sequence[Row]) -> Row:
         if lack:
             reasons[name] = f"not of every seed: {lack} has no value"
         elif len({row.apart(measure(name)) for row in found}) > 1:
-            reasons[name] = f"the {measure(name).judge} of every seed is another, or not told"
+            one = measure(name)
+            what = one.judge or OF_DIGEST.get(one.depends) or "distractors"
+            reasons[name] = f"the {what} of every seed is another, or not told"
         else:
             scores[name] = mean([row.scores[name] for row in found])
     return found[0]._replace(

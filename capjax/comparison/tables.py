@@ -47,10 +47,11 @@ class Table(NamedTuple):
     def settings(self) -> str:
         """The rest of what its scores depend on, in words."""
         told = self.conditions
+        digests = f"; digests: {told.data}" if told.data else ""
         return (
             f"{told.n_images or 'number of'} images{'' if told.n_images else ' not told'}; "
             f"document frequencies: {told.df or 'not told'}; "
-            f"tokenizer: {told.tokenizer or 'not told'}"
+            f"tokenizer: {told.tokenizer or 'not told'}{digests}"
         )
 
 
@@ -65,7 +66,9 @@ class Curve(NamedTuple):
 def compare(rows: Sequence[Row]) -> list[Table]:
     """Puts evaluations that can be compared into one table each.
 
-    Rows are comparable when all of their conditions are told and equal. People's captions, which
+    Rows are comparable when all of their conditions are told and equal. Captions of a file tell no
+    images: they stand with all that was scored on their references, unless that was said of images
+    of several kinds. People's captions, which
     every file of a split scores again, are one row. Tables stand in the order of their first row,
     those of the n-1 protocol last. One with runs that differ by their seeds alone is followed by
     one in which their means stand for them.
@@ -76,10 +79,17 @@ def compare(rows: Sequence[Row]) -> list[Table]:
         for protocol in dict.fromkeys(row.conditions.protocol for row in kept)
         for row, name in labelled([row for row in kept if row.conditions.protocol == protocol])
     }
+    seen: dict[Any, set[str]] = {}
+    for row in kept:
+        images = seen.setdefault(row.conditions._replace(images=None), set())
+        images |= {row.conditions.images} if row.conditions.images else set()
     groups: dict[Any, list[Row]] = {}
     for row in kept:
         alone = id(row) if row.conditions.lacks() else None
-        groups.setdefault((row.conditions, alone), []).append(row)
+        told = row.conditions._replace(images=None)
+        if len(seen[told]) > 1:
+            told = row.conditions
+        groups.setdefault((told, alone), []).append(row)
     order = sorted(groups.values(), key=lambda found: found[0].conditions.protocol == HELD_OUT)
     tables = []
     for found in order:
@@ -138,7 +148,7 @@ def _same_people(one: Row, other: Row) -> bool:
     return (
         other.people
         and not one.conditions.lacks()
-        and one.conditions == other.conditions
+        and one.conditions.alike(other.conditions)
         and one.n_samples == other.n_samples
         and all(
             abs(one.scores[name] - other.scores[name]) <= 1e-9 * abs(other.scores[name])
@@ -169,12 +179,14 @@ def tabulate(
     labels = [names[id(row)] for row in rows]
     columns = in_order({name for row in rows for name in row.scores})
     marked, lacks = (best or _best)(rows, columns), _lacks(rows, labels, columns)
-    return Table(rows[0].conditions, rows, labels, columns, marked, lacks, kind, about)
+    conditions = next((r.conditions for r in rows if r.conditions.images), rows[0].conditions)
+    return Table(conditions, rows, labels, columns, marked, lacks, kind, about)
 
 
 def _best(rows: list[Row], columns: list[Measure]) -> set[tuple[int, str]]:
     """The best model's values. Where a measure depends on the number of captions an image, on the
-    distractors or on a judge, only rows with the same compete. Where all are equal none is best."""
+    distractors, on a judge or on what a digest tells, only rows with the same compete. Where all
+    are equal none is best."""
     found: set[tuple[int, str]] = set()
     for column in columns:
         classes: dict[Any, dict[int, float]] = {}

@@ -86,7 +86,7 @@ def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
         classes: dict[Apart, list[int]] = {}
         for index in both:
             classes.setdefault(table.rows[index].apart(x, y), []).append(index)
-        for (number, distractors, judges), members in classes.items():
+        for (number, distractors, judges, others), members in classes.items():
             title = f"{y.group} against {x.group}".capitalize()
             if len({apart.captions for apart in classes}) > 1:
                 told = "one caption" if number == 1 else f"{number or 'number of'} captions"
@@ -96,6 +96,8 @@ def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
             if judges and len({apart.judges for apart in classes}) > 1:
                 who = [table.rows[members[0]].judge(one).words for one in (y, x) if one.judge]
                 title += f", by {' and '.join(who)}"
+            if others and len({apart.others for apart in classes}) > 1:
+                title += f", of {' and '.join(other[:8] or 'not told' for other in others)}"
             if len(members) > 1:
                 panels.append((table, _scatter(table, members, x, y, title)))
             else:
@@ -171,7 +173,8 @@ def _of_distractors(rows: Sequence[Row], x: Measure, lines: int) -> list[str]:
             "Hard distractors are chosen by what each captioner says without them: those of one"
             " curve are not those of another."
         )
-    if kind == "nearest" and len({row.run for row in rows}) > 1:
+    untold = any("distractors" not in row.digests for row in rows)
+    if kind == "nearest" and untold and len({row.run for row in rows}) > 1:
         said.append(
             "The nearest images are so by the features that each run sees: runs with other encoders"
             " have other distractors."

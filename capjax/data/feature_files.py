@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from capjax.data.contents import digest
 from capjax.data.features import finished
 from capjax.data.image_ids import brief
 from capjax.data.photo_files import PhotoFiles
@@ -39,22 +40,23 @@ def feature_files(folder: str) -> FeatureFiles:
     try:
         with os.scandir(path) as found:
             listing = sorted(
-                (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+                (entry.name, told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino)
                 for entry in found
                 if entry.name.endswith(ENDINGS) and entry.is_file()
+                for told in [entry.stat()]
             )
     except OSError as error:
         raise InputError(f"cannot read the folder of features {path}: {error.strerror}") from error
     if not listing:
         raise InputError(f"{path} holds no .npy or .npz file; put one there for each image")
     files: dict[str, str] = {}
-    for name, _, _ in listing:
+    for name, *_ in listing:
         if _plain(name) in files:
             raise InputError(
                 f"{path} holds {brief(name)} twice, its accents written in two ways; remove one"
             )
         files[_plain(name)] = name
-    return FeatureFiles(path, f"files-{zlib.crc32(repr(listing).encode()):08x}", files)
+    return FeatureFiles(path, f"files-{digest(listing)}", files)
 
 
 def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.memmap:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from capjax.data import cache_folder, load
+from capjax.data.contents import Contents, of_features, read_contents
 from capjax.data.feature_files import (
     PREFIX,
     FeatureFiles,
@@ -31,6 +32,7 @@ class Prepared(NamedTuple):
     images: Mapping[str, np.ndarray]  # split -> [M, ...], mapped from a file
     fingerprint: str
     concepts: tuple[str, ...] = ()  # the names of the dataset's classes
+    contents: Mapping[str, Contents] = {}  # of the splits, wherever they lie
 
 
 def encoder_named(name: str) -> Encoder | FeatureFiles:
@@ -67,9 +69,12 @@ def prepare(
     """
     dataset = load(name, path, cache)
     folder = cache_folder(cache)
+    contents, pictures = read_contents(dataset, folder)
+    # By what images hold and not by where they lie: others in their place have other features.
+    key = f"{name}-{pictures}"
     how = f"squash{encoder.size}" if isinstance(encoder, Encoder) else "asis"
     targets = {
-        split_name: feature_path(folder, dataset.fingerprint, split_name, encoder.name, how)
+        split_name: feature_path(folder, key, split_name, encoder.name, how)
         for split_name in dataset.splits
     }
     if not isinstance(encoder, Encoder):
@@ -83,7 +88,10 @@ def prepare(
     for split_name, split in dataset.splits.items():
         if not isinstance(encoder, Encoder):
             label = f"features {split_name}"
-            images[split_name] = collect(encoder, split, targets[split_name], label)
+            found = collect(encoder, split, targets[split_name], label)
+            told = of_features(found, split.ids, targets[split_name])
+            contents[split_name] = contents[split_name]._replace(features=told)
+            images[split_name] = found
             continue
         images[split_name] = extract(
             partial(_sized, split.image, encoder.size),
@@ -94,7 +102,7 @@ def prepare(
             ids=split.ids,
             label=f"{encoder.name} {split_name}",
         )
-    return Prepared(dataset.splits, images, dataset.fingerprint, dataset.concepts)
+    return Prepared(dataset.splits, images, dataset.fingerprint, dataset.concepts, contents)
 
 
 def _sized(image: Callable[[int], np.ndarray], size: int, i: int) -> np.ndarray:

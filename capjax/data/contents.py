@@ -1,0 +1,159 @@
+"""What does a dataset hold, wherever it lies? Digests of its captions and of its images."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from capjax.data.image_ids import coco_number
+from capjax.data.photo_files import PhotoFiles, check_images
+from capjax.data.resumable import writing
+from capjax.data.split import Dataset, Split
+from capjax.errors import InputError
+
+
+class Contents(NamedTuple):
+    """Digests of a split: equal for the same data only, on any machine, in any folder and order."""
+
+    captions: str  # of its ids and their captions
+    images: str  # of its ids and the bytes of their files, or what was drawn
+    features: str = ""  # of its ids and the features that a user gave
+
+    @property
+    def name(self) -> str:
+        """Eight digits for the name of a file."""
+        return digest(self)[:8]
+
+
+class _Images(NamedTuple):
+    """Digests of a split's images."""
+
+    any_order: str
+    in_order: str  # another one where only their order is another
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """16 hexadecimal digits of what JSON can hold; another one in another order."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+    return found.hexdigest()[:16]
+
+
+def of_texts(texts: Mapping[Any, Sequence[str]]) -> str:
+    """The digest of {id: texts}, whatever the order of the ids and of an id's texts.
+
+    COCO's 42 and "COCO_val2014_000000000042.jpg" are one id, as they are in files of captions.
+    """
+    rows = [(plain(i), *sorted(text.strip() for text in every)) for i, every in texts.items()]
+    return digest(sorted(rows))
+
+
+def plain(i: Any) -> str:
+    """An image's id as files of captions are read."""
+    return coco_number(str(i)) or str(i)
+
+
+def read_contents(dataset: Dataset, cache: Path) -> tuple[dict[str, Contents], str]:
+    """The contents of each split, and a digest that tells its images and their order from others'.
+
+    Image files are read whole once; what was found is kept in the cache until one of them changes.
+    A file that is exchanged for one of the same size and time has another inode or another time of
+    change, which no user sets.
+
+    Raises InputError where an image cannot be read.
+    """
+    images = _images(dataset, cache / dataset.fingerprint / "images.json")
+    found = {
+        name: Contents(
+            of_texts(dict(zip(split.ids, split.captions, strict=True))), images[name].any_order
+        )
+        for name, split in dataset.splits.items()
+    }
+    return found, digest([[name, images[name].in_order] for name in dataset.splits])
+
+
+def of_features(features: np.ndarray, ids: Sequence[str], target: Path) -> str:
+    """The digest of features of a user's, read once and kept beside the file that they lie in."""
+    kept = target.with_name(f"{target.name}.digest")
+    with contextlib.suppress(OSError):
+        if len(told := kept.read_text()) == 16:
+            return told
+    order = sorted(range(len(ids)), key=lambda i: ids[i])
+    every = hashlib.sha256(f"{features.dtype} {features.shape[1:]}".encode())
+    for i in order:
+        every.update(f"{plain(ids[i])}\0".encode() + features[i].tobytes())
+    with writing(kept):
+        kept.write_text(every.hexdigest()[:16])
+    return every.hexdigest()[:16]
+
+
+def _images(dataset: Dataset, kept: Path) -> dict[str, _Images]:
+    files = [
+        file
+        for split in dataset.splits.values()
+        if isinstance(split.image, PhotoFiles)
+        for file in split.image.files
+    ]
+    state = digest(map(_state, files)) if files else dataset.fingerprint
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads(kept.read_text())
+        if told["state"] == state:
+            return {name: _Images(*told["images"][name]) for name in dataset.splits}
+    found = {}
+    total, quiet = len(files), not files
+    with tqdm(total=total, desc="reading images", unit="image", disable=quiet) as bar:
+        for name, split in dataset.splits.items():
+            photos = isinstance(split.image, PhotoFiles)
+            found[name] = _photos(split, bar) if photos else _drawn(split)
+    with writing(kept):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_name(f"{kept.name}.new")
+        draft.write_text(json.dumps({"state": state, "images": found}))
+        os.replace(draft, kept)
+    return found
+
+
+def _state(file: str) -> tuple[Any, ...]:
+    """What changes whenever a file does. Raises InputError where it is gone."""
+    try:
+        told = os.stat(file)
+    except OSError as error:
+        raise InputError(f"cannot read the image {file}: {error.strerror}") from error
+    return file, told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino
+
+
+def _photos(split: Split, bar: tqdm) -> _Images:
+    assert isinstance(split.image, PhotoFiles)
+    rows = []
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            for i, told in zip(split.ids, pool.map(_bytes, split.image.files), strict=True):
+                rows.append((plain(i), told))
+                bar.update()
+        except OSError as error:
+            pool.shutdown(cancel_futures=True)
+            check_images(split)  # which counts those that cannot be read
+            raise InputError(f"cannot read the image {error.filename}: {error.strerror}") from error
+    return _Images(digest(sorted(rows)), digest(rows))
+
+
+def _bytes(file: str) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _drawn(split: Split) -> _Images:
+    """Of generated images what is in them tells, as their files depend on the machine."""
+    if split.truth is not None:
+        rows = [(plain(i), dict(truth)) for i, truth in zip(split.ids, split.truth, strict=True)]
+    else:
+        rows = [(plain(i), split.image(n).tolist()) for n, i in enumerate(split.ids)]
+    return _Images(digest(sorted(rows, key=lambda row: row[0])), digest(rows))
