@@ -1,5 +1,10 @@
 """Image captioners whose captions are diverse and distinctive: the functional API."""
 
+# ruff: noqa: E402
+from capjax.command import interruptible
+
+interruptible()  # before what takes seconds to import
+
 from capjax import metrics
 from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search

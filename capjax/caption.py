@@ -7,20 +7,24 @@ one and not of the other.
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
 
+from capjax.command import command, printable
 from capjax.data.feature_files import PREFIX
 from capjax.data.features import Encoder, read_photo
 from capjax.data.justify_files import class_named
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.justification import justify_all
+from capjax.paths import check_path, named
 from capjax.speaking import check_decoding, decoding_of, speak_all
 from capjax.telling_apart import Teller, apart_config, tell_apart
 from capjax.workdir import Trained, open_run
@@ -174,6 +178,17 @@ def _warn_of_equals(
                 )
 
 
+def _name(path: Path) -> str:
+    """A file's name as text, the same whatever the locale; bytes that are none are surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    """One line that any reader of JSON takes: what cannot be shown is written as its escapes."""
+    line = json.dumps(row, ensure_ascii=False)
+    return line if printable(line) else json.dumps(row)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="capjax.caption", description=__doc__)
     parser.add_argument("photos", nargs="+", help="photos, or folders of photos")
@@ -210,8 +225,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.against and not flags.concept:
             raise InputError("--against has no meaning without --concept; name the photo's class")
         rationality = 0.5 if flags.rationality is None else flags.rationality
-        others = photo_files(flags.distractor)
-        run = open_run(flags.workdir)
+        with named("--distractor", " ".join(flags.distractor)):
+            others = photo_files(flags.distractor)
+        check_path("--workdir", flags.workdir, "run")
+        with named("--workdir", flags.workdir):
+            run = open_run(flags.workdir)
         method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
         decoding = decoding_of(
             apart_config(run.config) if others else run.config,
@@ -230,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path, spoken in zip(files, captions, strict=True):
         if flags.json:
             rows = [{"caption": text, "log_prob": score} for text, score in spoken]
-            print(json.dumps({"photo": str(path), "captions": rows}, ensure_ascii=False))
+            print(_json({"photo": _name(path), "captions": rows}))
         else:
             for text, _ in spoken:
                 print(f"{path}\t{text}" if len(files) > 1 else text)
@@ -238,4 +256,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

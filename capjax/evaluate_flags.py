@@ -5,6 +5,7 @@ import argparse
 from capjax.errors import InputError
 from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.spice import spice_missing
+from capjax.paths import check_path, check_text
 from capjax.speaking import METHODS
 from capjax.telling_apart import TELLERS
 
@@ -27,8 +28,34 @@ def metrics_of(flags: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name for name in METRICS if name != "spice" or flags.spice != "off")
 
 
+# What must be there, or can be made, by flag.
+PATHS = {
+    "workdir": "run",
+    "predictions": "file",
+    "out": "new",
+    "path": "data",
+    "cache": "new",
+    "evaluator": "run",
+    "listener": "run",
+    "guide": "run",
+    "blind": "run",
+    "triplets": "file",
+    "references": "file",
+    "known": "file",
+}
+
+
 def check_flags(flags: argparse.Namespace) -> None:
-    """Raises InputError for a flag that has no meaning beside the others."""
+    """Raises InputError for a flag that has no meaning beside the others, or names no such path."""
+    _check_together(flags)
+    for name, kind in PATHS.items():
+        if getattr(flags, name) is not None:
+            check_path(f"--{name}", getattr(flags, name), kind)
+    if flags.cache is not None:
+        check_text(f"--cache={flags.cache}", flags.cache)
+
+
+def _check_together(flags: argparse.Namespace) -> None:
     if flags.spice == "require" and flags.quick:
         raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
     if flags.listener and not (flags.retrieval or flags.distractors):
@@ -59,10 +86,10 @@ def check_flags(flags: argparse.Namespace) -> None:
         raise InputError("--guide has no meaning without --speaker=reasoning; leave it out")
     if flags.rationality is not None and not 0 <= flags.rationality <= 1:
         raise InputError(f"--rationality={flags.rationality} must be from 0 to 1")
-    other = FILES_ONLY if flags.workdir else RUN_ONLY
+    other = RUN_ONLY if flags.workdir is None else FILES_ONLY
     given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
     if given:
-        mine = "--workdir" if flags.workdir else "--predictions"
+        mine = "--predictions" if flags.workdir is None else "--workdir"
         raise InputError(f"--{given[0].replace('_', '-')} has no meaning with {mine}; leave it out")
 
 

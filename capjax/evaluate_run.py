@@ -16,6 +16,7 @@ from capjax.evaluate_apart import apart_of, pool_for
 from capjax.evaluate_flags import metrics_of
 from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate
+from capjax.paths import named
 from capjax.speaker import Params
 from capjax.speaking import METHODS, check_decoding, decoding_of, spell
 from capjax.starting import check_classes
@@ -28,7 +29,8 @@ DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the 
 
 def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]]:
     """Evaluates a run's captions of a split: the evaluation, its title, the files written."""
-    run = open_run(flags.workdir)
+    with named("--workdir", flags.workdir):
+        run = open_run(flags.workdir)
     others = {
         kind: _open_judge(folder, kind)
         for kind, folder in (("evaluator", flags.evaluator), ("listener", flags.listener))
@@ -54,7 +56,11 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
 
     def prepared_with(encoder: str) -> Prepared:
         path, cache = flags.path or data["path"] or None, flags.cache or data["cache"] or None
-        return prepare(data["name"], path, cache, encoder_named(encoder))
+        try:
+            return prepare(data["name"], path, cache, encoder_named(encoder))
+        except InputError as error:  # what this command calls it
+            told = str(error).replace("--config.data.path", "--path")
+            raise InputError(told.replace("another cache", "another --cache")) from error
 
     def pictures(encoder: str) -> np.ndarray:
         """The split's images, and what they are told from, as another encoder has them."""
@@ -73,7 +79,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     concepts = bool(run.concepts)
     check_decoding(decoding, run.speaker, run.params, pictured, noise, run.judge, concepts)
     folder = Path(flags.out or flags.workdir)
-    check_folder(folder)
+    check_folder(folder, "--workdir" if flags.out is None else "--out")
     why = why_of(flags, run, prepared) if flags.justify else None
     apart = apart_of(flags, run, prepared, decoding, folder) if flags.distractors else None
     judges: dict[str, Judge] = {}
@@ -132,7 +138,8 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
 
 def _open_judge(workdir: str, kind: str) -> Trained:
     """The run of --evaluator or --listener, with what is asked of it."""
-    run = open_run(workdir)
+    with named(f"--{kind}", workdir):
+        run = open_run(workdir)
     if run.evaluator is None or judge_kind(run.config) != kind:
         raise InputError(
             f"the run in {workdir} trained no {kind}; give --{kind} the folder of a run of"

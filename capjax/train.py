@@ -11,6 +11,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from capjax.checkpoint import Checkpoints, check_folder, check_room
+from capjax.command import command
 from capjax.data import CLASSED, check_name
 from capjax.data.batches import caption_arrays
 from capjax.data.prepare import Prepared, encoder_named, prepare
@@ -21,6 +22,7 @@ from capjax.evaluate import show
 from capjax.evaluate_run import evaluate_run, write_evaluation
 from capjax.evaluation import Evaluation
 from capjax.parallel import replicate
+from capjax.paths import check_path, check_text, named
 from capjax.run_report import write_run_report
 from capjax.run_stage import Interrupted, StopSignal, run_stage
 from capjax.settings import check_settings
@@ -63,14 +65,21 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
     workdir = Path(workdir)
     check_settings(config, STAGES, jax.local_device_count())
     data = config["data"]
+    check_text(f"--workdir={workdir}", workdir)
     check_folder(workdir)
+    if cache := data["cache"]:
+        check_path("--config.data.cache", cache, "new")
+        check_text(f"--config.data.cache={cache}", cache)
     with only_process(workdir / "run"):
         ours = check_claim(workdir, config) and (workdir / "vocabulary.json").exists()
         check_name(data["name"])
         encoder = encoder_named(data["encoder"])
         # A run that has a checkpoint of its own needs nothing any more of where it started from.
         under_way = ours and saved(workdir, "last")
-        start = open_run(config["init_from"]) if config["init_from"] and not under_way else None
+        start = None
+        if config["init_from"] and not under_way:
+            with named("--config.init_from", config["init_from"]):
+                start = open_run(config["init_from"])
         if config.get("concepts") and data["name"] not in CLASSED:
             raise InputError(
                 f"config.concepts=True, and the images of {data['name']} have no classes; take"
@@ -258,6 +267,8 @@ def main(argv: Sequence[str]) -> None:
             told = " ".join(str(error).split()).partition("Attempted ")[2]
             raise InputError(f"the recipe of --config cannot be loaded: {told or error}") from error
         config["stages"] = list(config["stages"])
+        if _WORKDIR.value == "":
+            raise InputError("--workdir= is empty; give a folder, or leave --workdir out")
         workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
         train(config, workdir)
     except InputError as error:
@@ -284,4 +295,4 @@ def _tell(error: Exception | str, status: int) -> int:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=_parse)
+    command(lambda: app.run(main, flags_parser=_parse))
