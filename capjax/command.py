@@ -27,8 +27,10 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def command(main: Callable[[], Any]) -> NoReturn:
+def command(main: Callable[[], Any], compiles: bool = True) -> NoReturn:
     """Runs a command's `main` and exits with the status that it returns or exits with.
+
+    What it compiles is kept for the next time (`keep_programs`).
 
     After Ctrl-C what is under way is undone (processes that were started end), and the process dies
     of the signal, as shells expect. Output that the disk refuses is told of in one sentence.
@@ -39,6 +41,11 @@ def command(main: Callable[[], Any]) -> NoReturn:
     out = _patient(sys.stdout, 1)
     sys.stdout, sys.stderr = out, _patient(sys.stderr, 2)
     try:
+        if compiles:
+            from capjax.data import cache_folder
+            from capjax.programs import keep_programs
+
+            keep_programs(cache_folder())
         status = main()
     except BaseException as error:
         if _interrupted:

@@ -124,4 +124,4 @@ def _remove(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    command(main)
+    command(main, compiles=False)
