@@ -29,6 +29,9 @@ from capjax.speaking import check_decoding, decoding_of, speak_all
 from capjax.telling_apart import Teller, apart_config, tell_apart
 from capjax.workdir import Trained, open_run
 
+# Of --samples, where a recipe draws at no temperature of its own: at 1 a captioner of our size says
+# word salad (docs/results.md).
+TEMPERATURE = 0.5
 PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
@@ -197,8 +200,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     how.add_argument("--greedy", action="store_true", help="the likeliest word at every step")
     how.add_argument("--beam", type=int, metavar="WIDTH", help="beam search (default: the recipe)")
     how.add_argument("--samples", type=int, metavar="N", help="N drawn captions a photo")
-    parser.add_argument("--temperature", type=float, help="of the draws (default: 1)")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        help=f"of the draws (default: the recipe's, if it draws, else {TEMPERATURE}); at 1, as"
+        " it was trained, a captioner says more that makes no sense",
+    )
     parser.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
+    parser.add_argument(
+        "--allow-unknown",
+        action="store_true",
+        help="say <unk>, the word for all rare ones, where it comes; without, it is never said",
+    )
     parser.add_argument(
         "--distractor", nargs="+", default=[], help="photos that each photo is to be told from"
     )
@@ -231,13 +244,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         with named("--workdir", flags.workdir):
             run = open_run(flags.workdir)
         method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
+        temperature = flags.temperature
+        if flags.samples is not None and temperature is None:
+            temperature = run.config["decoding"].get("temperature", TEMPERATURE)
         decoding = decoding_of(
             apart_config(run.config) if others else run.config,
             method="sample" if flags.samples is not None else method,
             width=flags.beam,
             samples=flags.samples,
-            temperature=flags.temperature,
+            temperature=temperature,
             top_p=flags.top_p,
+            forbid_unknown=not flags.allow_unknown,
         )
         captions = caption_photos(
             run, files, decoding, flags.seed, others, rationality, flags.concept, flags.against

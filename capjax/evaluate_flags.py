@@ -12,7 +12,7 @@ from capjax.telling_apart import TELLERS
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "seed", "path", "cache"),
+    *("candidates", "branch", "rollouts", "forbid_unknown", "seed", "path", "cache"),
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
     *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
@@ -88,6 +88,8 @@ def _check_together(flags: argparse.Namespace) -> None:
         raise InputError(f"--rationality={flags.rationality} must be from 0 to 1")
     other = RUN_ONLY if flags.workdir is None else FILES_ONLY
     given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
+    if flags.workdir is None and flags.forbid_unknown is False:
+        given.append("allow_unknown")
     if given:
         mine = "--predictions" if flags.workdir is None else "--workdir"
         raise InputError(f"--{given[0].replace('_', '-')} has no meaning with {mine}; leave it out")
@@ -110,7 +112,9 @@ def parser(about: str) -> argparse.ArgumentParser:
     run = made.add_argument_group("captions of a run")
     run.add_argument("--decoding", choices=METHODS, help="default: as the recipe says")
     run.add_argument("--samples", type=int, help="captions an image: drawn, or the best beams")
-    run.add_argument("--temperature", type=float, help="of the draws")
+    run.add_argument(
+        "--temperature", type=float, help="of the draws (default: as the recipe says, else 1)"
+    )
     run.add_argument("--top-k", type=int, help="of the draws")
     run.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
     run.add_argument("--width", type=int, help="beam width")
@@ -123,6 +127,20 @@ def parser(about: str) -> argparse.ArgumentParser:
     )
     run.add_argument("--branch", type=int, help="of guided search: words tried of a hypothesis")
     run.add_argument("--rollouts", type=int, help="of guided search: completions of each of them")
+    unknown = run.add_mutually_exclusive_group()
+    unknown.add_argument(
+        "--forbid-unknown",
+        action="store_const",
+        const=True,
+        help="never say <unk> (default: as the recipe says; it may be said in a run that is older)",
+    )
+    unknown.add_argument(
+        "--allow-unknown",
+        action="store_const",
+        const=False,
+        dest="forbid_unknown",
+        help="say <unk> where it is the likeliest word",
+    )
     run.add_argument("--seed", type=int, default=0, help="of the draws")
     run.add_argument(
         "--retrieval", type=int, default=0, metavar="J", help="self-retrieval among J images"

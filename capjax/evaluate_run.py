@@ -52,6 +52,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         temperature=flags.temperature,
         top_k=flags.top_k,
         top_p=flags.top_p,
+        forbid_unknown=flags.forbid_unknown,
     )
 
     def prepared_with(encoder: str) -> Prepared:
@@ -230,8 +231,10 @@ def mark_of(split: str, decoding: Mapping[str, Any], config: Mapping[str, Any], 
         return "" if split == "val" else f"-{split}"
     short = {"samples": "x", "temperature": "t", "top_p": "p", "top_k": "k", "width": "w"}
     short |= {"candidates": "c", "branch": "b", "rollouts": "r"}
-    default = {"groups": 1, "diversity": 0.0, "forbid_unknown": False, "top_k": None, "top_p": None}
-    default |= {"noise_law": config["decoding"].get("noise_law", "zero")}  # as decoding_of keeps it
+    default = {"groups": 1, "diversity": 0.0, "top_k": None, "top_p": None}
+    # As decoding_of keeps them.
+    default["noise_law"] = config["decoding"].get("noise_law", "zero")
+    default["forbid_unknown"] = config["decoding"].get("forbid_unknown", False)
     parts = [
         f"{short.get(name, name)}{decoding[name]}"
         for name in METHODS[decoding["method"]]

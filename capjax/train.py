@@ -243,6 +243,7 @@ def _add_many(setting: Setting, run: Trained, found: Evaluation) -> None:
         "max_len": config["decoding"]["max_len"],
         "samples": 10,
         "noise_law": config["noise_law"],
+        "forbid_unknown": config["decoding"].get("forbid_unknown", False),
     }
     said = speak_all(
         run.speaker, run.params, images, decoding, noise=config["noise"], key=jax.random.key(1)

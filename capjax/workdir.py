@@ -24,7 +24,12 @@ from capjax.speaker import Params, Speaker
 FREE = ("data.path", "data.cache", "data.resident", "log_every", "save_every", "report_images")
 
 # What runs did that are older than the setting.
-BEFORE: dict[str, Any] = {"dtype": "float32", "input_dropout": 0.0}
+BEFORE: dict[str, Any] = {
+    "dtype": "float32",
+    "input_dropout": 0.0,
+    "evaluator.decoding.forbid_unknown": False,
+    "listener.decoding.forbid_unknown": False,
+}
 
 
 class Trained(NamedTuple):
