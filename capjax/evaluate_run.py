@@ -80,7 +80,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     concepts = bool(run.concepts)
     check_decoding(decoding, run.speaker, run.params, pictured, noise, run.judge, concepts)
     folder = Path(flags.out or flags.workdir)
-    check_folder(folder, "--workdir" if flags.out is None else "--out")
+    check_folder(folder, "--out")
     why = why_of(flags, run, prepared) if flags.justify else None
     apart = apart_of(flags, run, prepared, decoding, folder) if flags.distractors else None
     judges: dict[str, Judge] = {}

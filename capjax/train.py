@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from capjax.checkpoint import Checkpoints, check_folder, check_room
 from capjax.command import command
@@ -263,13 +263,16 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag; settings are given as --config.x=y")
         try:
-            config = _CONFIG.value.to_dict()
+            if not isinstance(recipe := _CONFIG.value, ConfigDict):
+                raise InputError("get_config() of the file of --config must return a ConfigDict")
+            config = recipe.to_dict()
         except OSError as error:  # where --config names no file, this is when it is told
             told = " ".join(str(error).split()).partition("Attempted ")[2]
             raise InputError(f"the recipe of --config cannot be loaded: {told or error}") from error
-        config["stages"] = list(config["stages"])
+        config["stages"] = list(config.get("stages", ()))
         if _WORKDIR.value == "":
             raise InputError("--workdir= is empty; give a folder, or leave --workdir out")
+        check_settings(config, STAGES, jax.local_device_count())
         workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
         train(config, workdir)
     except InputError as error:
@@ -283,10 +286,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except AttributeError as error:
+        if "get_config" in str(error):
+            sys.exit(_tell("the file of --config has no get_config(), which makes the recipe", 2))
         name = str(error).strip("\"'")
         sys.exit(_tell(f"the recipe has no setting {name!r}; the file of --config names them", 2))
     except (flags.Error, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(_tell(" ".join(str(error).split()), 2))
+    except Exception as error:  # whatever the recipe's own code raises
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        sys.exit(_tell(f"the recipe of --config cannot be loaded: {told}; correct the file", 2))
 
 
 def _tell(error: Exception | str, status: int) -> int:

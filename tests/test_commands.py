@@ -481,3 +481,27 @@ def test_captions_to_read_are_drawn_at_a_temperature_of_their_own(
     config["decoding"] |= {"method": "best_of", "temperature": 2.0}
     (run / "config.json").write_text(json.dumps(config))
     assert said(run) == said(trained, "--temperature=2")
+
+
+def test_a_recipe_that_lacks_a_setting_is_told_which(recipe, tmp_path):
+    listener = recipe(stages=["listener"])
+    fresh_refused(listener, tmp_path / "run", "'listener'", "no settings config.listener")
+    for name in ("stages", "parallel"):
+        config = {key: value for key, value in recipe().items() if key != name}
+        fresh_refused(config, tmp_path / "run", f"no setting config.{name}")
+
+
+RECIPES = {
+    "x = 1": "has no get_config()",
+    "def get_config(): return {}": "must return a ConfigDict",
+    "raise KeyError('x')": "cannot be loaded: KeyError: 'x'",
+}
+
+
+@pytest.mark.parametrize("text", RECIPES)
+def test_a_file_that_is_no_recipe_is_told_in_one_line(text, tmp_path):
+    (tmp_path / "recipe.py").write_text(text)
+    ended = command("capjax.train", f"--config={tmp_path / 'recipe.py'}")
+    assert ended.returncode == 2
+    assert RECIPES[text] in ended.stderr
+    assert ended.stderr.count("\n") == 1
