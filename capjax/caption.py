@@ -13,13 +13,15 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
 
+from capjax.command import command, printable
 from capjax.data.feature_files import PREFIX
 from capjax.data.features import Encoder, read_photo
 from capjax.data.justify_files import class_named
@@ -27,9 +29,14 @@ from capjax.data.photo_files import photos_in
 from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.justification import justify_all
+from capjax.paths import check_path, named
 from capjax.speaking import check_decoding, decoding_of, speak_all
 from capjax.telling_apart import Teller, apart_config, tell_apart
 from capjax.workdir import Trained, open_run
+
+# Of --samples, where a recipe draws at no temperature of its own: at 1 a captioner of our size says
+# word salad (docs/results.md).
+TEMPERATURE = 0.5
 
 
 def photo_files(names: Sequence[str]) -> list[Path]:
@@ -177,6 +184,17 @@ def _warn_of_equals(
                 )
 
 
+def _name(path: Path) -> str:
+    """A file's name as text, the same whatever the locale; bytes that are none are surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    """One line that any reader of JSON takes: what cannot be shown is written as its escapes."""
+    line = json.dumps(row, ensure_ascii=False)
+    return line if printable(line) else json.dumps(row)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="capjax.caption", description=__doc__)
     parser.add_argument(
@@ -187,8 +205,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     how.add_argument("--greedy", action="store_true", help="the likeliest word at every step")
     how.add_argument("--beam", type=int, metavar="WIDTH", help="beam search (default: the recipe)")
     how.add_argument("--samples", type=int, metavar="N", help="N drawn captions a photo")
-    parser.add_argument("--temperature", type=float, help="of the draws (default: 1)")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        help=f"of the draws (default: the recipe's, if it draws, else {TEMPERATURE}); at 1, as"
+        " it was trained, a captioner says more that makes no sense",
+    )
     parser.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
+    parser.add_argument(
+        "--allow-unknown",
+        action="store_true",
+        help="say <unk>, the word for all rare ones, where it comes; without, it is never said",
+    )
     parser.add_argument(
         "--distractor", nargs="+", default=[], help="photos that each photo is to be told from"
     )
@@ -215,16 +243,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.against and not flags.concept:
             raise InputError("--against has no meaning without --concept; name the photo's class")
         rationality = 0.5 if flags.rationality is None else flags.rationality
-        others = photo_files(flags.distractor)
-        run = open_run(flags.workdir)
+        with named("--distractor", " ".join(flags.distractor)):
+            others = photo_files(flags.distractor)
+        check_path("--workdir", flags.workdir, "run")
+        with named("--workdir", flags.workdir):
+            run = open_run(flags.workdir)
         method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
+        temperature = flags.temperature
+        if flags.samples is not None and temperature is None:
+            temperature = run.config["decoding"].get("temperature", TEMPERATURE)
         decoding = decoding_of(
             apart_config(run.config) if others else run.config,
             method="sample" if flags.samples is not None else method,
             width=flags.beam,
             samples=flags.samples,
-            temperature=flags.temperature,
+            temperature=temperature,
             top_p=flags.top_p,
+            forbid_unknown=not flags.allow_unknown,
         )
         captions = caption_photos(
             run, files, decoding, flags.seed, others, rationality, flags.concept, flags.against
@@ -232,12 +267,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
         return 2
-    for file, spoken in zip(files, captions, strict=True):
-        # A name may be bytes that are no text.
-        path = os.fsencode(file).decode(errors="backslashreplace")
+    for path, spoken in zip(files, captions, strict=True):
         if flags.json:
             rows = [{"caption": text, "log_prob": score} for text, score in spoken]
-            print(json.dumps({"photo": path, "captions": rows}, ensure_ascii=False))
+            print(_json({"photo": _name(path), "captions": rows}))
         else:
             for text, _ in spoken:
                 print(f"{path}\t{text}" if len(files) > 1 else text)
@@ -245,4 +278,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -190,8 +190,11 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0][:200]
 
 
-def check_folder(folder: Path) -> None:
-    """Makes a folder where there is none. Raises InputError where it cannot be written."""
+def check_folder(folder: Path, flag: str = "--workdir") -> None:
+    """Makes a folder where there is none.
+
+    Raises InputError, which names the flag that the folder came by, where it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
@@ -199,7 +202,7 @@ def check_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"cannot write to the folder {folder}: {error.strerror}; choose another --workdir"
+            f"cannot write to the folder {folder}: {error.strerror}; choose another {flag}"
         ) from error
 
 

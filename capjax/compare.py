@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from capjax.command import command
 from capjax.comparison.differences import differences
 from capjax.comparison.measures import DISTINCTIVENESS, DIVERSITY, QUALITY
 from capjax.comparison.plain import long_csv, markdown, terminal
@@ -15,6 +16,7 @@ from capjax.comparison.side_by_side import comparison_page
 from capjax.comparison.tables import Table, compare
 from capjax.comparison.tradeoff import Plot, choose, plots
 from capjax.errors import InputError
+from capjax.paths import check_path
 from capjax.report.plots import png
 from capjax.workdir import whole
 
@@ -37,9 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     wanted = {kind: getattr(flags, kind) for kind in (QUALITY, DIVERSITY, DISTINCTIVENESS)}
     try:
+        if flags.against == "":
+            raise InputError("--against= is empty; name one of the runs, or leave --against out")
+        check_path("--out", flags.out, "new")
         rows, notes = read(flags.runs)
         tables = compare(rows)
-        if flags.against:
+        if flags.against is not None:
             tables = differences(tables, flags.against)
         drawn = plots(tables, choose(tables, wanted))
         out = Path(flags.out)
@@ -78,15 +83,16 @@ def write_comparison(
             f"cannot make the folder {out}: {error.strerror}; name another --out"
         ) from error
     pictures, unplotted = _pictures(drawn)
-    contents = {f"{stem}.png": picture for stem, picture in pictures.items()} | {
+    contents = {f"{stem}.png": picture for stem, picture in pictures.items()}
+    texts = {
         "table.md": markdown(
             tables, [(stem.replace("-", " against "), f"{stem}.png") for stem in pictures]
-        ).encode(),
-        "table.csv": long_csv(tables).encode(),
-        "compare.html": comparison_page(
-            tables, drawn, notes, footer="python -m capjax.compare"
-        ).encode(),
+        ),
+        "table.csv": long_csv(tables),
+        "compare.html": comparison_page(tables, drawn, notes, footer="python -m capjax.compare"),
     }
+    # The names of files may hold bytes that are no text.
+    contents |= {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
     for plot in drawn:
         if plot.stem not in pictures and (old := out / f"{plot.stem}.png").is_file():
             _remove(old)
@@ -118,4 +124,4 @@ def _remove(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main, compiles=False)

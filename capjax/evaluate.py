@@ -16,6 +16,7 @@ from typing import Any
 from absl import logging
 
 from capjax.checkpoint import check_folder
+from capjax.command import command
 from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
 from capjax.data.predictions import read_pair, read_references
@@ -84,7 +85,7 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ..
         known = {text for every in texts.values() for text in every}
     name = Path(flags.predictions).stem
     folder = Path(flags.out or f"evaluation-{name}")
-    check_folder(folder)
+    check_folder(folder, "--out")
     for note in pairs.notes:
         print(f"capjax: {note}", file=sys.stderr)
     found = measure(
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_flags(flags)
         metrics_of(flags)  # fails before any work
-        if flags.workdir:
+        if flags.workdir is not None:
             flags.split = flags.split or "val"
             with telling_memory("lower --width, --samples, --candidates or --retrieval"):
                 found, title, paths = of_run(flags)
@@ -128,4 +129,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -13,6 +13,7 @@ from capjax.data.prepare import Prepared, encoder_named
 from capjax.distractors import Distractors, easy, hard, twins, with_twins
 from capjax.errors import InputError
 from capjax.lifted_words import RATIONALITIES, write_pairs
+from capjax.paths import named
 from capjax.speaking import speak_all
 from capjax.telling_apart import RANKED, Teller, check_teller, tell_apart
 from capjax.workdir import Trained, fingerprint, judge_kind, open_run, write_json
@@ -170,7 +171,8 @@ def _guide(flags: argparse.Namespace, run: Trained) -> Any:
             f"--guide and --listener are both {flags.guide}: a listener that a speaker asks cannot"
             " judge it; train another on the other half of the images"
         )
-    guide = open_run(flags.guide)
+    with named("--guide", flags.guide):
+        guide = open_run(flags.guide)
     if guide.judge is None or judge_kind(guide.config) != "listener":
         raise InputError(
             f"the run in {flags.guide} trained no listener; give --guide the folder of a run of"

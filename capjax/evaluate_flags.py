@@ -6,13 +6,14 @@ from capjax.data.image_ids import IDS
 from capjax.errors import InputError
 from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.spice import spice_missing
+from capjax.paths import check_path, check_text
 from capjax.speaking import METHODS
 from capjax.telling_apart import TELLERS
 
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "seed", "path", "cache"),
+    *("candidates", "branch", "rollouts", "forbid_unknown", "seed", "path", "cache"),
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
     *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
@@ -28,8 +29,34 @@ def metrics_of(flags: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name for name in METRICS if name != "spice" or flags.spice != "off")
 
 
+# What must be there, or can be made, by flag.
+PATHS = {
+    "workdir": "run",
+    "predictions": "file",
+    "out": "new",
+    "path": "data",
+    "cache": "new",
+    "evaluator": "run",
+    "listener": "run",
+    "guide": "run",
+    "blind": "run",
+    "triplets": "file",
+    "references": "file",
+    "known": "file",
+}
+
+
 def check_flags(flags: argparse.Namespace) -> None:
-    """Raises InputError for a flag that has no meaning beside the others."""
+    """Raises InputError for a flag that has no meaning beside the others, or names no such path."""
+    _check_together(flags)
+    for name, kind in PATHS.items():
+        if getattr(flags, name) is not None:
+            check_path(f"--{name}", getattr(flags, name), kind)
+    if flags.cache is not None:
+        check_text(f"--cache={flags.cache}", flags.cache)
+
+
+def _check_together(flags: argparse.Namespace) -> None:
     if flags.spice == "require" and flags.quick:
         raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
     if flags.listener and not (flags.retrieval or flags.distractors):
@@ -60,10 +87,12 @@ def check_flags(flags: argparse.Namespace) -> None:
         raise InputError("--guide has no meaning without --speaker=reasoning; leave it out")
     if flags.rationality is not None and not 0 <= flags.rationality <= 1:
         raise InputError(f"--rationality={flags.rationality} must be from 0 to 1")
-    other = FILES_ONLY if flags.workdir else RUN_ONLY
+    other = RUN_ONLY if flags.workdir is None else FILES_ONLY
     given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
+    if flags.workdir is None and flags.forbid_unknown is False:
+        given.append("allow_unknown")
     if given:
-        mine = "--workdir" if flags.workdir else "--predictions"
+        mine = "--predictions" if flags.workdir is None else "--workdir"
         raise InputError(f"--{given[0].replace('_', '-')} has no meaning with {mine}; leave it out")
 
 
@@ -87,7 +116,9 @@ def parser(about: str) -> argparse.ArgumentParser:
     run = made.add_argument_group("captions of a run")
     run.add_argument("--decoding", choices=METHODS, help="default: as the recipe says")
     run.add_argument("--samples", type=int, help="captions an image: drawn, or the best beams")
-    run.add_argument("--temperature", type=float, help="of the draws")
+    run.add_argument(
+        "--temperature", type=float, help="of the draws (default: as the recipe says, else 1)"
+    )
     run.add_argument("--top-k", type=int, help="of the draws")
     run.add_argument("--top-p", type=float, help="of the draws: nucleus sampling")
     run.add_argument("--width", type=int, help="beam width")
@@ -100,6 +131,20 @@ def parser(about: str) -> argparse.ArgumentParser:
     )
     run.add_argument("--branch", type=int, help="of guided search: words tried of a hypothesis")
     run.add_argument("--rollouts", type=int, help="of guided search: completions of each of them")
+    unknown = run.add_mutually_exclusive_group()
+    unknown.add_argument(
+        "--forbid-unknown",
+        action="store_const",
+        const=True,
+        help="never say <unk> (default: as the recipe says; it may be said in a run that is older)",
+    )
+    unknown.add_argument(
+        "--allow-unknown",
+        action="store_const",
+        const=False,
+        dest="forbid_unknown",
+        help="say <unk> where it is the likeliest word",
+    )
     run.add_argument("--seed", type=int, default=0, help="of the draws")
     run.add_argument(
         "--retrieval", type=int, default=0, metavar="J", help="self-retrieval among J images"

@@ -16,6 +16,7 @@ from capjax.evaluate_apart import apart_of, pool_for
 from capjax.evaluate_flags import metrics_of
 from capjax.evaluate_why import why_of
 from capjax.evaluation import Evaluation, evaluate
+from capjax.paths import named
 from capjax.run_data import others, spoken
 from capjax.speaking import METHODS, check_decoding, decoding_of, spell
 from capjax.starting import check_classes
@@ -28,7 +29,8 @@ DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the 
 
 def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]]:
     """Evaluates a run's captions of a split: the evaluation, its title, the files written."""
-    run = open_run(flags.workdir)
+    with named("--workdir", flags.workdir):
+        run = open_run(flags.workdir)
     judged = {
         kind: _open_judge(folder, kind)
         for kind, folder in (("evaluator", flags.evaluator), ("listener", flags.listener))
@@ -50,6 +52,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         temperature=flags.temperature,
         top_k=flags.top_k,
         top_p=flags.top_p,
+        forbid_unknown=flags.forbid_unknown,
     )
 
     def prepared_with(encoder: str) -> Prepared:
@@ -59,7 +62,11 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
                 f"the data of the run in {flags.workdir} lay in {path}, where nothing is; give the"
                 " folder that they are in with --path=DIR"
             )
-        return prepare(data["name"], path, cache, encoder_named(encoder))
+        try:
+            return prepare(data["name"], path, cache, encoder_named(encoder))
+        except InputError as error:  # what this command calls it
+            told = str(error).replace("--config.data.path", "--path")
+            raise InputError(told.replace("another cache", "another --cache")) from error
 
     def pictures(encoder: str) -> np.ndarray:
         """The split's images, and what they are told from, as another encoder has them."""
@@ -79,7 +86,7 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     concepts = bool(run.concepts)
     check_decoding(decoding, run.speaker, run.params, pictured, noise, run.judge, concepts)
     folder = Path(flags.out or flags.workdir)
-    check_folder(folder)
+    check_folder(folder, "--out")
     why = why_of(flags, run, prepared) if flags.justify else None
     other = f"-data-{prepared.contents[flags.split].name}" if differ else ""
     apart = apart_of(flags, run, prepared, decoding, folder, other) if flags.distractors else None
@@ -174,7 +181,8 @@ def _of_data(
 
 def _open_judge(workdir: str, kind: str) -> Trained:
     """The run of --evaluator or --listener, with what is asked of it."""
-    run = open_run(workdir)
+    with named(f"--{kind}", workdir):
+        run = open_run(workdir)
     if run.evaluator is None or judge_kind(run.config) != kind:
         raise InputError(
             f"the run in {workdir} trained no {kind}; give --{kind} the folder of a run of"
@@ -304,8 +312,10 @@ def mark_of(split: str, decoding: Mapping[str, Any], config: Mapping[str, Any], 
         return "" if split == "val" else f"-{split}"
     short = {"samples": "x", "temperature": "t", "top_p": "p", "top_k": "k", "width": "w"}
     short |= {"candidates": "c", "branch": "b", "rollouts": "r"}
-    default = {"groups": 1, "diversity": 0.0, "forbid_unknown": False, "top_k": None, "top_p": None}
-    default |= {"noise_law": config["decoding"].get("noise_law", "zero")}  # as decoding_of keeps it
+    default = {"groups": 1, "diversity": 0.0, "top_k": None, "top_p": None}
+    # As decoding_of keeps them.
+    default["noise_law"] = config["decoding"].get("noise_law", "zero")
+    default["forbid_unknown"] = config["decoding"].get("forbid_unknown", False)
     parts = [
         f"{short.get(name, name)}{decoding[name]}"
         for name in METHODS[decoding["method"]]

@@ -20,6 +20,7 @@ from capjax.justification import (
     of_scenes,
     of_triplets,
 )
+from capjax.paths import named
 from capjax.speaker import Params, Speaker
 from capjax.workdir import Trained, fingerprint, open_run
 
@@ -147,7 +148,8 @@ def _triplets(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> li
 def _blind(flags: argparse.Namespace, run: Trained) -> tuple[Speaker, Params] | None:
     if not flags.blind:
         return None
-    blind = open_run(flags.blind)
+    with named("--blind", flags.blind):
+        blind = open_run(flags.blind)
     if blind.config["data"]["encoder"] != "none" or blind.concepts != run.concepts:
         raise InputError(
             f"the run in {flags.blind} sees images or is told other classes; give --blind a run of"

@@ -1,7 +1,10 @@
 """Which data are a run's? Its dataset by what it holds and by where it lay: `data.json`."""
 
+import json
+import sys
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from capjax.data.feature_files import PREFIX
 from capjax.data.prepare import Prepared
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.workdir import read_json, write_json
+from capjax.workdir import flat, read_config, read_json, saved, write_json
 
 NAME = "data.json"
 RUNS = ("init_from", "contrastive.reference")  # settings that are folders of runs
@@ -35,6 +38,32 @@ def with_places(config: Mapping[str, Any]) -> dict[str, Any]:
             found[stage] = {**options, setting: _absolute(options[setting])}
         elif not stage and config.get(setting):
             found[setting] = _absolute(config[setting])
+    return found
+
+
+def as_begun(workdir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe by which a run goes on that was begun when recipes did not yet forbid `<unk>`.
+
+    What it may say it may go on to say, or it would be another run; that is told on the terminal.
+    """
+    if not saved(workdir):
+        return dict(config)
+    theirs = flat(read_config(workdir))
+    older = [
+        name
+        for name, value in flat(config).items()
+        if name.endswith("decoding.forbid_unknown") and value and not theirs.get(name, False)
+    ]
+    if not older:
+        return dict(config)
+    print(
+        f"capjax: the run in {workdir} was begun with config.{older[0]}=False and goes on so",
+        file=sys.stderr,
+    )
+    found = json.loads(json.dumps(config))
+    for name in older:
+        *above, last = name.split(".")
+        reduce(lambda settings, part: settings[part], above, found)[last] = False
     return found
 
 

@@ -14,6 +14,13 @@ from capjax.objectives.contrastive import MASKS, PAIRS
 
 BY_JUDGE = ("evaluator", "listener", "self_retrieval")  # rewards that ask a trained judge
 
+# What every recipe tells; settings of stages aside.
+_NEEDED = (
+    *("recipe", "seed", "init_from", "stages", "cell", "dim", "noise", "dropout"),
+    *(f"data.{name}" for name in ("name", "path", "cache", "encoder", "resident")),
+    *("data.min_count", "data.max_len", "decoding.method", "decoding.max_len"),
+    *("validate_every", "save_every", "log_every", "report_images", "parallel"),
+)
 _Range = tuple[Callable[[float], bool], str]
 _ABOVE_0: _Range = (lambda x: 0 < x < math.inf, "above 0")
 _FROM_0: _Range = (lambda x: 0 <= x < math.inf, "at least 0")
@@ -115,10 +122,21 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
     Raises:
       InputError: naming the setting and what it may be.
     """
+    settings = flat(config)
+    if lacks := [name for name in _NEEDED if name not in settings]:
+        raise InputError(
+            f"the recipe has no setting config.{lacks[0]}; start from a file of configs/, which has"
+            " them all"
+        )
     unknown = [name for name in config["stages"] if name not in stages]
     if unknown or not config["stages"]:
         told = ", ".join(map(repr, unknown)) or "no stage"
         raise InputError(f"config.stages names {told}; choose from {', '.join(stages)}")
+    if bare := [name for name in config["stages"] if not isinstance(config.get(name), Mapping)]:
+        raise InputError(
+            f"config.stages names {bare[0]!r}, and the recipe has no settings config.{bare[0]} of"
+            " it; take a recipe that has, or leave the stage out"
+        )
     first = next((name for name in config["stages"] if name != "listener"), "")
     if first in _TUNED and not config["init_from"]:
         raise InputError(
@@ -139,7 +157,7 @@ def check_settings(config: Mapping[str, Any], stages: Mapping[str, Any], devices
             " vector an image; take --config.data.encoder=efficientnet_lite0_grid"
         )
     ranges = _RUN | {f"{s}.{name}": what for s in config["stages"] for name, what in _STAGE.items()}
-    for name, value in flat(config).items():
+    for name, value in settings.items():
         if name in ranges:
             fits, told = ranges[name]
             if not fits(value):

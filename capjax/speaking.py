@@ -205,7 +205,7 @@ def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         if name not in METHODS[method]:
             takes = " or ".join(other for other in METHODS if name in METHODS[other])
             raise InputError(f"{flag} has no meaning for {method}; it needs --decoding={takes}")
-        fits, told = _RANGES[name]
+        fits, told = _RANGES.get(name, (lambda x: True, ""))
         if not fits(value):
             raise InputError(f"{flag} must be {told}")
     return decoding | given

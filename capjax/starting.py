@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
+from capjax.paths import named
 from capjax.speaker import Speaker
 from capjax.workdir import Trained, judge_kind, one_place, open_run
 
@@ -28,7 +29,9 @@ def reference_of(config: Mapping[str, Any], vocabulary: Vocabulary) -> Trained |
     folder = config.get("contrastive", {}).get("reference", "")
     if "contrastive" not in config["stages"] or not folder:
         return None
-    found, encoder = open_run(folder), config["data"]["encoder"]
+    with named("--config.contrastive.reference", folder):
+        found = open_run(folder)
+    encoder = config["data"]["encoder"]
     theirs = found.config["data"]["encoder"]
     other = found.vocabulary != vocabulary or theirs != encoder
     if other or found.config["noise"] or found.concepts:

@@ -19,7 +19,7 @@ from capjax.speaking import JUDGED, Judged, decoding_of
 
 WIDTH = 3  # of the beam, where a recipe searches otherwise
 STREAMS = 128  # images that are spoken of or held down at once, where one target has no more
-_DRAW = ("temperature", "top_k", "top_p", "forbid_unknown")
+_DRAW = ("temperature", "top_k", "top_p")
 RANKED = ("introspective", "reasoning")  # they choose among candidates
 TELLERS = ("emitter_suppressor", *RANKED, "incremental")
 
@@ -162,6 +162,7 @@ def _speaking(
         if name in RANKED:
             drawn = keys if method == "sample" else None
             options = {"rationality": rationality, "candidates": candidates, "max_len": max_len}
+            options["forbid_unknown"] = forbid
             if name == "introspective":
                 ranked = introspective_speaker(speaker, params, target, rest, drawn, **options)
             else:
@@ -175,7 +176,8 @@ def _speaking(
         if method == "sample":
             rows = jax.vmap(lambda k: jax.random.split(k, each))(keys).reshape(-1)
             options = {name: decoding[name] for name in _DRAW if name in decoding}
-            drawn = sample(repeated(pair, each), params, seen, rows, max_len=max_len, **options)
+            options |= {"max_len": max_len, "forbid_unknown": forbid}
+            drawn = sample(repeated(pair, each), params, seen, rows, **options)
             return drawn.words.reshape(keys.shape[0], each, -1)
         if method == "greedy":
             return greedy(pair, params, seen, max_len=max_len, forbid_unknown=forbid).words[:, None]

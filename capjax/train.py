@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from capjax.checkpoint import Checkpoints, check_folder, check_room
+from capjax.command import command
 from capjax.data import CLASSED, check_name
 from capjax.data.batches import caption_arrays
 from capjax.data.prepare import Prepared, encoder_named, prepare
@@ -23,8 +24,9 @@ from capjax.evaluate import show
 from capjax.evaluate_run import evaluate_run, write_evaluation
 from capjax.evaluation import Evaluation
 from capjax.parallel import replicate
+from capjax.paths import check_path, check_text, named
 from capjax.room import telling_memory
-from capjax.run_data import check_training_data, record, with_places
+from capjax.run_data import as_begun, check_training_data, record, with_places
 from capjax.run_report import write_run_report
 from capjax.run_stage import Interrupted, StopSignal, run_stage
 from capjax.settings import check_settings
@@ -75,15 +77,23 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
     workdir, config = Path(workdir), with_places(config)
     check_settings(config, STAGES, jax.local_device_count())
     data = config["data"]
+    check_text(f"--workdir={workdir}", workdir)
     check_folder(workdir)
+    if cache := data["cache"]:
+        check_path("--config.data.cache", cache, "new")
+        check_text(f"--config.data.cache={cache}", cache)
     with only_process(workdir / "run"):
+        config = as_begun(workdir, config)
         begun = check_claim(workdir, config)
         ours = begun and (workdir / "vocabulary.json").exists()
         check_name(data["name"])
         encoder = encoder_named(data["encoder"])
         # A run that has a checkpoint of its own needs nothing any more of where it started from.
         under_way = ours and saved(workdir, "last")
-        start = open_run(config["init_from"]) if config["init_from"] and not under_way else None
+        start = None
+        if config["init_from"] and not under_way:
+            with named("--config.init_from", config["init_from"]):
+                start = open_run(config["init_from"])
         if config.get("concepts") and data["name"] not in CLASSED:
             raise InputError(
                 f"config.concepts=True, and the images of {data['name']} have no classes; take"
@@ -259,6 +269,7 @@ def _add_many(setting: Setting, run: Trained, found: Evaluation) -> None:
         "max_len": config["decoding"]["max_len"],
         "samples": 10,
         "noise_law": config["noise_law"],
+        "forbid_unknown": config["decoding"].get("forbid_unknown", False),
     }
     said = speak_all(
         run.speaker, run.params, images, decoding, noise=config["noise"], key=jax.random.key(1)
@@ -278,11 +289,16 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is no flag; settings are given as --config.x=y")
         try:
-            config = _CONFIG.value.to_dict()
+            if not isinstance(recipe := _CONFIG.value, ConfigDict):
+                raise InputError("get_config() of the file of --config must return a ConfigDict")
+            config = recipe.to_dict()
         except OSError as error:  # where --config names no file, this is when it is told
             told = " ".join(str(error).split()).partition("Attempted ")[2]
             raise InputError(f"the recipe of --config cannot be loaded: {told or error}") from error
-        config["stages"] = list(config["stages"])
+        config["stages"] = list(config.get("stages", ()))
+        if _WORKDIR.value == "":
+            raise InputError("--workdir= is empty; give a folder, or leave --workdir out")
+        check_settings(config, STAGES, jax.local_device_count())
         workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
         # What a stage's batch is at fault for, the stage tells itself.
         with telling_memory("lower config.data.resident, config.dim or the stage's batch"):
@@ -298,10 +314,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except AttributeError as error:
+        if "get_config" in str(error):
+            sys.exit(_tell("the file of --config has no get_config(), which makes the recipe", 2))
         name = str(error).strip("\"'")
         sys.exit(_tell(f"the recipe has no setting {name!r}; the file of --config names them", 2))
     except (flags.Error, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(_tell(" ".join(str(error).split()), 2))
+    except Exception as error:  # whatever the recipe's own code raises
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        sys.exit(_tell(f"the recipe of --config cannot be loaded: {told}; correct the file", 2))
 
 
 def _tell(error: Exception | str, status: int) -> int:
@@ -311,4 +332,4 @@ def _tell(error: Exception | str, status: int) -> int:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=_parse)
+    command(lambda: app.run(main, flags_parser=_parse))

@@ -29,7 +29,12 @@ FREE = ("data.path", "data.cache", "data.resident", "log_every", "save_every", "
 PLACES = ("init_from", "contrastive.reference", "data.encoder")
 
 # What runs did that are older than the setting.
-BEFORE: dict[str, Any] = {"dtype": "float32", "input_dropout": 0.0}
+BEFORE: dict[str, Any] = {
+    "dtype": "float32",
+    "input_dropout": 0.0,
+    "evaluator.decoding.forbid_unknown": False,
+    "listener.decoding.forbid_unknown": False,
+}
 
 
 class Trained(NamedTuple):
@@ -70,8 +75,13 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file whole or not at all."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # bytes of a file's name that are no text: JSON has escapes for them
+        data = json.dumps(content, indent=1).encode()
     with whole(path) as draft:
-        draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        draft.write_bytes(data + b"\n")
 
 
 def read_json(path: Path) -> Any:
@@ -212,7 +222,7 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
     """
     workdir = Path(workdir)
     if not workdir.is_dir():
-        raise InputError(f"there is no folder {workdir}; give the --workdir of a training run")
+        raise InputError(f"there is no folder {workdir}; give the folder of a training run")
     config = read_config(workdir)
     stages = config.get("stages") or ["mle"]
     if stage is not None and stage not in stages:

@@ -52,7 +52,12 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator.alpha = 1.0  # weight of generated captions
     config.evaluator.beta = 1.0  # weight of people's captions of other images
     config.evaluator.decoding = ConfigDict(
-        {"method": "best_of", "candidates": 10, "max_len": config.data.max_len}
+        {
+            "method": "best_of",
+            "candidates": 10,
+            "max_len": config.data.max_len,
+            "forbid_unknown": config.decoding.forbid_unknown,
+        }
     )
 
     config.adversarial = ConfigDict()

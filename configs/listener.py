@@ -36,7 +36,12 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.listener.clip = 5.0
     config.listener.weight_decay = 0.01
     config.listener.decoding = ConfigDict(
-        {"method": "best_of", "candidates": 10, "max_len": config.data.max_len}
+        {
+            "method": "best_of",
+            "candidates": 10,
+            "max_len": config.data.max_len,
+            "forbid_unknown": config.decoding.forbid_unknown,
+        }
     )
     if drawn:
         config.mle.decoding = ConfigDict(config.decoding.to_dict())

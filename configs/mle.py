@@ -55,7 +55,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.decoding.max_len = config.data.max_len
     config.decoding.groups = 1  # more than one: diverse beam search
     config.decoding.diversity = 0.0
-    config.decoding.forbid_unknown = False  # never say <unk>
+    config.decoding.forbid_unknown = True  # never say <unk>, in what is scored and read
 
     config.validate_every = 0  # steps; 0 for once an epoch
     config.save_every = 300  # steps

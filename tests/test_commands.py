@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from small_runs import paint_photos, train_here
 
-from capjax import caption, evaluate
+from capjax import caption, compare, evaluate
 from capjax.data.features import read_photo
 from capjax.errors import InputError
 
@@ -420,4 +420,88 @@ def test_the_command_itself_tells_one_line_and_a_status(tmp_path, caches):
     ended = command("capjax.train", f"--config={recipe}", "--config.dmi=3")
     assert ended.returncode == 2
     assert ended.stderr.startswith("capjax: the recipe has no setting 'dmi'")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def rare(recipe, tmp_path_factory) -> Path:
+    """A run to which all words but one are rare, so that it says <unk> all the time."""
+    workdir = tmp_path_factory.mktemp("runs") / "rare"
+    train_here(recipe(**{"data.min_count": 25, "mle.epochs": 5.0}), workdir)
+    return workdir
+
+
+def test_what_people_read_has_no_unknown_words(rare, photos, tmp_path, capsys):
+    """It is scored as it is read; a run that is older than the setting is scored as it was."""
+    rows = json.loads((rare / "captions.json").read_text())
+    scores = json.loads((rare / "scores.json").read_text())
+    assert scores["decoding"]["forbid_unknown"] is True
+    assert {row["caption"] for row in rows}
+    assert not any("<unk>" in row["caption"] for row in rows)
+    evaluation = [f"--workdir={rare}", "--quick", f"--out={tmp_path / 'rare'}"]
+    assert evaluate.main(evaluation) == 0
+    assert evaluate.main([*evaluation, "--allow-unknown"]) == 0
+    mark = "-val-greedy-forbid_unknownFalse"
+    rows = json.loads((tmp_path / "rare" / f"captions{mark}.json").read_text())
+    assert all("<unk>" in row["caption"] for row in rows)
+    capsys.readouterr()
+    assert compare.main([str(tmp_path / "rare"), f"--out={tmp_path}"]) == 0
+    table = capsys.readouterr().out
+    assert "greedy, with <unk>" in table
+    assert "greedy, without <unk>" in table
+
+    old, photo = tmp_path / "old", str(photos / "0.png")
+    shutil.copytree(rare, old)
+    config = json.loads((old / "config.json").read_text())
+    del config["decoding"]["forbid_unknown"]
+    (old / "config.json").write_text(json.dumps(config))
+    assert evaluate.main([f"--workdir={old}", "--quick"]) == 0
+    rows = json.loads((old / "captions.json").read_text())
+    assert all("<unk>" in row["caption"] for row in rows)
+    capsys.readouterr()
+    for flags, said in ([], False), (["--allow-unknown"], True):
+        assert caption.main([f"--workdir={old}", *flags, photo]) == 0
+        assert ("<unk>" in capsys.readouterr().out) == said
+    files = [f"--{name}={rare / 'captions.json'}" for name in ("predictions", "references")]
+    told(capsys, evaluate.main([*files, "--allow-unknown"]), "--allow-unknown", "--predictions")
+
+
+def test_captions_to_read_are_drawn_at_a_temperature_of_their_own(
+    trained, photos, tmp_path, capsys
+):
+    def said(run: Path, *flags: str) -> str:
+        assert caption.main([f"--workdir={run}", "--samples=5", *flags, str(photos)]) == 0
+        return capsys.readouterr().out
+
+    assert said(trained) == said(trained, f"--temperature={caption.TEMPERATURE}")
+    assert said(trained) != said(trained, "--temperature=1")
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text())
+    config["decoding"] |= {"method": "best_of", "temperature": 2.0}
+    (run / "config.json").write_text(json.dumps(config))
+    assert said(run) == said(trained, "--temperature=2")
+
+
+def test_a_recipe_that_lacks_a_setting_is_told_which(recipe, tmp_path):
+    listener = recipe(stages=["listener"])
+    fresh_refused(listener, tmp_path / "run", "'listener'", "no settings config.listener")
+    for name in ("stages", "parallel"):
+        config = {key: value for key, value in recipe().items() if key != name}
+        fresh_refused(config, tmp_path / "run", f"no setting config.{name}")
+
+
+RECIPES = {
+    "x = 1": "has no get_config()",
+    "def get_config(): return {}": "must return a ConfigDict",
+    "raise KeyError('x')": "cannot be loaded: KeyError: 'x'",
+}
+
+
+@pytest.mark.parametrize("text", RECIPES)
+def test_a_file_that_is_no_recipe_is_told_in_one_line(text, tmp_path):
+    (tmp_path / "recipe.py").write_text(text)
+    ended = command("capjax.train", f"--config={tmp_path / 'recipe.py'}")
+    assert ended.returncode == 2
+    assert RECIPES[text] in ended.stderr
     assert ended.stderr.count("\n") == 1

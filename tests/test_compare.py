@@ -693,8 +693,8 @@ def test_flags_that_cannot_be_followed(files, tmp_path, capsys):
     [path] = files(scores())
     (tmp_path / "file").write_text("")
     for flag, sentence in [
-        (f"--out={tmp_path / 'file'}", "name another --out"),
-        (f"--out={tmp_path / 'file' / 'below'}", "name another --out"),
+        (f"--out={tmp_path / 'file'}", f"--out={tmp_path / 'file'} is no folder"),
+        (f"--out={tmp_path / 'file' / 'below'}", f"lie in {tmp_path / 'file'}, which is no folder"),
         ("--quality=ciderd", "they have bleu_4, cider_d"),
     ]:
         assert main([str(path), f"--out={tmp_path / 'out'}", flag]) == 2

@@ -143,3 +143,19 @@ def test_captions_of_a_file_take_no_other_evaluations_place(tmp_path, monkeypatc
         assert evaluate.main([*ask, f"--references={name}.json"]) == 0
     assert len(list(Path("evaluation-said").glob("scores*.json"))) == 2
     assert Path("evaluation-said/scores.json").read_bytes() == first
+
+
+def test_a_run_of_before_unk_was_forbidden_goes_on_with_what_it_did(
+    recipe, trained, photos, tmp_path, capsys
+):
+    """By the same command, and as often as it likes."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text())
+    config["decoding"]["forbid_unknown"] = False
+    (run / "config.json").write_text(json.dumps(config))
+    for _ in range(2):
+        capsys.readouterr()
+        train_here(recipe(**{"data.path": str(photos)}), run)
+        assert "config.decoding.forbid_unknown=False and goes on so" in capsys.readouterr().err
+        assert json.loads((run / "config.json").read_text()) == config

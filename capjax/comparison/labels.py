@@ -9,6 +9,12 @@ from capjax.comparison.rows import Row, text
 def labelled(rows: Sequence[Row]) -> list[tuple[Row, str]]:
     """A label for each row: run and decoding, and of what else differs as much as it takes."""
     labels = [", ".join(filter(None, [row.run, spell(row.decoding)])) for row in rows]
+    # Who may say <unk> and who may not stand side by side under their names, and say so.
+    spoken = [n for n, row in enumerate(rows) if row.decoding and not row.people]
+    if len({bool(rows[n].decoding.get("forbid_unknown")) for n in spoken}) > 1:
+        for n in spoken:
+            said = "without" if rows[n].decoding.get("forbid_unknown") else "with"
+            labels[n] += f", {said} <unk>"
     settings = dict.fromkeys(name for row in rows for name in row.decoding)
     parts = [
         [row.conditions.split or "split not told" for row in rows],

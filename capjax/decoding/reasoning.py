@@ -1,6 +1,7 @@
 """Speakers that re-rank candidates: the reasoning by a listener, the introspective by itself."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ def reasoning_speaker(
     rationality: float = 0.5,
     candidates: int = 10,
     max_len: int = 20,
+    forbid_unknown: bool = False,
 ) -> Captions:
     """Captions of a target by what a speaker finds likely and a listener finds clear.
 
@@ -38,6 +40,7 @@ def reasoning_speaker(
       key: candidates are drawn with it, one typed key or one a row; without, the best of a beam.
       rationality: lambda, from 0 to 1; at 1 the listener is not heard.
       candidates: C, of each target.
+      max_len, forbid_unknown: as in `beam_search`.
     Returns:
       Captions(words int32[N, C, T], best first, and as log_prob their scores float32[N, C]), -inf
       where a beam found fewer.
@@ -53,7 +56,8 @@ def reasoning_speaker(
 
     check_pair(target, distractors, rationality)
     check_vocabulary(speaker, params, target, listener)
-    return _ranked(_candidates(speaker, params, target, key, candidates, max_len), score)
+    options = {"max_len": max_len, "forbid_unknown": forbid_unknown}
+    return _ranked(_candidates(speaker, params, target, key, candidates, options), score)
 
 
 def introspective_speaker(
@@ -66,6 +70,7 @@ def introspective_speaker(
     rationality: float = 0.5,
     candidates: int = 10,
     max_len: int = 20,
+    forbid_unknown: bool = False,
 ) -> Captions:
     """Candidates of a target by what they are worth to the introspective speaker itself.
 
@@ -82,7 +87,8 @@ def introspective_speaker(
         return lax.map(one, jnp.moveaxis(found.words, 1, 0)).T
 
     check_pair(target, distractors, rationality)
-    return _ranked(_candidates(speaker, params, target, key, candidates, max_len), score)
+    options = {"max_len": max_len, "forbid_unknown": forbid_unknown}
+    return _ranked(_candidates(speaker, params, target, key, candidates, options), score)
 
 
 def _candidates(
@@ -91,18 +97,18 @@ def _candidates(
     target: Context,
     key: jax.Array | None,
     number: int,
-    max_len: int,
+    options: dict[str, Any],
 ) -> Captions:
     """A beam's best or, with a key, draws: words int32[N, C, T]."""
     if number < 1:
         raise ValueError(f"candidates={number} must be at least 1")
     if key is None:
-        return beam_search(speaker, params, target, width=number, max_len=max_len)
+        return beam_search(speaker, params, target, width=number, **options)
     n = jax.tree.leaves(target)[0].shape[0]
     check_key(key, n)
     keys = key if key.ndim else jax.random.split(key, n)
     rows = jax.vmap(lambda k: jax.random.split(k, number))(keys).reshape(-1)
-    drawn = sample(repeated(speaker, number), params, target, rows, max_len=max_len)
+    drawn = sample(repeated(speaker, number), params, target, rows, **options)
     return Captions(drawn.words.reshape(n, number, -1), drawn.log_prob.reshape(n, number))
 
 

@@ -50,7 +50,8 @@ def write_page(path: str | Path, text: str) -> Path:
     path = Path(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
+        # A name may hold bytes that are no text.
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -1,0 +1,129 @@
+"""How does a command print, and how does it end? What all of them share, and no library call has.
+
+Whatever is printed can be printed: what the terminal's encoding lacks is escaped, and the bytes of
+file names that are no text are written as they are. Whoever reads may stop (`| head`): what is
+printed after that is dropped, and the command does its work. Ctrl-C ends it without a traceback.
+"""
+
+import codecs
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+_ERRORS = "capjax.command"
+
+
+def command(main: Callable[[], Any], compiles: bool = True) -> NoReturn:
+    """Runs a command's `main` and exits with the status that it returns or exits with.
+
+    What it compiles is kept for the next time (`keep_programs`).
+
+    After Ctrl-C what is under way is undone (processes that were started end), and the process dies
+    of the signal, as shells expect. Output that the disk refuses is told of in one sentence.
+    """
+    signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _unraisable
+    status: Any = 0
+    out = _patient(sys.stdout, 1)
+    sys.stdout, sys.stderr = out, _patient(sys.stderr, 2)
+    try:
+        if compiles:
+            from capjax.data import cache_folder
+            from capjax.programs import keep_programs
+
+            keep_programs(cache_folder())
+        status = main()
+    except BaseException as error:
+        if _interrupted:
+            _die()
+        if not isinstance(error, SystemExit):
+            raise
+        status = error.code
+    out.flush()
+    if refused := getattr(getattr(out.buffer, "raw", out.buffer), "refused", None):
+        print(f"capjax: cannot print: {refused.strerror}; make room", file=sys.stderr)
+        status = status or 2
+    sys.exit(status)
+
+
+def printable(text: str) -> bool:
+    """Whether the standard output can show a text as it is."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_interrupted: list[int] = []  # signals that came
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.append(number)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it whatever it is doing
+    raise KeyboardInterrupt
+
+
+def _unraisable(told: Any) -> None:
+    """An interrupt that came where nothing can be raised, as in the collection of garbage."""
+    if _interrupted and issubclass(told.exc_type, KeyboardInterrupt):
+        _die()
+    sys.__unraisablehook__(told)
+
+
+def _die() -> None:
+    print("\ncapjax: stopped by Ctrl-C", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class _Patient(io.FileIO):
+    """A file that takes what nobody reads any more, and remembers what the disk refused."""
+
+    refused: OSError | None = None
+
+    def write(self, data: Any) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            pass
+        except OSError as error:
+            self.refused = error
+        return len(data)
+
+
+def _patient(stream: Any, number: int) -> io.TextIOWrapper:
+    """A stream that prints to the same place and in the same encoding, come what may."""
+    if stream is None:  # closed before it began
+        return open(os.devnull, "w", encoding="utf-8")
+    try:
+        stream.flush()
+    except OSError:
+        number = os.open(os.devnull, os.O_WRONLY)
+    raw: Any = _Patient(number, "wb", closefd=False)
+    return io.TextIOWrapper(
+        raw if stream.write_through else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=_ERRORS,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _escaped(error: UnicodeError) -> tuple[bytes, int]:
+    """Of what cannot be encoded: bytes of a file name as they are, all else as \\u escapes."""
+    assert isinstance(error, UnicodeEncodeError)
+    shown = b"".join(
+        bytes([ord(one) - 0xDC00])
+        if 0xDC80 <= ord(one) <= 0xDCFF
+        else one.encode("ascii", "backslashreplace")
+        for one in error.object[error.start : error.end]
+    )
+    return shown, error.end
+
+
+codecs.register_error(_ERRORS, _escaped)
