@@ -26,8 +26,8 @@ def over_devices(
       devices: default all local devices for pmap, all devices for shard_map.
     Returns:
       (state, data, batch, key) -> (state, metrics), compiled, with `lower` as jitted functions have
-      it; leaves of `batch` lead with the batch
-      axis, a multiple of the number of devices. The old state is given up (donated).
+      it; leaves of `batch` lead with the batch axis, a multiple of the number of devices. The old
+      state is given up (donated).
     Raises:
       ValueError: another `how`.
     """

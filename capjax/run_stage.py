@@ -132,7 +132,8 @@ def run_stage(
     step_fn = over_devices(update, how=config["parallel"])
     mend = f"lower config.{name}.batch={options['batch']}"
     # Devices of a CPU share one memory.
-    copies = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+    devices = jax.local_devices()
+    copies = len(devices) if devices[0].platform == "cpu" else 1
     keys = jax.random.fold_in(seed, 1)
     every = config["validate_every"] or epoch
 
