@@ -42,7 +42,7 @@ def agree(**arrays: Any) -> int:
 
 def check_context(context: Any, name: str = "context") -> int:
     """N of a context; raises ValueError unless it is a dict of arrays led by N, finite."""
-    if not isinstance(context, Mapping):
+    if not isinstance(context, Mapping) or jax.tree_util.all_leaves([context]):
         raise ValueError(f"{name} is {told(context)}; give a dict of arrays, as {{'image': ...}}")
     n = agree(**{name: context})
     for path, x in jax.tree_util.tree_leaves_with_path(context):
@@ -54,6 +54,23 @@ def check_context(context: Any, name: str = "context") -> int:
             called = name + jax.tree_util.keystr(path)
             raise ValueError(f"{called} {told(x)} holds NaN or infinity; give finite numbers")
     return n
+
+
+def check_batch(batch: Any, *names: str) -> int:
+    """Rows of an algorithm's batch; raises ValueError where what it reads is missing or disagrees.
+
+    names: of what is read, such as "image".
+    """
+    if not isinstance(batch, Mapping) or (missing := [name for name in names if name not in batch]):
+        lacks = f"lacks {missing}" if isinstance(batch, Mapping) else f"is {told(batch)}"
+        raise ValueError(f"the batch {lacks}; give a dict of arrays with {', '.join(names)}")
+    return agree(batch=batch)
+
+
+def check_some(n: int, name: str = "context") -> None:
+    """Raises ValueError where there is no row."""
+    if n < 1:
+        raise ValueError(f"{name} holds no row; give at least one")
 
 
 def check_choices(contexts: Mapping[str, Any], name: str) -> None:
@@ -76,7 +93,9 @@ def check_captions(
     check_array(captions, name)
     if captions.ndim != len(axes) or not jnp.issubdtype(captions.dtype, jnp.integer):
         raise ValueError(f"{name} must be int32[{', '.join(axes)}], not {told(captions)}")
-    if not captions.size or not seen(captions):
+    if not captions.size:
+        raise ValueError(f"{name} is {told(captions)} and holds nothing; give at least one word")
+    if not seen(captions):
         return
     with jax.ensure_compile_time_eval():
         least, most = int(captions.min()), int(captions.max())
@@ -127,7 +146,7 @@ def check_array(x: Any, name: str) -> None:
     """Raises ValueError where something is no array of numbers or keys."""
     if not isinstance(x, (jax.Array, np.ndarray)):
         raise ValueError(f"{name} is {told(x)}; give an array")
-    kinds = jnp.number, jnp.bool_, jax.dtypes.extended  # the last are typed keys
+    kinds = jnp.floating, jnp.integer, jnp.bool_, jax.dtypes.extended  # the last are typed keys
     if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
         raise ValueError(f"{name} is {told(x)}; give numbers")
 

@@ -38,7 +38,7 @@ def check_vocabulary(
     if evaluator.vocab_size is None:
         return
     size = vocabulary_size(speaker, params, context)
-    if size != evaluator.vocab_size:
+    if size not in (None, evaluator.vocab_size):
         raise ValueError(
             f"the speaker knows {size} ids and who judges it {evaluator.vocab_size}; give two that"
             " share a vocabulary"
@@ -69,13 +69,22 @@ def score_read(
 
     Raises ValueError as `judge`.
     """
-    check_captions(captions, size=evaluator.vocab_size)
     agree(image=image, captions=captions)
-    return evaluator.score(params, image, read_all(evaluator, params, captions)).astype(jnp.float32)
+    scores = evaluator.score(params, image, read_all(evaluator, params, captions))
+    if scores.shape != captions.shape[:1]:
+        raise ValueError(
+            f"the evaluator's score is {list(scores.shape)} for captions {list(captions.shape)}; it"
+            " must be one number for each"
+        )
+    return scores.astype(jnp.float32)
 
 
 def read_all(evaluator: Evaluator, params: Params, captions: jax.Array) -> Carry:
-    """The evaluator's carry after reading whole captions int32[N, T], their end included."""
+    """The evaluator's carry after reading whole captions int32[N, T], their end included.
+
+    Raises ValueError for other captions.
+    """
+    check_captions(captions, size=evaluator.vocab_size)
     real = scored(captions)
     if evaluator.recite:
         return evaluator.recite(params, captions, real.sum(-1))

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
+from capjax.agreement import agree
+
 
 def replicate(tree: Any) -> Any:
     """Arrays on every local device, so that an update need not be sent them at each step."""
@@ -44,6 +46,7 @@ def over_devices(
         )
 
         def shared(batch):
+            agree(batch=batch)
             if rows := {x.shape[0] for x in jax.tree.leaves(batch) if x.shape[0] % n}:
                 raise ValueError(f"a batch of {rows.pop()} rows cannot be shared by {n} devices")
             return jax.tree.map(lambda x: x.reshape(n, -1, *x.shape[1:]), batch)

@@ -197,16 +197,24 @@ def check_words(
         )
 
 
-def vocabulary_size(speaker: Speaker, params: Params, context: Context) -> int:
-    """V, the ids that a speaker knows, without computing anything."""
+def vocabulary_size(speaker: Speaker, params: Params, context: Context) -> int | None:
+    """V, the ids that a speaker knows, without computing; None where a user's does not tell so."""
 
-    def first(params: Params, context: Context) -> jax.Array:
+    def first() -> jax.Array:
         memory, carry = speaker.start(params, context)
-        n = jax.tree.leaves(carry)[0].shape[0]
-        _, hidden = speaker.step(params, memory, carry, jnp.zeros(n, jnp.int32))
-        return speaker.logits(params, hidden)
+        words = jnp.full(rows_of(carry, context), END, jnp.int32)
+        return speaker.logits(params, speaker.step(params, memory, carry, words)[1])
 
-    return jax.eval_shape(first, params, dict(context)).shape[-1]
+    try:
+        logits = jax.eval_shape(first)
+    except Exception:  # whatever it is, the call itself meets it, too
+        return None
+    return logits.shape[-1] if logits.ndim > 1 else None
+
+
+def rows_of(carry: Carry, context: Context) -> int:
+    """N of a carry; of the context, where a speaker keeps nothing."""
+    return jax.tree.leaves((carry, context))[0].shape[0]
 
 
 def _spread(weight: jax.Array, captions: jax.Array) -> jax.Array:

@@ -2,15 +2,18 @@
 
 import inspect
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.core import FrozenDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +32,7 @@ from capjax.objectives.listener_training import listener_training
 from capjax.objectives.maximum_likelihood import maximum_likelihood
 from capjax.objectives.rewards import evaluator_reward, self_retrieval_reward
 from capjax.objectives.self_critical import self_critical
-from capjax.speaker import score, shift, weighted_score
+from capjax.speaker import score, scored, shift, weighted_score
 
 V, D, N, M, T, Z, C = 5, 3, 4, 2, 3, 2, 3
 SPEAKER = capjax.generator(V, ("features", D), dim=4, noise=Z, concepts=C)
@@ -258,6 +261,30 @@ def test_ids_of_numpy_are_seen_before_they_are_made_32_bits_long(params):
     assert "4294967300" in refusal(capjax.log_probs, call)
 
 
+@pytest.mark.parametrize("shape", [(0, T), (N, 0)])
+@pytest.mark.parametrize("name", ["log_probs", "judge", "listen", "rollout_values"])
+def test_nothing_to_read_is_said_to_be_nothing(name, shape, params):
+    given = {
+        k: x[: shape[0]] if k in ("captions", "key") else x
+        for k, x in call_of(name, N, params).items()
+    }
+    refusal(public()[name], given | {"captions": jnp.zeros(shape, jnp.int32)})
+
+
+@pytest.mark.parametrize("name", ["beam_search", "emitter_suppressor", "reasoning_speaker"])
+def test_no_row_is_said_to_be_none(name, params):
+    refusal(public()[name], call_of(name, N, params) | call_of_none(name, params))
+
+
+def call_of_none(name, params):
+    contexts = ("context", "target", "distractors")
+    return {
+        k: jax.tree.map(lambda x: x[:0], x)
+        for k, x in call_of(name, N, params).items()
+        if k in contexts
+    }
+
+
 NO_CONTEXT = {
     "a list": lambda c: list(c.values()),
     "an array": lambda c: next(iter(c.values())),
@@ -267,6 +294,8 @@ NO_CONTEXT = {
     "text in it": lambda c: c | {"image": np.array(["a", "b", "c", "d"])},
     "no image": lambda c: {k: x for k, x in c.items() if k != "image"},
     "NaN": lambda c: c | {"image": c["image"].at[(0,) * c["image"].ndim].set(jnp.nan)},
+    "imaginary numbers": lambda c: c | {"image": c["image"].astype(jnp.complex64)},
+    "a view of a dict": MappingProxyType,
     "infinity": lambda c: c | {"image": c["image"].at[(1,) * c["image"].ndim].set(jnp.inf)},
     "wider images": lambda c: c | {"image": jnp.concatenate([c["image"], c["image"]], -1)},
     "images of more axes": lambda c: c | {"image": c["image"][..., None]},
@@ -455,3 +484,135 @@ def test_no_algorithm_takes_a_batch_that_does_not_agree(name, short, key):
 )
 def test_rewards_are_of_the_batch_that_was_drawn_for(reward):
     refusal(reward, {"batch": {"image": rows(2, D)}, "captions": words(N, M)})
+
+
+def test_what_an_algorithm_reads_is_there_and_fits(key):
+    batch = {"image": rows(N, D), "caption": words(N), "mismatched": words(N, M)}
+    for name, reads in {
+        "adversarial": ("image", "caption", "mismatched"),
+        "evaluator": ("image", "caption", "mismatched"),
+        "listener": ("image", "caption"),
+        "maximum_likelihood": ("caption",),
+        "contrastive": ("caption", "mismatched"),
+        "self_critical": ("image",),
+    }.items():
+        for lacks in reads:
+            call = {"state": None, "batch": {k: x for k, x in batch.items() if k != lacks}}
+            assert lacks in refusal(algorithms()[name].update, call | {"key": key})
+    call = {"state": None, "batch": batch | {"mismatched": words(N, M)[..., :-1]}, "key": key}
+    assert "[4, 2, 2]" in refusal(algorithms()["contrastive"].update, call)
+
+
+def one_step(algorithm, state, batch, key):
+    """Whether an update can be traced on one device."""
+    mapped = jax.vmap(algorithm.update, (None, 0, None), axis_name="data")
+    return jax.eval_shape(mapped, state, jax.tree.map(lambda x: x[None], batch), key)
+
+
+def test_a_reward_is_one_number_a_caption(params, key):
+    """[B] would be held against [B, S] where B is S."""
+    batch = {"image": rows(N, D)}
+    for shape, fits in (((N, N), True), ((N,), False), ((), False), ((N, 1), False)):
+        reward = {"mine": (1.0, lambda batch, captions, shape=shape: jnp.zeros(shape))}
+        algorithm = self_critical(PLAIN, optax.sgd(0.1), reward, samples=N, max_len=T)
+        state = algorithm.init(key, params[id(PLAIN)])
+        if fits:
+            one_step(algorithm, state, batch, key)
+            continue
+        with pytest.raises(ValueError, match=r"'mine' is .* \[4, 4, 3\]"):
+            one_step(algorithm, state, batch, key)
+
+
+def test_contrastive_pairs_are_of_other_images_and_one_vocabulary(params, key):
+    batch = {"image": rows(N, D), "caption": words(N), "mismatched": words(N, N)}
+    own = params[id(PLAIN)]
+    algorithm = contrastive(PLAIN, PLAIN, optax.sgd(0.1), pairs="introspective")
+    state = algorithm.init(key, own, own)
+    one_step(algorithm, state, batch | {"mismatched": words(N, N - 1)}, key)
+    with pytest.raises(ValueError, match="of 4 images a device there are 3 others"):
+        one_step(algorithm, state, batch, key)
+    wider = capjax.generator(V + 1, ("features", D), dim=4)
+    algorithm = contrastive(PLAIN, wider, optax.sgd(0.1))
+    state = algorithm.init(key, own, jax.jit(wider.init)(key))
+    with pytest.raises(ValueError, match="share a vocabulary"):
+        one_step(algorithm, state, batch, key)
+
+
+def bigram() -> tuple[capjax.Speaker, dict]:
+    """A user's: it keeps nothing, uses numpy at the start, and has settings among its params."""
+
+    def start(params, context):
+        np.asarray(context["image"])
+        return (), ()
+
+    def step(params, memory, carry, words):
+        return (), jax.nn.one_hot(words, V) * [1.0, 2.0][params["scale"]]
+
+    table = jax.random.normal(jax.random.key(5), (V, V))
+    speaker = capjax.Speaker(
+        lambda key: {}, start, step, lambda params, hidden: hidden @ params["table"]
+    )
+    return speaker, {"scale": 1, "table": table}
+
+
+def test_a_speaker_of_a_users_own_needs_no_more_than_the_contract():
+    speaker, params = bigram()
+    images = {"image": rows(N, D)}
+    log_p = jax.nn.log_softmax(2 * params["table"])
+    before = shift(WORDS)
+    expected = jnp.where(scored(WORDS), log_p[before, WORDS], 0)
+    np.testing.assert_allclose(
+        capjax.log_probs(speaker, params, images, WORDS), expected, rtol=1e-5
+    )
+    likeliest = capjax.greedy(speaker, params, images, max_len=2).words
+    first = jnp.argmax(log_p[0])
+    assert (likeliest[:, 0] == first).all()
+    beam = capjax.beam_search(speaker, params, images, width=V, max_len=1)
+    np.testing.assert_allclose(beam.log_prob[0], jnp.sort(log_p[0])[::-1], rtol=1e-5)
+    capjax.sample(speaker, params, images, jax.random.key(0), max_len=2)
+
+
+def test_contexts_may_be_nested_and_of_any_mapping(params):
+    """They are what the same speaker is told flat."""
+    nested = SPEAKER._replace(
+        start=lambda p, c: SPEAKER.start(p, {"image": c["seen"]["image"], **c["rest"]})
+    )
+    own = params[id(SPEAKER)]
+
+    def nest(c):
+        rest = {k: x for k, x in c.items() if k != "image"}
+        return {"seen": {"image": c["image"], "none": None}, "rest": rest}
+
+    flat, others = context(N), context(N, M)
+    search = partial(capjax.emitter_suppressor, width=2, max_len=T)
+    plain = search(SPEAKER, own, flat, others)
+    for speaker, target, distractors in (
+        (nested, nest(flat), nest(others)),
+        (SPEAKER, OrderedDict(flat), FrozenDict(others)),
+    ):
+        found = search(speaker, own, target, distractors)
+        np.testing.assert_array_equal(found.words, plain.words)
+    pairs = capjax.metrics.pairwise_log_probs
+    np.testing.assert_array_equal(
+        pairs(nested, own, nest(flat), WORDS), pairs(SPEAKER, own, flat, WORDS)
+    )
+
+
+def test_a_judge_gives_one_number_a_caption(params):
+    two = JUDGE._replace(score=lambda *given: JUDGE.score(*given)[:, None])
+    for name in ("judge", "rollout_values"):
+        assert "[4, 1]" in refusal(public()[name], call_of(name, N, params) | {"evaluator": two})
+
+
+@pytest.mark.parametrize("keys", [None, jnp.ones(N, bool), keys(N).reshape(2, 2)])
+def test_dropout_is_one_typed_key_a_row(keys, params):
+    call = call_of("greedy", N, params)
+    told = {"speaker": PLAIN, "params": params[id(PLAIN)]}
+    refusal(capjax.greedy, call | told | {"context": {"image": rows(N, D), "dropout": keys}})
+
+
+def test_sizes_may_be_numpys_and_must_be_whole():
+    capjax.generator(np.int64(V), ("features", np.int64(D)))
+    for wrong in ((5.0, ("features", D)), (V, D), (V, "features"), ({"a": 1}, ("features", D))):
+        for one in (capjax.generator, capjax.evaluator, capjax.listener):
+            refusal(lambda v, i, one=one: one(v, i), {"v": wrong[0], "i": wrong[1]})

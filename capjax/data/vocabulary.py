@@ -129,7 +129,7 @@ class Vocabulary:
     def load(cls, path: str | Path) -> "Vocabulary":
         """Reads what `save` wrote. Raises InputError where the file is missing or is not one."""
         try:
-            found = json.loads(Path(path).read_text(encoding="utf-8"))
+            found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise InputError(f"cannot read the vocabulary {path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.agreement import check_context
+from capjax.agreement import check_context, check_some
 from capjax.decoding.sample import forbid
-from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker
+from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
 
 
 class Ended(NamedTuple):
@@ -68,7 +68,7 @@ def beam_search(
         raise ValueError(f"groups={groups} must divide width={width}")
     if diversity < 0:
         raise ValueError(f"diversity={diversity} must be at least 0")
-    check_context(context)
+    check_some(check_context(context))
     memory, carry = speaker.start(params, context)
 
     def extend(carry, words):
@@ -80,7 +80,8 @@ def beam_search(
         scores = jax.nn.log_softmax(logits)
         return carry, forbid(scores, UNKNOWN) if forbid_unknown else scores
 
-    return search(extend, carry, width, max_len, groups, diversity)
+    n = rows_of(carry, context)
+    return search(extend, carry, width, max_len, groups, diversity, n=n)
 
 
 def search(
@@ -91,6 +92,7 @@ def search(
     groups: int = 1,
     diversity: float = 0.0,
     falling: bool = True,
+    n: int | None = None,
 ) -> Captions:
     """Beam search by any score that adds up over words.
 
@@ -99,10 +101,12 @@ def search(
       carry: leaves [N, ...], before the first word.
       falling: no word's score is above 0, so that a search may stop when no live hypothesis can
         still pass an ended one.
+      n: N; None for that of the carry.
     Returns:
       As `beam_search`, the summed scores in place of log-probabilities.
     """
-    n, each = jax.tree.leaves(carry)[0].shape[0], width // groups
+    n = jax.tree.leaves(carry)[0].shape[0] if n is None else n
+    each = width // groups
     group = [slice(first, first + each) for first in range(0, width, each)]
 
     def grow(scores, ended, t, first, counts):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.agreement import check_context, check_key
+from capjax.agreement import check_context, check_key, check_some
 from capjax.decoding.beam import search
 from capjax.decoding.completions import Starts, complete
 from capjax.decoding.draw import fold_in
@@ -60,7 +60,7 @@ def guided_search(
             f"width={width}, branch={branch}, rollouts={rollouts} and max_len={max_len} must be at"
             " least 1"
         )
-    check_context(context)
+    check_some(check_context(context))
     check_key(key)
     check_vocabulary(speaker, params, context, evaluator)
     memory, carry = speaker.start(params, context)

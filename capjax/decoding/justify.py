@@ -50,10 +50,10 @@ def justify(
     for name, classes in (("target", target), ("distractor", distractor)):
         check_captions(classes, "N", name)
         agree(context=context, **{name: classes})
-    seen = context | {"concept": jnp.asarray(target)}
+    seen = dict(context) | {"concept": jnp.asarray(target)}
     options: dict[str, Any] = {"width": width, "max_len": max_len, "forbid_unknown": forbid_unknown}
     if blind is None or rationality == 1:
-        other = context | {"concept": jnp.asarray(distractor)}
+        other = dict(context) | {"concept": jnp.asarray(distractor)}
         others = jax.tree.map(lambda x: jnp.asarray(x)[:, None], other)
         return emitter_suppressor(speaker, params, seen, others, rationality=rationality, **options)
     if not 0 <= rationality <= 1:

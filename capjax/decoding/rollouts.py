@@ -83,6 +83,7 @@ def values_and_load(
     n, steps = captions.shape
     check_key(key, n)
     image = evaluator.image(evaluator_params, context)
+    final = jax.nn.sigmoid(score_read(evaluator, evaluator_params, image, captions))
     memory, carry = speaker.start(params, context)
     carry, hidden = speaker.step(params, memory, carry, jnp.full(n, END, jnp.int32))
 
@@ -123,7 +124,6 @@ def values_and_load(
     values = jnp.concatenate([done.value.reshape(-1, n).T, jnp.zeros((n, 1))], 1)
     real = scored(captions)
     last = jnp.arange(steps)[None] == real.sum(1, keepdims=True) - 1
-    final = jax.nn.sigmoid(score_read(evaluator, evaluator_params, image, captions))
     values = jnp.where(last, final[:, None], jnp.where(real, values, 0))
     return values, done.load
 

@@ -10,7 +10,7 @@ from jax import lax
 
 from capjax.agreement import check_context, check_key, check_typed
 from capjax.decoding.draw import draw_scored, fold_in
-from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker
+from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
 
 FEWEST = 64  # rows that a step is taken for, at least, where there were as many
 
@@ -127,7 +127,7 @@ def _speak(
         raise ValueError(f"max_len={max_len} must be at least 1")
     check_context(context)
     memory, carry = speaker.start(params, context)
-    n = jax.tree.leaves(carry)[0].shape[0]
+    n = rows_of(carry, context)
     if key is not None:
         check_key(key, n)
     apart = key is None or key.ndim > 0

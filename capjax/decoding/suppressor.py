@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.agreement import agree, check_captions, check_choices, check_context
+from capjax.agreement import agree, check_captions, check_choices, check_context, check_some
 from capjax.decoding.beam import beam_search, search
 from capjax.decoding.sample import forbid
 from capjax.speaker import UNKNOWN, Captions, Carry, Context, Params, Speaker, log_probs
@@ -141,27 +141,30 @@ def introspective_score(
 
 def together(target: Context, distractors: Context) -> Context:
     """Targets and their distractors as one context: leaves [N, 1 + M, ...]."""
-    return jax.tree.map(lambda x, y: jnp.concatenate([x[:, None], y], 1), target, distractors)
+    both = dict(target), dict(distractors)
+    return jax.tree.map(lambda x, y: jnp.concatenate([x[:, None], y], 1), *both)
 
 
 def check_pair(target: Context, distractors: Context, rationality: float) -> None:
     """Raises ValueError unless distractors [N, M, ...] fit the targets [N, ...]."""
     _check(rationality)
-    check_context(target, "target")
+    check_some(check_context(target, "target"))
     check_context(distractors, "distractors")
-    check_choices(distractors, "distractors")
     if target.keys() != distractors.keys():
         raise ValueError(
             f"the target has {sorted(target)} and its distractors {sorted(distractors)};"
             " give both the same"
         )
-    for name, x in target.items():
-        y = distractors[name]
+    mine, theirs = (jax.tree_util.tree_leaves_with_path(dict(x)) for x in (target, distractors))
+    if [path for path, _ in mine] != [path for path, _ in theirs]:
+        raise ValueError("the target and its distractors hold other arrays; give both the same")
+    for (_, x), (path, y) in zip(mine, theirs, strict=True):
         if y.ndim != x.ndim + 1 or y.shape[:1] + y.shape[2:] != x.shape or not y.shape[1]:
             raise ValueError(
-                f"distractors {name!r} {list(y.shape)} must be [N, M, ...] with M at least 1 where"
-                f" the target's are {list(x.shape)}"
+                f"distractors{jax.tree_util.keystr(path)} {list(y.shape)} must be [N, M, ...] with"
+                f" M at least 1 where the target's are {list(x.shape)}"
             )
+    check_choices(distractors, "distractors")
 
 
 def _check(rationality: float) -> None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from capjax.agreement import check_array, told
 from capjax.metrics.matches import (
     ORDERS,
     check_images,
@@ -119,11 +120,12 @@ def score(statistics: Statistics) -> jax.Array:
 
 def _statistics(candidates: jax.Array, references: jax.Array, mask: jax.Array | None) -> Statistics:
     check_images(candidates, references)
-    if mask is not None and mask.shape != references.shape[:2]:
-        raise ValueError(
-            f"mask {list(mask.shape)} and references {list(references.shape)} do not agree; give"
-            " bool[N, R]"
-        )
+    if mask is not None:
+        check_array(mask, "mask")
+        if mask.shape != references.shape[:2] or mask.dtype != bool:
+            raise ValueError(
+                f"mask {told(mask)} and references {told(references)} do not agree; give bool[N, R]"
+            )
     allowed = present(references) if mask is None else present(references) & mask
     ours, theirs = tokens(candidates), tokens(references)
     each = statistics(ours[:, None], theirs, allowed[:, None])

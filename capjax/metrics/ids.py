@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from capjax.agreement import told
+
 _FIRST = 2  # 0 is the end, and 1 a vocabulary's unknown word
 
 
@@ -27,14 +29,24 @@ def encode(
       max_len, or one more than the longest caption has words. Words are followed by zeros; rows of
       -1 fill up images with fewer captions.
     Raises:
-      ValueError: a text where a list of texts is asked for, something other than text, or a
-        negative id.
+      ValueError: a text where a list of texts is asked for, something other than text, ids that
+        are none or not each word's own, or max_len below 1.
     """
     if isinstance(captions, str):
         raise ValueError("captions must be a list of lists of texts, not one text")
+    if words is not None and not isinstance(words, Mapping):
+        raise ValueError(f"words is {told(words)}; give {{word: id}}, as a vocabulary's ids")
+    if max_len is not None and (not isinstance(max_len, int) or max_len < 1):
+        raise ValueError(f"max_len={max_len!r} must be a whole number, at least 1")
     words = dict(words or {})
-    if min(words.values(), default=0) < 0:
-        raise ValueError("the id of a word cannot be negative: -1 stands for no caption")
+    for word, i in words.items():
+        if not isinstance(i, (int, np.integer)) or not (0 < i < 2**31 or (i == 0 and word == "")):
+            raise ValueError(
+                f"the word {word!r} has the id {i!r}; ids are whole numbers from 1 up, as 0 ends a"
+                " caption and -1 stands for none"
+            )
+    if len(set(words.values())) < len(words):
+        raise ValueError("two words have one id; give each its own")
     free = max([_FIRST, *(i + 1 for i in words.values())])
     encoded = []
     for i, texts in enumerate(captions):

@@ -24,6 +24,7 @@ Bits = tuple[jax.Array, ...]  # uint32 [...] each: positions 0..31, 32..63, ...
 
 def tokens(captions: jax.Array, count_end: bool | jax.Array = False) -> jax.Array:
     """The words of captions, and their end (0) if counted; NOTHING elsewhere. int32[..., T]."""
+    captions = jnp.asarray(captions).astype(jnp.int32)  # of ids without a sign, -1 would be a word
     counted = jnp.where(count_end, scored(captions), spoken(captions))
     return jnp.where(counted & (captions >= 0), captions, NOTHING)
 

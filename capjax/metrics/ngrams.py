@@ -37,7 +37,7 @@ class NgramTable(NamedTuple):
     idf: tuple[jax.Array, ...]  # float32 [S_n]: ln(images / images whose references hold it)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table to an .npz file, whole or not at all."""
+        """Writes the table to an .npz file, whole or not at all; InputError where it cannot be."""
         path = Path(path)
         part = path.with_name(path.name + ".part")
         arrays = {"log_images": self.log_images, "salt": self.salt}
@@ -47,6 +47,10 @@ class NgramTable(NamedTuple):
             with part.open("wb") as file:
                 np.savez(file, allow_pickle=False, **{k: np.asarray(x) for k, x in arrays.items()})
             part.replace(path)
+        except OSError as error:
+            raise InputError(
+                f"cannot write the n-gram table {path}: {error.strerror}; name a file"
+            ) from error
         finally:
             part.unlink(missing_ok=True)
 
@@ -63,6 +67,8 @@ class NgramTable(NamedTuple):
             table = cls(log_images=arrays["log_images"], salt=arrays["salt"], **rows)
         except FileNotFoundError:
             raise InputError(f"there is no n-gram table at {path}") from None
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder and no n-gram table; name the file") from None
         except (*_UNREADABLE, KeyError, TypeError):  # TypeError: an .npy file
             raise InputError(_DAMAGED.format(path)) from None
         sound = table.log_images.shape == () and table.salt.shape == (ORDERS,)
@@ -76,7 +82,10 @@ class NgramTable(NamedTuple):
         return jax.tree.map(jnp.asarray, table)
 
 
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(NotImplementedError, RuntimeError),  # a zip that says it is packed in another way, or secret
+)
 _DAMAGED = "{} is not an n-gram table or is damaged; build it again with ngram_table"
 
 

@@ -54,7 +54,7 @@ def pairwise_log_probs(
         for first in range(0, images, block):
             # The last block is filled up with its last image, so that one program serves all.
             rows = np.minimum(np.arange(first, first + block), images - 1)
-            part = {name: x[rows] for name, x in context.items()}
+            part = jax.tree.map(lambda x, rows=rows: x[rows], dict(context))
             read = np.asarray(_read(speaker, size, params, part, *arrays))
             scores[:, first : first + block] = read[:, : images - first]
             bar.update(min(block, images - first))

@@ -10,7 +10,7 @@ from capjax.judging import Evaluator
 from capjax.models.convnet import ConvNet
 from capjax.models.dense import check_dtype, dense
 from capjax.models.dropout import drop
-from capjax.models.image_kind import blank_image, check_image, check_images
+from capjax.models.image_kind import blank_image, check_image, check_images, check_vocab_size
 from capjax.models.lstm import lstm
 from capjax.models.recite import reciter
 
@@ -41,7 +41,8 @@ class Matcher(nn.Module):
         if self.image[0] == "pixels":
             image = self.see(image)
         elif self.image[0] == "regions":
-            image = image.mean(1)
+            # Regions may be stored in fewer bits than a mean needs.
+            image = image.astype(jnp.float32).mean(1)
         image = image.astype(jnp.float32)
         if "dropout" in context and self.dropout:
             image = drop(context["dropout"], image, self.dropout)
@@ -96,6 +97,7 @@ def made(
     """The Evaluator of one kind of matcher; the rest as of `evaluator`."""
     check_image(image)
     check_dtype(dtype)
+    check_vocab_size(vocab_size)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
         raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
     module = kind(vocab_size, tuple(image), dim, dropout, dtype)

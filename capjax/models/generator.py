@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from capjax.agreement import agree, check_captions, told
 from capjax.models.attention import Adaptive, Att2in
 from capjax.models.dense import check_dtype
-from capjax.models.image_kind import blank_image, check_image, check_images
+from capjax.models.image_kind import blank_image, check_image, check_images, check_vocab_size
 from capjax.models.nic import NIC
 from capjax.models.recite import reciter
 from capjax.speaker import Speaker
@@ -52,6 +52,7 @@ def generator(
         raise ValueError(f"cell {cell!r} is unknown; choose one of {', '.join(CELLS)}")
     check_image(image)
     check_dtype(dtype)
+    check_vocab_size(vocab_size)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1 or not 0 <= input_dropout < 1:
         raise ValueError(
             f"vocab_size={vocab_size}, dim={dim}, dropout={dropout}, input_dropout={input_dropout}"

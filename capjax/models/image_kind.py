@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from capjax.agreement import check_array, told
 
@@ -13,15 +14,22 @@ IMAGES = '("features", D), ("regions", R, D) or ("pixels", H, W)'
 
 def check_image(image: tuple) -> None:
     """Raises ValueError where an image is described as nothing that there is."""
-    sizes = {"features": 1, "regions": 2, "pixels": 2}.get(image[0]) if image else None
+    known = {"features": 1, "regions": 2, "pixels": 2}
+    sizes = known.get(str(image[0])) if isinstance(image, (tuple, list)) and image else None
     if (
         not sizes
         or sizes != len(image) - 1
-        or not all(isinstance(s, int) and s > 0 for s in image[1:])
+        or not all(isinstance(s, (int, np.integer)) and s > 0 for s in image[1:])
     ):
         raise ValueError(f"image {image!r} is not one of {IMAGES}")
     if image[0] == "pixels" and any(s % 16 for s in image[1:]):
         raise ValueError(f"image {image!r}: height and width must be multiples of 16")
+
+
+def check_vocab_size(vocab_size: Any) -> None:
+    """Raises ValueError where it is no whole number."""
+    if not isinstance(vocab_size, (int, np.integer)) or isinstance(vocab_size, bool):
+        raise ValueError(f"vocab_size is {told(vocab_size)}; give a whole number, len(vocabulary)")
 
 
 def blank_image(image: tuple) -> jax.Array:
@@ -33,6 +41,15 @@ def blank_image(image: tuple) -> jax.Array:
 
 def check_images(image: tuple, context: Mapping[str, Any]) -> None:
     """Raises ValueError where a context's images are missing or not of the kind described."""
+    if "dropout" in context:
+        check_array(context["dropout"], "context['dropout']")
+        if context["dropout"].ndim != 1 or not jnp.issubdtype(
+            context["dropout"].dtype, jax.dtypes.prng_key
+        ):
+            raise ValueError(
+                f"context['dropout'] is {told(context['dropout'])}; give one typed key a row, by"
+                " jax.random.split(key, N)"
+            )
     if "image" not in context:
         raise ValueError("the context lacks ['image'], which this model reads")
     found, wanted = context["image"], blank_image(image)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.agreement import agree
+from capjax.agreement import check_batch
 from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
@@ -110,7 +110,7 @@ def adversarial(
         )
 
     def update(state: AdversarialState, batch: Context, key: jax.Array):
-        agree(batch=batch)
+        check_batch(batch, "image", "caption", "mismatched")
         keys = jax.random.split(key, 1 + evaluator_steps)
 
         def judge(judge_state, i):

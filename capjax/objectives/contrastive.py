@@ -7,9 +7,18 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.agreement import agree
+from capjax.agreement import check_batch, check_captions
 from capjax.objectives.algorithm import Algorithm, follow, row_keys
-from capjax.speaker import Context, Params, Speaker, caption_score, score, scored, shift
+from capjax.speaker import (
+    Context,
+    Params,
+    Speaker,
+    caption_score,
+    score,
+    scored,
+    shift,
+    vocabulary_size,
+)
 
 PAIRS = ("both", "positive_only", "negative_only", "introspective")
 MASKS = ("shared", "target", "none")
@@ -90,8 +99,15 @@ def contrastive(
         return jnp.abs(side) * jax.nn.softplus(-jnp.sign(side) * (log_p - log_q - jnp.log(nu)))
 
     def update(state: ContrastiveState, batch: Context, key: jax.Array):
-        agree(batch=batch)
+        check_batch(batch, "caption", "mismatched")
         own, others = batch["caption"], batch["mismatched"]
+        check_captions(own, name="caption")
+        check_captions(others, "NKT", "mismatched")
+        if others.shape[2] != own.shape[1]:
+            raise ValueError(
+                f"caption {list(own.shape)} and mismatched {list(others.shape)} do not agree; pad"
+                " both to one length"
+            )
         captions = jnp.concatenate([own[:, None], others], 1)
         count = others.shape[1]
         true = 0.0 if pairs == "negative_only" else 1.0
@@ -102,6 +118,15 @@ def contrastive(
         context = plain if masks == "none" else masked
         theirs = masked if masks == "shared" else plain
 
+        sizes = [
+            vocabulary_size(one, its, theirs)
+            for one, its in ((speaker, state.params), (reference, state.reference))
+        ]
+        if pairs != "introspective" and None not in sizes and sizes[0] != sizes[1]:
+            raise ValueError(
+                f"the speaker knows {sizes[0]} ids and its reference {sizes[1]}; give two that"
+                " share a vocabulary"
+            )
         if pairs == "introspective":
             return introspect(state, context, own, count)
         q = log_probs_of(reference, state.reference, theirs, captions)
@@ -129,6 +154,11 @@ def contrastive(
     def introspect(state: ContrastiveState, context: Context, own: jax.Array, count: int):
         """An update by the captions' own and other images, where both are the target's to say."""
         each = 1 + count
+        if each > own.shape[0]:
+            raise ValueError(
+                f"mismatched has {count} captions, and of {own.shape[0]} images a device there are"
+                f" {own.shape[0] - 1} others; give more images or fewer captions"
+            )
 
         def around(x: jax.Array) -> jax.Array:
             rolled = jnp.stack([jnp.roll(x, -k, 0) for k in range(each)], 1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.agreement import agree
+from capjax.agreement import check_batch
 from capjax.decoding.noise import draw_noise
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator, check_vocabulary, read_all
@@ -60,7 +60,7 @@ def evaluator_training(
         return EvaluatorState(copy[0], optimizer.init(params), copy[1])
 
     def update(state: EvaluatorState, batch: Context, key: jax.Array):
-        agree(batch=batch)
+        check_batch(batch, "image", "caption", "mismatched")
         params, opt, metrics = evaluator_step(
             speaker,
             evaluator,

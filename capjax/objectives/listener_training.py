@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.agreement import agree
+from capjax.agreement import check_batch
 from capjax.judging import Evaluator, read_all, score_all
 from capjax.objectives.algorithm import Algorithm, row_keys
 from capjax.objectives.rewards import among_others
@@ -40,7 +40,7 @@ def listener_training(listener: Evaluator, optimizer: optax.GradientTransformati
         return ListenerState(params, optimizer.init(params))
 
     def update(state: ListenerState, batch: Context, key: jax.Array):
-        agree(batch=batch)
+        check_batch(batch, "image", "caption")
         rows = batch["image"].shape[0]
 
         def loss(params):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.agreement import agree
+from capjax.agreement import check_batch
 from capjax.decoding.draw import draw
 from capjax.objectives.algorithm import Algorithm, follow, row_keys
 from capjax.speaker import Context, Params, Speaker, scored, shift, weighted_score
@@ -52,7 +52,7 @@ def maximum_likelihood(
         return State(params, averaged, optimizer.init(params), jnp.int32(0))
 
     def update(state: State, batch: Context, key: jax.Array) -> tuple[State, dict]:
-        agree(batch=batch)
+        check_batch(batch, "caption")
         captions = batch["caption"]
         context = {name: x for name, x in batch.items() if name != "caption"}
         dropout_key, words_key = jax.random.split(key)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.agreement import agree
+from capjax.agreement import agree, check_batch, check_captions
 from capjax.judging import Evaluator, judge, read_all, score_all
 from capjax.metrics.cider import cider_d
 from capjax.metrics.ngrams import NgramTable
@@ -26,14 +26,19 @@ def cider_reward(table: NgramTable) -> Reward:
 
     batch["references"]: PackedReferences of the B images, which know whether the end counts.
     """
-    return lambda batch, captions: cider_d(captions, batch["references"], table)
+
+    def reward(batch: Context, captions: jax.Array) -> jax.Array:
+        check_batch(batch, "references")
+        return cider_d(captions, batch["references"], table)
+
+    return reward
 
 
 def evaluator_reward(evaluator: Evaluator, params: Params) -> Reward:
     """r(I, S) of an evaluator, 0 to 1 (Dai et al., 2017)."""
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
-        agree(batch=batch["image"], captions=captions)
+        check_drawn(batch, captions)
         rows, each, _ = captions.shape
         context = {"image": jnp.repeat(batch["image"], each, 0)}
         logits = judge(evaluator, params, context, captions.reshape(rows * each, -1))
@@ -70,11 +75,18 @@ def self_retrieval_reward(listener: Evaluator, params: Params, margin: float = 0
     return reward
 
 
+def check_drawn(batch: Context, captions: jax.Array) -> None:
+    """Raises ValueError unless captions int32[B, S, T] are of the images of a batch."""
+    check_batch(batch, "image")
+    check_captions(captions, "BST")
+    agree(batch=batch["image"], captions=captions)
+
+
 def _told_apart(
     listener: Evaluator, params: Params, batch: Context, captions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """A listener's scores of captions int32[B, S, T]: float32[B, S], float32[B, S, J]."""
-    agree(batch=batch["image"], captions=captions)
+    check_drawn(batch, captions)
     rows, each, _ = captions.shape
     carry = read_all(listener, params, captions.reshape(rows * each, -1))
     own, others, _ = among_others(listener, params, batch, carry)

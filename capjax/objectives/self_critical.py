@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from capjax.agreement import agree
+from capjax.agreement import check_batch
 from capjax.decoding.sample import greedy, sample
 from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Noise
@@ -75,7 +75,7 @@ def self_critical(
         return SelfCriticalState(params, averaged, optimizer.init(params))
 
     def update(state: SelfCriticalState, batch: Context, key: jax.Array):
-        agree(batch=batch)
+        check_batch(batch, "image", *(["caption"] if likelihood else []))
         images = batch["image"].shape[0]
         n = images * samples
         keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, n))
@@ -93,6 +93,12 @@ def self_critical(
         def rewarded(captions: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
             """float32[B, S] of captions int32[B, S, T], and each reward by its name."""
             found = {name: reward(batch, captions) for name, (_, reward) in rewards.items()}
+            for name, value in found.items():
+                if jnp.shape(value) != captions.shape[:2]:
+                    raise ValueError(
+                        f"the reward {name!r} is {list(jnp.shape(value))} for captions"
+                        f" {list(captions.shape)}; it must be one number for each, [B, S]"
+                    )
             total = sum(rewards[name][0] * value for name, value in found.items())
             return jnp.asarray(total), found
 

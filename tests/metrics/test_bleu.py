@@ -65,7 +65,7 @@ def test_an_image_without_references_has_no_score(awkward):
 
 def test_other_arrays_are_refused(awkward):
     corpus = awkward[0]
-    with pytest.raises(ValueError, match="99 candidates"):
+    with pytest.raises(ValueError, match=r"\[99, .*\[100, "):
         bleu(corpus.candidates[1:], corpus.references)
     with pytest.raises(ValueError, match="candidates must be"):
         bleu(corpus.candidates[0], corpus.references)

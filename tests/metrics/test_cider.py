@@ -102,9 +102,9 @@ def test_bad_arguments_are_refused(awkward):
     corpus = awkward[0]
     table = ngram_table(corpus.references)
     packed = pack_references(corpus.references, table)
-    with pytest.raises(ValueError, match="99 candidates"):
+    with pytest.raises(ValueError, match=r"\[99, .*\[100, "):
         cider_d(corpus.candidates[1:], corpus.references, table)
-    with pytest.raises(ValueError, match="99 candidates"):
+    with pytest.raises(ValueError, match=r"\[99, .*\[100, "):
         cider_d(corpus.candidates[1:], packed, table)
     with pytest.raises(ValueError, match="pack_references"):
         cider_d(corpus.candidates, packed, table, count_end=True)

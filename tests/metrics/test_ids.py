@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from capjax.metrics import encode
+from capjax.metrics import (
+    bleu,
+    cider_d,
+    consensus,
+    corpus_bleu,
+    diversity,
+    encode,
+    ngram_table,
+    novel,
+    pack_references,
+    rouge_l,
+    self_cider_kernel,
+)
 
 CAPTIONS = [["a dog runs", "dog"], ["a cat", "", "a  dog\truns fast"]]
 
@@ -58,9 +70,45 @@ def test_max_len_cuts_and_pads():
         ("a dog", None, "not one text"),
         (["a dog"], None, "image 0"),
         ([["a"], [3]], None, "image 1"),
-        ([["a"]], {"a": -1}, "negative"),
+        ([["a"]], {"a": -1}, "has the id -"),
     ],
 )
 def test_what_is_no_caption_is_refused(captions, words, said):
     with pytest.raises(ValueError, match=said):
         encode(captions, words)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int8, np.int16, np.int64])
+def test_ids_of_any_width_score_alike(dtype):
+    """-1 stands for no word inside, which a type without a sign does not have."""
+    references = np.array([[[2, 3, 4, 0, 0]], [[4, 5, 6, 2, 0]], [[2, 2, 3, 5, 0]]], np.int32)
+    said = np.array([[2, 3, 4, 0, 0, 0], [4, 5, 0, 0, 0, 0], [2, 3, 0, 0, 0, 0]], np.int32)
+    table = ngram_table(references)
+    several = np.stack([said, said[::-1]], 1)
+    for measure in (
+        lambda said, references: cider_d(said, references, table),
+        bleu,
+        corpus_bleu,
+        rouge_l,
+        lambda said, references: novel(said, references[:, 0]),
+        lambda said, references: cider_d(said, pack_references(references, table), table),
+    ):
+        expected = measure(said, references)
+        np.testing.assert_array_equal(measure(said.astype(dtype), references), expected)
+        np.testing.assert_array_equal(measure(said, references.astype(dtype)), expected)
+    np.testing.assert_array_equal(
+        self_cider_kernel(several.astype(dtype), table), self_cider_kernel(several, table)
+    )
+    np.testing.assert_array_equal(
+        consensus(several.astype(dtype), table), consensus(several, table)
+    )
+    assert diversity(several.astype(dtype), table)["total"] == diversity(several, table)["total"]
+
+
+@pytest.mark.parametrize(
+    "words", [{"a": 0, "man": 1}, {"a": 2, "man": 2}, {"a": 2.5}, {"a": 2**40}, {"a": -1}, ["a"]]
+)
+def test_ids_that_are_none_are_refused(words):
+    with pytest.raises(ValueError, match=r"id|give"):
+        encode([["a man"]], words)
+    assert encode([["a man"]], {"": 0, "<unk>": 1, "man": 2})[0].tolist() == [[[3, 2, 0]]]

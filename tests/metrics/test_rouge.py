@@ -53,7 +53,7 @@ def test_references_may_come_in_any_order_and_vmap_scores_the_same(awkward):
 
 def test_other_arrays_are_refused(awkward):
     corpus = awkward[0]
-    with pytest.raises(ValueError, match="99 candidates"):
+    with pytest.raises(ValueError, match=r"\[99, .*\[100, "):
         rouge_l(corpus.candidates[1:], corpus.references)
     with pytest.raises(ValueError, match="references must be"):
         rouge_l(corpus.candidates, corpus.candidates)
