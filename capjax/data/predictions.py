@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from capjax.data.caption_rows import checked, gathered, has_words, rows_of, whole_file
-from capjax.data.image_ids import Named, brief, find
+from capjax.data.image_ids import Named, brief, find, own_names, plain
 from capjax.data.reference_files import Images, is_karpathy, truth_of
 from capjax.errors import InputError
 
@@ -31,7 +31,9 @@ def read_predictions(path: str | Path, *, samples: bool = False) -> Texts:
     several captions, which are then samples, as many of every image. Captions may be empty. Raises
     InputError, in one sentence with file and row, where anything is not as it should be.
     """
-    return _by_label(_said(Path(path), samples))
+    images = _said(Path(path), samples)
+    names = plain([image.name for image, _ in images])
+    return {name: texts for name, (_, texts) in zip(names, images, strict=True)}
 
 
 def read_references(path: str | Path, *, split: str | None = None) -> Texts:
@@ -44,7 +46,9 @@ def read_references(path: str | Path, *, split: str | None = None) -> Texts:
     captions.csv, whose splits are those that training takes. Every reference must hold a word.
     Raises InputError, in one sentence with file and row, where anything is not as it should be.
     """
-    return _by_label(truth_of(Path(path), split)[0])
+    truth, others = truth_of(Path(path), split)
+    names = own_names([*(image for image, _ in truth), *others], Path(path))[: len(truth)]
+    return {name: texts for name, (_, texts) in zip(names, truth, strict=True)}
 
 
 def read_pair(
@@ -58,7 +62,8 @@ def read_pair(
     """A file of captions and one of references, as `pair` puts them together.
 
     Images may have several captions. Which image a name means is for `image_ids.find` to say, as is
-    what `ids` decides. Raises InputError as the readers and `pair` do.
+    what `ids` decides; images are called as the references call them, whatever the captions do.
+    Raises InputError as the readers and `pair` do.
     """
     said = _said(Path(predictions), True)
     truth, others = truth_of(Path(references), split)
@@ -73,22 +78,12 @@ def read_pair(
             f"give the references of the same images, which {references} calls "
             f"{_calling(called[0])}{_hint(alone, called, ids)}"
         )
-    names = [
-        _key(named, called[place])
-        for named, place in zip(calls, places, strict=True)
-        if place is not None
-    ]
-    if len(set(names)) < len(names):
-        names = [named.name for named in calls]
-    taken = set(places)
+    names = own_names([*called, *others], Path(references))
+    taken = [place for place in places if place is not None]
     return _side_by_side(
-        {name: texts for name, (_, texts) in zip(names, said, strict=True)},
-        {
-            name: truth[place][1]
-            for name, place in zip(names, places, strict=True)
-            if place is not None
-        },
-        [named.name for i, named in enumerate(called) if i not in taken],
+        {names[place]: texts for place, (_, texts) in zip(taken, said, strict=True)},
+        {names[place]: truth[place][1] for place in taken},
+        [names[place] for place in sorted(set(range(len(truth))) - set(taken))],
         subset,
     )
 
@@ -120,21 +115,6 @@ def _said(path: Path, samples: bool) -> Images:
                 f"{len(several)}; give every image as many, or is an id there twice?"
             )
     return images
-
-
-def _by_label(images: Images) -> Texts:
-    """Captions under the names that scores are kept under."""
-    labels = [image.label for image, _ in images]
-    if len(set(labels)) < len(labels):
-        labels = [image.name for image, _ in images]
-    return {label: texts for label, (_, texts) in zip(labels, images, strict=True)}
-
-
-def _key(named: Named, true: Named) -> str:
-    """What a pair is called: as the captions call it, or COCO's number where that is its id."""
-    if named.label == true.label:
-        return named.label
-    return named.name if named.id is not None else true.file or true.name
 
 
 def _calling(named: Named) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from capjax import evaluate
 from capjax.data.image_ids import Named, coco_number, find
-from capjax.data.predictions import read_pair
+from capjax.data.predictions import read_pair, read_references
 from capjax.errors import InputError
 
 
@@ -175,6 +175,8 @@ def paired(folder: Path, said: str, truth: str, some: list, every: list, **how) 
     except InputError:
         return False
     assert pairs.candidates == pairs.references
+    own = read_references(references, split=split)  # called as there, whoever speaks of them
+    assert pairs.references == {name: own[name] for name in pairs.references}
     assert sorted(t for texts in pairs.candidates.values() for t in texts) == sorted(
         i.caption for i in some
     )
@@ -254,6 +256,12 @@ def test_only_cocos_names_are_numbers(name, number):
     assert coco_number(name) == number
 
 
+OTHERS_FILES = [
+    Named("42", "val2014/COCO_val2014_000000000043.jpg"),
+    Named("43", "val2014/COCO_val2014_000000000042.jpg"),
+]
+
+
 @pytest.mark.parametrize(
     ("said", "truth", "why"),
     [
@@ -271,6 +279,10 @@ def test_only_cocos_names_are_numbers(name, number):
             [Named("1"), Named("7", "COCO_val2014_000000000001.jpg")],
             "may be the image",
         ),
+        # COCO's files under other images' ids.
+        ([Named("42")], OTHERS_FILES, "may be the image .* --ids=id or --ids=file"),
+        ([Named("coco_42")], OTHERS_FILES, "may be the image .* --ids=id or --ids=file"),
+        ([Named("000000000042")], OTHERS_FILES, "may be the image .* --ids=id or --ids=file"),
         # Two names of one image.
         ([Named("42"), Named("COCO_val2014_000000000042.jpg")], [Named("42")], "are both"),
         ([Named("a.jpg"), Named("./a.jpg")], [Named(None, "a.jpg")], "are both"),
@@ -300,6 +312,11 @@ def test_two_readings_are_refused(said, truth, why):
         ("COCO_val2014_000000000042.jpg", [Named("42", "dog.jpg")], None, None),
         ("COCO_val2014_000000000042", [Named("42", "dog.jpg")], None, 0),
         ("42", [Named("42", "COCO_val2014_000000000099.jpg")], None, 0),
+        ("42", OTHERS_FILES, "id", 0),
+        ("42", OTHERS_FILES, "file", 1),
+        ("coco_42", OTHERS_FILES, "id", 0),
+        ("coco_42", OTHERS_FILES, "file", 1),
+        ("COCO_val2014_000000000042.jpg", OTHERS_FILES, None, 1),
         ("photos/1.jpg", [Named(None, "1.jpg")], None, 0),
         ("1.jpg", [Named(None, "photos/1.jpg")], None, 0),
         ("x/1.jpg", [Named(None, "y/1.jpg")], None, None),
@@ -307,6 +324,7 @@ def test_two_readings_are_refused(said, truth, why):
 )
 def test_the_rule(said, truth, ids, place):
     assert find([Named(said)], truth, "said.json", ids) == [place]
+    assert find(truth, truth, "said.json") == list(range(len(truth)))
     if said.endswith((".jpg", ".png")):  # what is known to be a file's name, as of "image"
         known = find([Named(None, said)], truth, "said.json", ids)
         assert known == [place]

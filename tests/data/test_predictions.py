@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from capjax.data.contents import of_texts
 from capjax.data.predictions import pair, read_pair, read_predictions, read_references
 from capjax.errors import InputError
+from capjax.metrics.protocol import hold_out
 
 LINES = '{"id": 42, "caption": "a dog"}\n\n{"image_id": "7", "caption": ""}\n'
 READ = {"42": ["a dog"], "7": [""]}
@@ -123,7 +125,7 @@ def test_karpathys_images_may_be_called_by_their_files(write):
     for first, second in (("0", "1"), ("dog.jpg", "cat.jpg")):
         said = write({first: "the dog", second: "the cat"})
         found = read_pair(said, references, split="val")
-        assert found.references == {first: ["a dog"], second: ["a cat"]}
+        assert found.references == {"0": ["a dog"], "1": ["a cat"]}  # as the references call them
     with pytest.raises(InputError, match="no references for 1 image"):
         read_pair(write({"cow.jpg": "the cow"}), references, split="val")
 
@@ -246,6 +248,50 @@ def test_the_same_ids_are_paired_in_the_order_of_the_captions():
     assert list(pairs.candidates) == list(pairs.references) == ["2", "1"]
     assert pairs.references == {"2": ["d"], "1": ["c"]}
     assert (pairs.df_source, pairs.notes) == ("these references", ())
+
+
+@pytest.mark.parametrize(
+    ("called", "as_file"),
+    [
+        (("a.jpg", "b.jpg"), True),
+        (("./train/a.jpg", "train/../b.jpg"), True),
+        (("{folder}/a.jpg", "{folder}/train/b.jpg"), True),
+        (("{folder}/../photos/a.jpg", "../photos/b.jpg"), True),
+        (("/photos/1/a.jpg", "/photos/2/b.jpg"), True),
+        (("../x/a.jpg", "../y/a.jpg"), True),  # without folders they would be one
+        (("1", "coco_1"), False),
+        (("42", "COCO_val2014_000000000007"), False),
+    ],
+)
+def test_references_have_one_digest_wherever_they_lie_and_whoever_speaks_of_them(
+    called, as_file, tmp_path
+):
+    digests, held_out = set(), set()
+    for folder in (tmp_path / "one", tmp_path / "other" / "place"):
+        folder.mkdir(parents=True)
+        names = [name.format(folder=folder) for name in called]
+        texts = dict(zip(names, (["a dog", "the dog"], ["a cat", "the cat", "cats"]), strict=True))
+        forms = {
+            "references.json": json.dumps(texts),
+            "lines.json": "\n".join(
+                json.dumps({"image" if as_file else "image_id": name, "references": said})
+                for name, said in texts.items()
+            ),
+        }
+        for form, text in forms.items():
+            (folder / form).write_text(text)
+            spellings = [names]
+            if as_file and names[1].endswith("b.jpg"):
+                spellings.append(["a.jpg", "b.jpg"])
+            for spelling in spellings:
+                said = folder / "said.json"
+                said.write_text(json.dumps(dict.fromkeys(spelling, "a bird")))
+                pairs = read_pair(said, folder / form)
+                assert pairs.references == read_references(folder / form)
+                digests.add(of_texts(pairs.references))
+                human = hold_out(pairs.references)[0]
+                held_out.add(tuple(text for texts in human.values() for text in texts))
+    assert len(digests) == len(held_out) == 1
 
 
 def test_ids_that_are_only_on_one_side_are_named_and_left_out_only_aloud():
