@@ -66,7 +66,8 @@ def _differences(table: Table, bases: list[int], others: list[int]) -> Table:
             rows.append(_less(row, base))
         plain = len(alike) > 1 or base.decoding == row.decoding
         names[id(rows[-1])] = label if plain else f"{label}, less {table.labels[alike[0]]}"
-    return tabulate(rows, names, kind="differences", about=about, best=_clear)
+    found = tabulate(rows, names, kind="differences", about=about, best=_clear)
+    return found._replace(conditions=table.conditions)
 
 
 def _clear(rows: Sequence[Row], columns: Sequence[Measure]) -> set[tuple[int, str]]:
