@@ -46,6 +46,8 @@ class Named(NamedTuple):
 
 def id_text(value: Any, where: str, field: str) -> str:
     """An image's id as text; InputError, which begins with `where`, where it is none."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)  # as tables write whole numbers
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
@@ -62,11 +64,13 @@ def id_text(value: Any, where: str, field: str) -> str:
 
 def is_file(name: str) -> bool:
     """Whether a name has a picture's ending."""
-    return os.path.splitext(name)[1].lower() in ENDINGS
+    return "." in name and os.path.splitext(name)[1].lower() in ENDINGS
 
 
 def coco_number(name: str) -> str | None:
     """The image's number in one of COCO's names, None in any other."""
+    if len(name) < 6:  # the shortest is coco_1
+        return None
     found = _COCO.fullmatch(os.path.basename(name) if is_file(name) else name)
     return str(int(next(filter(None, found.groups())))) if found else None
 

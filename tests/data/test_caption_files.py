@@ -321,7 +321,8 @@ def test_bad_captions_json(mine, tmp_path, text, words):
     ("text", "words"),
     [
         ("", ['no column "image"']),
-        ("image;caption\n0.png;a\n", ['no column "image"', "image;caption"]),
+        ("image:caption\n0.png:a\n", ['no column "image"', "image:caption"]),
+        ("Image;Caption\n0.png;a;b\n", ["line 2", "semicolons", "quotes"]),
         ("image,text\n0.png,a\n", ['no column "caption"', "image, text"]),
         ("image,caption,caption\n0.png,a,b\n", ['the column "caption" twice']),
         ("image,caption, caption\n0.png,a,b\n", ['the column "caption" twice']),
