@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
@@ -340,6 +341,33 @@ def test_a_name_that_may_be_of_another_split_is_refused(tmp_path):
         (tmp_path / "said.json").write_text(json.dumps({name: "a cat"}))
         with pytest.raises(InputError, match=why):
             read_pair(tmp_path / "said.json", tmp_path / "captions.json", split="val", subset=True)
+
+
+def test_the_command_reads_pipes_and_its_own_split_of_known_captions(tmp_path):
+    """As `cat captions | capjax.evaluate --predictions=/dev/stdin` does."""
+    truth = {"1": ["a dog runs", "the dog"], "2": ["two cats sleep", "cats"]}
+    (tmp_path / "references.jsonl").write_text(
+        lines([{"id": i, "references": texts} for i, texts in truth.items()])
+    )
+    said = lines([{"id": "1", "caption": "a dog runs"}, {"id": "2", "caption": "a cat sleeps"}])
+    known = {
+        "a.jpg": {"captions": ["a dog runs"], "split": "train"},
+        "b.jpg": {"captions": ["a cat sleeps"], "split": "val"},
+    }
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    reads, writes = os.pipe()
+    os.write(writes, said.encode())
+    os.close(writes)
+    flags = [f"--predictions=/dev/fd/{reads}", f"--references={tmp_path / 'references.jsonl'}"]
+    flags += ["--quick", f"--known={tmp_path / 'known.json'}", f"--out={tmp_path / 'out'}"]
+    try:
+        assert evaluate.main(flags) == 0
+    finally:
+        os.close(reads)
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert found["novel"] == 0.5
+    rows = json.loads((tmp_path / "out" / "captions.json").read_text())
+    assert {row["id"]: row["references"] for row in rows} == truth
 
 
 def test_the_command_scores_files_names_as_it_scores_ids(tmp_path, capsys):
