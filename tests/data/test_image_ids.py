@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from capjax import evaluate
 from capjax.data.image_ids import Named, coco_number, find
 from capjax.data.predictions import read_pair, read_references
+from capjax.data.split_by_name import split_by_name
 from capjax.errors import InputError
 
 
@@ -368,6 +369,24 @@ def test_the_command_reads_pipes_and_its_own_split_of_known_captions(tmp_path):
     assert found["novel"] == 0.5
     rows = json.loads((tmp_path / "out" / "captions.json").read_text())
     assert {row["id"]: row["references"] for row in rows} == truth
+
+
+def test_known_captions_of_the_references_own_file_are_those_of_its_training(tmp_path):
+    """Which is split by its names for both: what people say of val is not known."""
+    names = [f"{n}.jpg" for n in range(200)]
+    folder = tmp_path / "captions.json"
+    folder.write_text(json.dumps({name: [f"a {n}", f"the {n}"] for n, name in enumerate(names)}))
+    splits = split_by_name(names, folder)
+    val = [n for n, name in enumerate(names) if splits[name] == "val"]
+    assert len(val) > 1
+    train = next(n for n, name in enumerate(names) if splits[name] == "train")
+    said = {names[n]: f"a {n}" for n in val} | {names[val[0]]: f"a {train}"}
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    flags = [f"--predictions={tmp_path / 'said.json'}", f"--references={folder}", "--quick"]
+    flags += ["--split=val", f"--known={folder}", f"--out={tmp_path / 'out'}"]
+    assert evaluate.main(flags) == 0
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert found["novel"] == pytest.approx(1 - 1 / len(val))
 
 
 def test_the_command_scores_files_names_as_it_scores_ids(tmp_path, capsys):

@@ -6,10 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from capjax.data.caption_rows import has_words
 from capjax.data.contents import of_texts
 from capjax.data.predictions import pair, read_known, read_pair, read_predictions, read_references
 from capjax.data.split_by_name import split_by_name
+from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 from capjax.metrics.protocol import hold_out
 
@@ -472,6 +476,12 @@ def test_ids_that_are_only_on_one_side_are_named_and_left_out_only_aloud():
     assert list(pairs.references) == ["3", "4"]
     assert pairs.df_source == "these references of 2 of 10 images"
     assert "Only the 2 of 10 images" in pairs.notes[0]
+
+
+@given(st.text(st.sampled_from("aB.-() \n&lt;;\u00e9\u2028\x00'`"), max_size=8))
+@settings(derandomize=True, deadline=None, max_examples=500)
+def test_whether_a_text_has_words_is_what_tokenize_says(text):
+    assert has_words(text) == bool(tokenize(text))
 
 
 def test_captions_without_words_are_counted():
