@@ -19,7 +19,7 @@ from capjax.checkpoint import check_folder
 from capjax.command import command
 from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
-from capjax.data.predictions import read_pair, read_references
+from capjax.data.predictions import read_known, read_pair
 from capjax.errors import InputError
 from capjax.evaluate_flags import check_flags, metrics_of, parser
 from capjax.evaluate_run import mark_beside, of_run, write_evaluation
@@ -81,8 +81,9 @@ def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ..
     )
     known = None
     if flags.known:
-        texts = read_references(flags.known, split="train" if flags.split else None)
-        known = {text for every in texts.values() for text in every}
+        # A file that is split by its names for the references is so for the training captions.
+        same = Path(flags.known).resolve() == Path(flags.references).resolve()
+        known = read_known(flags.known, by_name=same and flags.split is not None)
     name = Path(flags.predictions).stem
     folder = Path(flags.out or f"evaluation-{name}")
     check_folder(folder, "--out")

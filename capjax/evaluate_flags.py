@@ -110,7 +110,7 @@ def parser(about: str) -> argparse.ArgumentParser:
         help="captions: JSON lines, also of capjax.caption --json, COCO results, {id: caption}",
     )
     made.add_argument("--out", help="the folder to write to; default: the run's")
-    made.add_argument("--split", help="train, val or test; default val, of a run")
+    made.add_argument("--split", help="train, val or test, of --references; default val, of a run")
     made.add_argument("--quick", action="store_true", help="without METEOR and SPICE")
     made.add_argument("--spice", choices=("auto", "require", "off"), default="auto")
     run = made.add_argument_group("captions of a run")
@@ -213,10 +213,14 @@ def parser(about: str) -> argparse.ArgumentParser:
     files = made.add_argument_group("captions of a file")
     files.add_argument(
         "--references",
-        help="COCO annotations, Karpathy JSON, JSON lines, BLIP's and LAVIS' lists, a folder's"
-        " captions.json or captions.csv",
+        help="COCO annotations, Karpathy JSON, JSON lines, BLIP's, LAVIS' and TextCaps' lists, a"
+        " folder's captions.json or captions.csv, Kaggle's tables, Flickr8k.token.txt",
     )
-    files.add_argument("--known", help="training captions, for the share of novel ones")
+    files.add_argument(
+        "--known",
+        help="training captions, for the share of novel ones: split train of a file that has"
+        " splits, else all of it",
+    )
     files.add_argument(
         "--ids",
         choices=IDS,

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from capjax.data.contents import digest, plain
+from capjax.data.contents import digest
+from capjax.data.image_ids import plain
 from capjax.data.justify_files import Triplet, read_justify
 from capjax.data.prepare import Prepared
 from capjax.errors import InputError
@@ -93,7 +94,7 @@ class Why(NamedTuple):
             [self.concepts[i] for i in ids]
             for ids in (self.questions.target, self.questions.distractor)
         )
-        asked = zip(map(plain, self.questions.split.ids), target, distractor, strict=True)
+        asked = zip(plain(self.questions.split.ids), target, distractor, strict=True)
         digests = found.scores["digests"] | {"questions": digest(sorted(asked))}
         found = found._replace(scores=found.scores | {"digests": digests})
         for row, mine, other in zip(found.rows, target, distractor, strict=True):

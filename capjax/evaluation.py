@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from capjax.data.contents import digest, of_texts, plain
+from capjax.data.contents import digest, of_texts
+from capjax.data.image_ids import plain
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.distractors import Distractors, picked
@@ -105,7 +106,7 @@ def evaluate(
     if distractors is not None:
         found.scores["digests"]["distractors"] = _told_from(split, distractors)
     if retrieval:
-        among = sorted(plain(i) for i in split.ids[:retrieval])
+        among = sorted(plain(split.ids)[:retrieval])
         found.scores["digests"]["retrieval"] = digest(among)
     for name, one in judges.items():
         if one.picks:
@@ -307,13 +308,13 @@ def _picked(
 
 def _told_from(split: Split, distractors: Distractors) -> str:
     """The digest of what each image is told from, and of the caption by which people tell it."""
-    count = len(split.ids)
+    count, names = len(split.ids), plain(split.ids)
     rows = [
         (
-            *(plain(i), split.captions[n][0]),
-            *sorted(plain(split.ids[j]) if j < count else "a twin" for j in row),
+            *(i, split.captions[n][0]),
+            *sorted(names[j] if j < count else "a twin" for j in row),
         )
-        for n, (i, row) in enumerate(zip(split.ids, distractors.rows, strict=True))
+        for n, (i, row) in enumerate(zip(names, distractors.rows, strict=True))
     ]
     return digest(sorted(rows))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from capjax.compare import main
+from capjax.comparison.differences import differences
 from capjax.comparison.labels import spell
 from capjax.comparison.measures import in_order, measure
 from capjax.comparison.plain import long_csv, markdown, terminal
@@ -101,25 +102,26 @@ def tables_of(paths):
 @pytest.mark.parametrize(
     "change",
     [
-        {"dataset": "coco"},
+        {"dataset": "coco", "digests": ...},
         {"split": "test"},
         {"n_images": 999},
         {"references": "4 of 5"},
         {"df": {"source": "train", "n": 1000}},
         {"df": {"source": "these references", "n": 999}},
         {"tokenizer": "whitespace"},
-        {"dataset": ...},
+        {"dataset": ..., "digests": ...},
         {"df": None},
         {"split": ...},  # as of captions in a file
     ],
     ids=str,
 )
 def test_a_row_under_other_conditions_is_in_another_table(files, change):
-    paths = files(sampled(0.5), sampled(0.7), sampled(0.7, **change))
+    rest = {"digests": ...} if "digests" in change else {}
+    paths = files(sampled(0.5, **rest), sampled(0.7, **rest), sampled(0.7, **change))
     assert [len(table.rows) for table in tables_of(paths)] == [2, 1]
     # Two files that both do not tell are not known to be alike.
     same = tables_of(files(sampled(0.5, **change), sampled(0.7, **change)))
-    untold = change in ({"dataset": ...}, {"df": None})
+    untold = change.get("dataset") is ... or change == {"df": None}
     assert [len(table.rows) for table in same] == ([1, 1] if untold else [2])
 
 
@@ -164,6 +166,24 @@ def test_captions_of_a_file_meet_those_of_a_run_on_the_same_references(files):
     assert [len(table.rows) for table in tables_of(files(sampled(0.5), other, file))] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("dataset", ["dataset_flickr8k", ...])
+def test_the_name_of_a_dataset_is_a_label_where_digests_tell_the_references(files, dataset):
+    """A run's is "flickr8k", and that of captions in a file the name of the references' file."""
+    file = beam(run="file", step=..., dataset=dataset, **known(images="")) | held_out(0.3)
+    run = beam() | held_out(0.4)
+    for paths in (files(file, run), files(run, file)):
+        rows, notes = read(paths)
+        assert not notes
+        tables = differences(compare(rows), "mle")
+        assert [(table.kind, len(table.rows)) for table in tables] == [
+            ("", 2),
+            ("differences", 1),
+            ("", 3),  # people once
+        ]
+        assert all("flickr8k val" in table.title for table in tables)
+        assert not any("dataset_" in table.title for table in tables)
+
+
 def test_novel_captions_compete_among_those_of_one_training_set_only(files):
     one, two = known(known="1" * 16), known(known="2" * 16)
     paths = files(
@@ -178,7 +198,7 @@ def test_novel_captions_compete_among_those_of_one_training_set_only(files):
 
 
 def test_a_file_that_does_not_tell_its_conditions_is_said_to(files):
-    _, notes = read(files(scores(dataset=..., tokenizer=...)))
+    _, notes = read(files(scores(dataset=..., tokenizer=..., digests=...)))
     assert "does not tell dataset, tokenizer" in notes[0]
 
 

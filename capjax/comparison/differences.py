@@ -10,6 +10,7 @@ from typing import Any
 from capjax.comparison.measures import OF_DIGEST, Measure, measure
 from capjax.comparison.rows import ORDINARY, Row
 from capjax.comparison.tables import Table, tabulate
+from capjax.data.image_ids import plain
 from capjax.errors import InputError
 from capjax.workdir import read_json
 
@@ -66,7 +67,8 @@ def _differences(table: Table, bases: list[int], others: list[int]) -> Table:
             rows.append(_less(row, base))
         plain = len(alike) > 1 or base.decoding == row.decoding
         names[id(rows[-1])] = label if plain else f"{label}, less {table.labels[alike[0]]}"
-    return tabulate(rows, names, kind="differences", about=about, best=_clear)
+    found = tabulate(rows, names, kind="differences", about=about, best=_clear)
+    return found._replace(conditions=table.conditions)
 
 
 def _clear(rows: Sequence[Row], columns: Sequence[Measure]) -> set[tuple[int, str]]:
@@ -123,7 +125,8 @@ def _images(scores: Path) -> dict[str, dict[str, Any]] | None:
     rows = read_json(path)
     if not isinstance(rows, list) or not all(isinstance(r, dict) and "id" in r for r in rows):
         raise InputError(f"{path} holds no captions of images; evaluate again")
-    return {str(row["id"]): row for row in rows}
+    names = plain([str(row["id"]) for row in rows])
+    return dict(zip(names, rows, strict=True))
 
 
 def _captions(scores: Path) -> Path:

@@ -12,8 +12,10 @@ ORDINARY, HELD_OUT = "all references", "n-1"  # the protocols
 class Conditions(NamedTuple):
     """What scores depend on besides the captions. None where a file does not tell.
 
-    Captions that were scored from files may have no split and have no images; all else is told by
-    every evaluation, digests since there are any.
+    Where a digest tells the references the name of the dataset is a label: a run's is "flickr8k"
+    and that of captions from a file the references' file. Captions that were scored from files may
+    have no split and have no images; all else is told by every evaluation, digests since there are
+    any.
     """
 
     protocol: str  # ORDINARY or HELD_OUT
@@ -28,7 +30,7 @@ class Conditions(NamedTuple):
 
     def lacks(self) -> list[str]:
         """What is not told and must be, for scores to be comparable."""
-        free = ("split", "scored", "images")
+        free = ("split", "scored", "images", *(("dataset",) if self.scored else ()))
         return [
             name for name, value in self._asdict().items() if value is None and name not in free
         ]
@@ -36,7 +38,11 @@ class Conditions(NamedTuple):
     def alike(self, other: "Conditions") -> bool:
         """Whether scores are comparable, as far as is told; images that are not told may be any."""
         images = {self.images, other.images} - {None}
-        return self._replace(images=None) == other._replace(images=None) and len(images) < 2
+        return self.but_images() == other.but_images() and len(images) < 2
+
+    def but_images(self) -> "Conditions":
+        """All that must be equal, without labels and the images."""
+        return self._replace(images=None, dataset=None if self.scored else self.dataset)
 
     @property
     def data(self) -> str:

@@ -68,10 +68,9 @@ def compare(rows: Sequence[Row]) -> list[Table]:
 
     Rows are comparable when all of their conditions are told and equal. Captions of a file tell no
     images: they stand with all that was scored on their references, unless that was said of images
-    of several kinds. People's captions, which
-    every file of a split scores again, are one row. Tables stand in the order of their first row,
-    those of the n-1 protocol last. One with runs that differ by their seeds alone is followed by
-    one in which their means stand for them.
+    of several kinds. People's captions, which every file of a split scores again, are one row.
+    Tables stand in the order of their first row, those of the n-1 protocol last. One with runs that
+    differ by their seeds alone is followed by one in which their means stand for them.
     """
     kept = _people_once(rows)
     names = {
@@ -81,14 +80,14 @@ def compare(rows: Sequence[Row]) -> list[Table]:
     }
     seen: dict[Any, set[str]] = {}
     for row in kept:
-        images = seen.setdefault(row.conditions._replace(images=None), set())
+        images = seen.setdefault(row.conditions.but_images(), set())
         images |= {row.conditions.images} if row.conditions.images else set()
     groups: dict[Any, list[Row]] = {}
     for row in kept:
         alone = id(row) if row.conditions.lacks() else None
-        told = row.conditions._replace(images=None)
+        told = row.conditions.but_images()
         if len(seen[told]) > 1:
-            told = row.conditions
+            told = told._replace(images=row.conditions.images)
         groups.setdefault((told, alone), []).append(row)
     order = sorted(groups.values(), key=lambda found: found[0].conditions.protocol == HELD_OUT)
     tables = []
@@ -179,7 +178,10 @@ def tabulate(
     labels = [names[id(row)] for row in rows]
     columns = in_order({name for row in rows for name in row.scores})
     marked, lacks = (best or _best)(rows, columns), _lacks(rows, labels, columns)
-    conditions = next((r.conditions for r in rows if r.conditions.images), rows[0].conditions)
+    # A run's dataset has a name, and captions of a file only that of the references' file.
+    told = sorted((r.conditions for r in rows), key=lambda c: (c.dataset is None, c.images is None))
+    conditions = next((c for c in told if c.images), told[0])
+    conditions = conditions._replace(dataset=conditions.dataset or told[0].dataset)
     return Table(conditions, rows, labels, columns, marked, lacks, kind, about)
 
 

@@ -49,7 +49,11 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
 
     def shared(name: str) -> bool:
         """Whether two rows have it by the same judge, of the same distractors: a plot's points."""
-        told = [(row.conditions, row.apart(measure(name))) for row in rows if name in row.scores]
+        told = [
+            (row.conditions.but_images(), row.apart(measure(name)))
+            for row in rows
+            if name in row.scores
+        ]
         return len(set(told)) < len(told)
 
     picked = [name for name in most("listener_accuracy@") if shared(name)]

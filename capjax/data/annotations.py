@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,16 @@ from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 
 SPLITS = ("train", "val", "test")  # what a file may say
+# The columns of tables, the first that is there: ours, those of Kaggle's Flickr30k and of others.
+IMAGES = ("image", "image_name", "file_name", "filename", "image_id", "id")
+CAPTIONS = ("caption", "comment")
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_NO_TEXT = {  # by how a file begins
+    b"\x1f\x8b": "compressed (.gz); unpack it",
+    b"PK\x03\x04": "compressed (.zip); unpack it",
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+}
 
 
 class Photo(NamedTuple):
@@ -26,14 +37,15 @@ class Photo(NamedTuple):
     concept: int = -1  # its class, counted from 0; -1 where there are no classes
 
 
-def read_karpathy(path: Path, restval: bool = True) -> list[Photo]:
+def read_karpathy(path: Path, restval: bool = True, found: Any = None) -> list[Photo]:
     """The images of a `dataset_*.json` of Karpathy's (flickr8k, flickr30k, coco).
 
     restval: whether the images of split "restval" (coco) join "train"; else they are left out, and
-    that is printed. Captions are `raw`, or the tokens where there is no `raw`. Raises InputError,
-    naming the file and the entry, where anything in it is not as it should be.
+    that is printed. Captions are `raw`, or the tokens where there is no `raw`. found: what the file
+    holds, where it has been read. Raises InputError, naming the file and the entry, where anything
+    in it is not as it should be.
     """
-    found = read_json(path)
+    found = read_json(path) if found is None else found
     images = found.get("images") if isinstance(found, dict) else None
     if not isinstance(images, list) or not images:
         raise InputError(
@@ -88,12 +100,13 @@ def _sentence(sentence: Any, where: str) -> Any:
     return " ".join(tokens)
 
 
-def read_captions_json(path: Path) -> list[Photo]:
+def read_captions_json(path: Path, found: Any = None) -> list[Photo]:
     """The images of a user's {file: [captions]} or {file: {"captions": [...], "split": "val"}}.
 
-    Raises InputError, naming the file and the image, where anything is not as it should be.
+    found: what the file holds, where it has been read. Raises InputError, naming the file and the
+    image, where anything is not as it should be.
     """
-    found = read_json(path)
+    found = read_json(path) if found is None else found
     if not isinstance(found, dict):
         raise InputError(f'{path} must hold one object, {{"photo.jpg": ["a caption", ...], ...}}')
     rows: dict[str, tuple[list[Any], Any]] = {}
@@ -104,35 +117,57 @@ def read_captions_json(path: Path) -> list[Photo]:
         if not isinstance(captions, list):
             raise InputError(f'{where} has no list of captions; write ["a caption", ...]')
         rows[file] = (captions, split)
-    return _photos(rows, path)
+    return photos_of(rows, path)
 
 
 def read_captions_csv(path: Path) -> list[Photo]:
     """The images of a user's table with the columns image, caption and, if wanted, split.
 
-    One row a caption, UTF-8, quoted as RFC 4180 says; spaces around a column's name are not part of
-    it. Raises InputError, naming the file and the line, where anything is not as it should be.
+    One row a caption, UTF-8, quoted as RFC 4180 says; columns' names in any case and with spaces
+    around them, and between fields what the first line has there (`DELIMITERS`). Raises InputError,
+    naming the file and the line, where anything is not as it should be.
     """
-    return _photos(read_rows_csv(path), path)
+    return photos_of(read_rows_csv(path), path)
 
 
-def read_rows_csv(path: Path) -> dict[str, tuple[list[Any], Any]]:
-    """{image: (captions, split)} of such a table, before captions and splits are looked at."""
-    table = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+def delimiter_of(text: str) -> str | None:
+    """What parts an image's column from a caption's in a table's first line; None where nothing."""
+    header = re.split("[\r\n]", text, maxsplit=1)[0]
+    for delimiter in DELIMITERS:
+        try:
+            [names] = csv.reader([header], delimiter=delimiter, strict=True)
+        except (csv.Error, ValueError):
+            continue
+        columns = [name.strip().lower() for name in names]
+        if all(any(name in columns for name in role) for role in (IMAGES, CAPTIONS)):
+            return delimiter
+    return None
+
+
+def read_rows_csv(path: Path, text: str | None = None) -> dict[str, tuple[list[Any], Any]]:
+    """{image: (captions, split)} of such a table, before captions and splits are looked at.
+
+    text: what the file holds, where it has been read.
+    """
+    text = read_text(path) if text is None else text
+    delimiter = delimiter_of(text) or ","
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: dict[str, tuple[list[Any], Any]] = {}
     try:
-        columns = [column.strip() for column in table.fieldnames or ()]
-        table.fieldnames = columns
-        for column in ("image", "caption", "split"):
+        header = [column.strip() for column in table.fieldnames or ()]
+        table.fieldnames = columns = [column.lower() for column in header]
+        named = next((name for name in IMAGES if name in columns), IMAGES[0])
+        said = next((name for name in CAPTIONS if name in columns), CAPTIONS[0])
+        for column in (named, said, "split"):
             if columns.count(column) > 1:
                 raise InputError(
                     f'{path} has the column "{column}" twice in its first line; rename one of them'
                 )
-        for column in ("image", "caption"):
+        for column in (named, said):
             if column not in columns:
-                header = brief(", ".join(columns)) or "nothing"
+                held = brief(", ".join(header)) or "nothing"
                 raise InputError(
-                    f'{path} has no column "{column}" in its first line, which holds: {header}; '
+                    f'{path} has no column "{column}" in its first line, which holds: {held}; '
                     "begin with the line image,caption"
                 )
         for row in table:
@@ -140,17 +175,17 @@ def read_rows_csv(path: Path) -> dict[str, tuple[list[Any], Any]]:
             if None in row or None in row.values():
                 raise InputError(
                     f"{where}: not as many fields as the first line has; put captions that hold "
-                    'commas in "quotes"'
+                    f'{DELIMITERS[delimiter]} in "quotes"'
                 )
-            if not row["image"].strip():
-                raise InputError(f"{where}: no image is named; fill in the column image")
-            captions, split = rows.setdefault(row["image"], ([], row.get("split")))
+            if not row[named].strip():
+                raise InputError(f"{where}: no image is named; fill in the column {named}")
+            captions, split = rows.setdefault(row[named], ([], row.get("split")))
             if split != row.get("split"):
                 raise InputError(
-                    f"{where}: {brief(row['image'])} is in split {quoted(split)} and in "
+                    f"{where}: {brief(row[named])} is in split {quoted(split)} and in "
                     f"{quoted(row['split'])}; give all its captions one split"
                 )
-            captions.append(row["caption"])
+            captions.append(row[said])
     except csv.Error as error:
         raise InputError(
             f"{path}, line {table.reader.line_num}: {error}; check the quotes there"
@@ -158,7 +193,7 @@ def read_rows_csv(path: Path) -> dict[str, tuple[list[Any], Any]]:
     return rows
 
 
-def _photos(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo]:
+def photos_of(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo]:
     """Photos of a user's file, split as it says or, where it says nothing, by file name."""
     said = {file: split for file, (_, split) in rows.items() if split not in (None, "")}
     if said and len(said) < len(rows):
@@ -206,6 +241,9 @@ def photo(name: str, file: str, captions: list[Any], split: str, where: str) -> 
 def read_text(path: Path) -> str:
     """What a text file holds; InputError, with the line, where it is not UTF-8."""
     data = _bytes(path)
+    for first, what in _NO_TEXT.items():
+        if data.startswith(first):
+            raise InputError(f"{path} is {what}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -213,8 +251,11 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 (line {line}); save it as UTF-8") from error
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; InputError, with the line, where it is none or names a key twice."""
+def read_json(path: Path, text: str | None = None) -> Any:
+    """What a JSON file holds; InputError, with the line, where it is none or names a key twice.
+
+    text: what stands in the file, where it has been read.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -225,13 +266,11 @@ def read_json(path: Path) -> Any:
         return found
 
     try:
-        return json.loads(_bytes(path).decode("utf-8-sig"), object_pairs_hook=unique)
+        return json.loads(read_text(path) if text is None else text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     except RecursionError as error:
         raise InputError(f"{path} is nested too deeply to be a file of captions") from error
     except InputError:

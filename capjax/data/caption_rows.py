@@ -1,19 +1,24 @@
 """Rows that name an image and hold its captions, out of JSON or CSV in any of the usual shapes."""
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from capjax.data.annotations import read_json, read_rows_csv
+from capjax.data.annotations import delimiter_of, read_json, read_rows_csv, read_text
 from capjax.data.image_ids import Named, brief, id_text, is_file, quoted
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 
-NAMES = ("image_id", "img_id", "id")  # of the image; where a row has two, "id" is the caption's own
+# Of the image; where a row has two, "id" is the caption's own.
+NAMES = ("image_id", "img_id", "cocoid", "imgid", "id")
 FILES = ("image", "photo", "file_name", "filename")  # of the image, as BLIP's and our own rows say
 TEXTS = ("caption", "captions")
+LISTS = ("results", "data")  # that an object may hold rows in, as evaluators' and TextCaps' do
+_WORD = re.compile("(?:^| )[A-Za-z]+(?: |$)")  # of letters alone, which is never left out
+_NUMBERED = re.compile(r"([^\t\r\n]*)#\d+\t(.*)")  # a line of Flickr8k.token.txt
 
 
 class Row(NamedTuple):
@@ -25,26 +30,52 @@ class Row(NamedTuple):
     spelling: str = ""  # how the id is written: the same in all rows of an image
     split: Any = None
     doubtful: bool = False  # whether the id may be the caption's own
+    repeated: bool = False  # whether each row of an image has all of its texts
 
 
-def rows_of(path: Path, fields: tuple[str, ...], found: Any = None) -> list[Row]:
-    """The rows of a file.
+class Held(NamedTuple):
+    """What a file holds, one of the three; a pipe can be read once."""
+
+    found: Any = None  # of JSON
+    lines: str | None = None  # of JSON lines
+    table: Mapping[str, tuple[list[Any], Any]] | None = None  # {image: (captions, split)}
+
+
+def read_held(path: Path) -> Held:
+    """Reads a file, whose kind its ending tells or its beginning; raises InputError."""
+    text, ending = read_text(path), path.suffix.lower()
+    if ending == ".jsonl":
+        return Held(lines=text)
+    if ending == ".csv" or (ending != ".json" and delimiter_of(text)):
+        return Held(table=read_rows_csv(path, text))
+    if _NUMBERED.match(text):
+        return Held(table=_numbered(path, text))
+    try:
+        return Held(read_json(path, text))
+    except InputError as error:
+        cause = error.__cause__
+        if isinstance(cause, json.JSONDecodeError) and cause.msg == "Extra data":
+            return Held(lines=text)
+        raise
+
+
+def rows_of(path: Path, fields: tuple[str, ...], held: Held) -> list[Row]:
+    """The rows of what a file holds.
 
     JSON lines, a JSON list of rows, COCO's annotations, a table image,caption[,split], an object
     {id: texts} or {file: {"captions": texts, "split": ...}}.
 
-    fields: where a row may keep its texts, the first that it has. found: what the file holds, where
-    that is known. Raises InputError, with file and row.
+    fields: where a row may keep its texts, the first that it has. Raises InputError, with file and
+    row.
     """
-    if path.suffix.lower() == ".csv":
+    if held.table is not None:
         return [
-            Row(f"{path}: image {brief(file)}", Named(None, file), texts, split=split)
-            for file, (texts, split) in read_rows_csv(path).items()
+            Row(f"{path}: image {brief(name)}", by_ending(name), texts, split=split)
+            for name, (texts, split) in held.table.items()
         ]
-    if found is None and path.suffix != ".jsonl":
-        found = whole_file(path)
-    if found is None:
-        return list(_rows_in(path, _lines(path), fields, "line", 1))
+    if held.lines is not None:
+        return list(_rows_in(path, _lines(path, held.lines), fields, "line", 1))
+    found = held.found
     if isinstance(found, list):
         return list(_rows_in(path, found, fields))
     if not isinstance(found, dict):
@@ -55,6 +86,9 @@ def rows_of(path: Path, fields: tuple[str, ...], found: Any = None) -> list[Row]
         any(name in found for name in FILES) and any(field in found for field in fields)
     ):
         return list(_rows_in(path, [found], fields))  # one row on one line, not named .jsonl
+    for name in LISTS:
+        if isinstance(rows := found.get(name), list) and any(map(_is_row, rows[:1])):
+            return list(_rows_in(path, rows, fields))
     return [_entry(path, name, value) for name, value in found.items()]
 
 
@@ -62,6 +96,13 @@ def _entry(path: Path, name: str, value: Any) -> Row:
     """A row of an object {id: texts}."""
     where = f"{path}: image {brief(name)}"
     image = id_text(name, where, "id")
+    if isinstance(value, list) and any(isinstance(text, dict) for text in value):
+        for note in value:  # as pycocoevalcap takes them
+            if "image_id" in note and id_text(note["image_id"], where, "image_id") != image:
+                raise InputError(
+                    f"{where} holds a caption of image {quoted(note['image_id'])}; put it there"
+                )
+        return Row(where, Named(image), _plain_texts(value))
     if not isinstance(value, dict):
         return Row(where, Named(image), value)
     if "captions" not in value:
@@ -69,8 +110,33 @@ def _entry(path: Path, name: str, value: Any) -> Row:
             f'{path}: "{brief(name)}" holds an object without "captions"; is it one of the files '
             "that captions are kept in?"
         )
-    named = Named(None, image) if is_file(image) else Named(image)
-    return Row(where, named, _texts(value, where, TEXTS), split=value.get("split"))
+    texts = _texts(value, where, TEXTS)
+    return Row(where, by_ending(image), texts, split=value.get("split"))
+
+
+def by_ending(name: str) -> Named:
+    """What a folder's captions call an image: its file, where that ends as pictures do."""
+    return Named(None, name) if is_file(name) else Named(name)
+
+
+def _numbered(path: Path, text: str) -> dict[str, tuple[list[Any], Any]]:
+    """The rows of lines FILE#NUMBER, a tab, and the caption, as Flickr8k.token.txt has."""
+    rows: dict[str, tuple[list[Any], Any]] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        found = _NUMBERED.fullmatch(line.rstrip("\r"))
+        if not found or not found[1].strip():
+            raise InputError(
+                f"{path}, line {number} is not an image's name, #, a number, a tab and a caption, "
+                "as the first is; mend it"
+            )
+        rows.setdefault(found[1], ([], None))[0].append(found[2])
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and any(name in row for name in (*NAMES, *FILES))
 
 
 def _annotations(path: Path, found: dict[str, Any]) -> list[Row]:
@@ -108,19 +174,20 @@ def _rows_in(
             continue  # blank
         where = f"{path}, {what} {number}"
         image, spelling = _named(row, where)
-        doubtful = image.file is not None and not any(name in row for name in NAMES[:-1])
-        texts = _texts(row, where, fields)
-        yield Row(where, image, texts, spelling, doubtful=doubtful and image.id is not None)
+        doubtful = image.file is not None and not _first(NAMES[:-1], row)
+        texts, doubtful = _texts(row, where, fields), doubtful and image.id is not None
+        repeated = "reference_strs" in row and row["reference_strs"] is texts
+        yield Row(where, image, texts, spelling, None, doubtful, repeated)
 
 
 def _named(row: Any, where: str) -> tuple[Named, str]:
     """What a row calls its image, and how it writes the id."""
-    field = next((name for name in FILES if isinstance(row, dict) and name in row), None)
+    field = _first(FILES, row) if isinstance(row, dict) else None
     if field is None:
         name, spelling = _id(row, where, NAMES)
         return Named(name), spelling
     file = id_text(row[field], where, field)
-    if any(name in row for name in NAMES):
+    if _first(NAMES, row):
         name, spelling = _id(row, where, NAMES)
         return Named(name, file), spelling
     if field == "image" and not is_file(file):
@@ -131,21 +198,33 @@ def _named(row: Any, where: str) -> tuple[Named, str]:
 def _id(row: Any, where: str, names: tuple[str, ...]) -> tuple[str, str]:
     if not isinstance(row, dict):
         raise InputError(f'{where} is {quoted(row)}, not a row with "id"; write {{"id": ...}}')
-    field = next((name for name in names if name in row), None)
+    field = _first(names, row)
     if field is None:
         raise InputError(f'{where} has no "{names[0]}"; name its image')
     return id_text(row[field], where, field), type(row[field]).__name__
 
 
+def _first(names: tuple[str, ...], row: dict[str, Any]) -> str | None:
+    """The first of some names that a row has; files have many rows, so this is quick."""
+    for name in names:
+        if name in row:
+            return name
+    return None
+
+
 def _texts(row: dict[str, Any], where: str, fields: tuple[str, ...]) -> Any:
     """A row's text or texts; those of `capjax.caption --json` stand beside their probabilities."""
-    field = next((field for field in fields if field in row), None)
+    field = _first(fields, row)
     if field is None:
         raise InputError(f'{where} has no "{fields[0]}"; write it')
-    if field in TEXTS and all(name in row for name in TEXTS):
+    if field in TEXTS and "caption" in row and "captions" in row:
         raise InputError(f'{where} has both "caption" and "captions"; leave one out')
-    texts = row[field]
-    if not isinstance(texts, list):
+    return _plain_texts(row[field])
+
+
+def _plain_texts(texts: Any) -> Any:
+    """Texts that may stand in objects, beside what else is known of them."""
+    if not isinstance(texts, list) or not any(isinstance(text, dict) for text in texts):
         return texts
     return [text.get("caption", text) if isinstance(text, dict) else text for text in texts]
 
@@ -154,6 +233,8 @@ def checked(texts: Any, where: str, *, wordless: bool = True) -> list[str]:
     """One text or several as a list; wordless: whether they may be without words."""
     texts = texts if isinstance(texts, list) else [texts]
     for text in texts:
+        if type(text) is str and text.isascii() and _WORD.search(text):
+            continue
         if not isinstance(text, str):
             raise InputError(
                 f"{where} has the caption {quoted(text)}, which is not text; write a text"
@@ -170,7 +251,7 @@ def checked(texts: Any, where: str, *, wordless: bool = True) -> list[str]:
 
 
 def has_words(text: str) -> bool:
-    return bool(tokenize(text))
+    return _WORD.search(text) is not None or bool(tokenize(text))
 
 
 def gathered(path: Path, rows: list[Row]) -> list[tuple[Named, list[Row]]]:
@@ -206,14 +287,8 @@ def gathered(path: Path, rows: list[Row]) -> list[tuple[Named, list[Row]]]:
     return list(found.values())
 
 
-def _lines(path: Path) -> Iterator[Any]:
+def _lines(path: Path, text: str) -> Iterator[Any]:
     """What each line of JSON lines holds; None for a blank one."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
     for number, line in enumerate(text.split("\n"), 1):  # U+2028 is text within a JSON string
         try:
             yield json.loads(line, object_pairs_hook=_unique) if line.strip() else None
@@ -226,19 +301,9 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f'it names "{name}" twice')
-    return dict(pairs)
-
-
-def whole_file(path: Path) -> Any:
-    """What a file of JSON holds; None where it is one of JSON lines."""
-    try:
-        return read_json(path)
-    except InputError as error:
-        cause = error.__cause__
-        if isinstance(cause, json.JSONDecodeError) and cause.msg == "Extra data":
-            return None
-        raise
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'it names "{twice}" twice')
+    return found

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from capjax.data.image_ids import coco_number
+from capjax.data.image_ids import plain
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.resumable import writing
 from capjax.data.split import Dataset, Split
@@ -52,13 +52,11 @@ def of_texts(texts: Mapping[Any, Sequence[str]]) -> str:
 
     COCO's 42 and "COCO_val2014_000000000042.jpg" are one id, as they are in files of captions.
     """
-    rows = [(plain(i), *sorted(text.strip() for text in every)) for i, every in texts.items()]
+    rows = [
+        (i, *sorted(text.strip() for text in every))
+        for i, every in zip(plain(list(map(str, texts))), texts.values(), strict=True)
+    ]
     return digest(sorted(rows))
-
-
-def plain(i: Any) -> str:
-    """An image's id as files of captions are read."""
-    return coco_number(str(i)) or str(i)
 
 
 def read_contents(dataset: Dataset, cache: Path) -> tuple[dict[str, Contents], str]:
@@ -86,10 +84,10 @@ def of_features(features: np.ndarray, ids: Sequence[str], target: Path) -> str:
     with contextlib.suppress(OSError):
         if len(told := kept.read_text()) == 16:
             return told
-    order = sorted(range(len(ids)), key=lambda i: ids[i])
+    order, names = sorted(range(len(ids)), key=lambda i: ids[i]), plain(ids)
     every = hashlib.sha256(f"{features.dtype} {features.shape[1:]}".encode())
     for i in order:
-        every.update(f"{plain(ids[i])}\0".encode() + features[i].tobytes())
+        every.update(f"{names[i]}\0".encode() + features[i].tobytes())
     with writing(kept):
         kept.write_text(every.hexdigest()[:16])
     return every.hexdigest()[:16]
@@ -135,8 +133,9 @@ def _photos(split: Split, bar: tqdm) -> _Images:
     rows = []
     with ThreadPoolExecutor(4) as pool:
         try:
-            for i, told in zip(split.ids, pool.map(_bytes, split.image.files), strict=True):
-                rows.append((plain(i), told))
+            told = pool.map(_bytes, split.image.files)
+            for row in zip(plain(split.ids), told, strict=True):
+                rows.append(row)
                 bar.update()
         except OSError as error:
             pool.shutdown(cancel_futures=True)
@@ -152,8 +151,9 @@ def _bytes(file: str) -> str:
 
 def _drawn(split: Split) -> _Images:
     """Of generated images what is in them tells, as their files depend on the machine."""
+    names = plain(split.ids)
     if split.truth is not None:
-        rows = [(plain(i), dict(truth)) for i, truth in zip(split.ids, split.truth, strict=True)]
+        rows = [(i, dict(truth)) for i, truth in zip(names, split.truth, strict=True)]
     else:
-        rows = [(plain(i), split.image(n).tolist()) for n, i in enumerate(split.ids)]
+        rows = [(i, split.image(n).tolist()) for n, i in enumerate(names)]
     return _Images(digest(sorted(rows, key=lambda row: row[0])), digest(rows))

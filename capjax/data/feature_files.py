@@ -3,6 +3,7 @@
 import os
 import unicodedata
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from capjax.data.contents import digest
 from capjax.data.features import finished
-from capjax.data.image_ids import brief
+from capjax.data.image_ids import brief, coco_number, is_file
 from capjax.data.photo_files import PhotoFiles
 from capjax.data.resumable import GrowingArray, only_process
 from capjax.data.split import Split
@@ -27,11 +28,15 @@ ARRAYS = ("feat", "features", "x", "feats", "feature")
 
 
 class FeatureFiles(NamedTuple):
-    """A folder with a `.npy` or `.npz` file for each image, named by its id or its photo."""
+    """A folder with a `.npy` or `.npz` file for each image, named by its id or its photo.
+
+    A photo may be named with its ending or without; COCO's images in all of its ways (`image_ids`).
+    """
 
     folder: Path
     name: str  # another one whenever the files change; safe as a file name
     files: Mapping[str, str]  # {a name in one spelling: the name on the disk}
+    numbers: Mapping[str, list[str]]  # {COCO's number: names on the disk that mean it}
 
 
 def feature_files(folder: str) -> FeatureFiles:
@@ -56,7 +61,11 @@ def feature_files(folder: str) -> FeatureFiles:
                 f"{path} holds {brief(name)} twice, its accents written in two ways; remove one"
             )
         files[_plain(name)] = name
-    return FeatureFiles(path, f"files-{digest(listing)}", files)
+    numbers: dict[str, list[str]] = defaultdict(list)
+    for name in files.values():
+        if number := coco_number(Path(name).stem):
+            numbers[number].append(name)
+    return FeatureFiles(path, f"files-{digest(listing)}", files, dict(numbers))
 
 
 def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.memmap:
@@ -102,25 +111,36 @@ def check_names(source: FeatureFiles, splits: Mapping[str, Split]) -> None:
 
 def _file(source: FeatureFiles, split: Split, i: int) -> Path:
     """The file of an image, called by its id or by its photo's name."""
-    names = [split.ids[i]]
+    name = split.ids[i]
+    names, number = [name], coco_number(name) or name
     if isinstance(split.image, PhotoFiles):
-        names = [*names, Path(split.image.files[i]).stem]
+        photo = Path(split.image.files[i])
+        names += [photo.stem, photo.name]
+        number = coco_number(photo.name) or number
+    if is_file(name):  # the image has no id beside its photo
+        names.append(number)
     tried = dict.fromkeys(f"{name}{ending}" for name in names for ending in ENDINGS)
     found = [source.files[_plain(name)] for name in tried if _plain(name) in source.files]
-    found = list(dict.fromkeys(found))
+    found = list(dict.fromkeys([*found, *source.numbers.get(number, ())]))
     if len(found) > 1:
-        same = Path(found[0]).stem == Path(found[1]).stem
+        same = _meant(found[0]) == _meant(found[1])
         raise InputError(
             f"{source.folder} has two features of image {brief(split.ids[i])}, {brief(found[0])} "
             f"and {brief(found[1])}; "
             + ("remove one" if same else "give no image an id that is another photo's name")
         )
     if not found:
-        wanted = " or ".join(f"{brief(name)}.npy" for name in dict.fromkeys(names))
+        wanted = " or ".join(f"{brief(name)}.npy" for name in dict.fromkeys(names[:2]))
         raise InputError(
             f"{source.folder} has no features of image {brief(split.ids[i])}: there is no {wanted}"
         )
     return source.folder / found[0]
+
+
+def _meant(file: str) -> str:
+    """What a file's name means: COCO's number, or a name without endings."""
+    stem = Path(file).stem
+    return coco_number(stem) or (Path(stem).stem if is_file(stem) else stem)
 
 
 def _plain(name: str) -> str:
@@ -137,7 +157,15 @@ def _read(path: Path) -> np.ndarray:
                 found = found[_array_named(found.files, path)]
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, IndexError, KeyError, zlib.error) as error:
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise InputError(f"the features {path} cannot be read: {error}") from error
+        raise InputError(
+            f"the features {path} are a pickled object, which is not opened as it could run "
+            "anything; save the array in it alone, such as by np.save(file, "
+            "np.load(file, allow_pickle=True).item()['features']) if you trust it"
+        ) from error
+    except (OSError, EOFError, IndexError, KeyError, zlib.error) as error:
         raise InputError(f"the features {path} cannot be read: {error}") from error
     except Exception as error:  # zipfile raises its own
         raise InputError(f"the features {path} are damaged: {error}") from error

@@ -11,8 +11,9 @@ import os
 import re
 import reprlib
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from capjax.data.photo_pixels import ENDINGS
@@ -45,6 +46,8 @@ class Named(NamedTuple):
 
 def id_text(value: Any, where: str, field: str) -> str:
     """An image's id as text; InputError, which begins with `where`, where it is none."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)  # as tables write whole numbers
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
@@ -61,13 +64,59 @@ def id_text(value: Any, where: str, field: str) -> str:
 
 def is_file(name: str) -> bool:
     """Whether a name has a picture's ending."""
-    return os.path.splitext(name)[1].lower() in ENDINGS
+    return "." in name and os.path.splitext(name)[1].lower() in ENDINGS
 
 
 def coco_number(name: str) -> str | None:
     """The image's number in one of COCO's names, None in any other."""
+    if len(name) < 6:  # the shortest is coco_1
+        return None
     found = _COCO.fullmatch(os.path.basename(name) if is_file(name) else name)
     return str(int(next(filter(None, found.groups())))) if found else None
+
+
+def plain(names: Sequence[str]) -> list[str]:
+    """Names as scores are kept under: COCO's as numbers, where no two images get the same."""
+    labels = {name: coco_number(name) or name for name in names}
+    count = Counter(labels.values())
+    return [labels[name] if count[labels[name]] == 1 else name for name in names]
+
+
+def own_names(images: Sequence[Named], path: Path) -> list[str]:
+    """What a file calls its images, the same wherever it lies and whoever speaks of them.
+
+    An image is called by its id, else by its file: as seen from the folder of `path` or, where it
+    leads outside, without folders where no two are then alike. Raises InputError where two images
+    are called alike.
+    """
+    files = {
+        named.name: _inside(named.name, path.parent)
+        for named in images
+        if named.id is None or is_file(named.id)
+    }
+    ends = Counter(map(os.path.basename, files.values()))
+    for name, file in files.items():
+        outside = os.path.isabs(file) or file.startswith(f"..{os.sep}")
+        if outside and ends[os.path.basename(file)] == 1:
+            files[name] = os.path.basename(file)
+    names = [files.get(named.name, named.name) for named in images]
+    if len(set(names)) < len(names):
+        names = [named.name for named in images]
+    names = plain(names)
+    if len(set(names)) < len(names):
+        name = next(name for name, times in Counter(names).items() if times > 1)
+        raise InputError(
+            f"{path} calls two images {brief(name)}, one by its id and one by its file; give each "
+            "an id of its own"
+        )
+    return names
+
+
+def _inside(file: str, folder: Path) -> str:
+    """A file's name without detours, as seen from a folder where it lies in that."""
+    top, file = os.path.abspath(folder), os.path.normpath(file)
+    whole = os.path.normpath(os.path.join(top, file))
+    return os.path.relpath(whole, top) if whole.startswith(top.rstrip(os.sep) + os.sep) else file
 
 
 def brief(name: str) -> str:
@@ -158,10 +207,13 @@ def _by_rule(truth: Sequence[Named], where: str) -> Fits:
     def numbered(coco: str, unknown: bool = False) -> list[int]:
         """By COCO's number: of the file, or an id where the file is not another of COCO's.
 
+        Where the one image's file has the number that is another's id, both may be meant.
         unknown: whether the file must then be unknown.
         """
         by_file = file_number.get(coco, [])
         ids = [i for i in number.get(coco, []) if i not in by_file]
+        if by_file and not unknown:
+            return by_file + ids
         return by_file + [
             i for i in ids if their[i] is None or not (unknown or coco_number(their[i] or ""))
         ]
@@ -172,7 +224,7 @@ def _by_rule(truth: Sequence[Named], where: str) -> Fits:
 
     def by_id(name: str) -> list[int]:
         if name in same:
-            return same[name]
+            return list(dict.fromkeys(same[name] + file_number.get(name, [])))
         coco = coco_number(name)
         return numbered(coco) if coco else number.get(name, [])
 
@@ -180,6 +232,8 @@ def _by_rule(truth: Sequence[Named], where: str) -> Fits:
         file = _file(named)
         by_name = by_file(file) if file is not None else []
         if named.id is None:
+            return by_name
+        if by_name and by_name == same.get(named.id):
             return by_name
         found = same.get(named.id, []) if is_file(named.id) else by_id(named.id)
         if named.file is not None and not by_name:

@@ -61,10 +61,15 @@ def place(
     Images that lie there and have no captions are left out, and counted on the terminal, hidden
     files aside.
     """
+    tops = [os.path.abspath(root) for root in roots]
     for shown in photos:
-        name = os.path.normpath(shown.file)
-        inside = any(name.startswith(f"{os.path.abspath(root)}{os.sep}") for root in roots)
-        if (os.path.isabs(name) and not inside) or name.split(os.sep)[0] == ".." or "\0" in name:
+        plain = os.path.normpath(shown.file)
+        absolute = os.path.isabs(plain) or plain.split(os.sep)[0] == ".."  # which may lead back
+        inside = not absolute or any(
+            os.path.normpath(os.path.join(top, plain)).startswith(top.rstrip(os.sep) + os.sep)
+            for top in tops
+        )
+        if not inside or "\0" in shown.file:
             raise InputError(
                 f"{source}: image {brief(shown.file)} leads outside {roots[0]}; name files inside "
                 "it"

@@ -1,12 +1,14 @@
 """Captions of any captioner and their references, read from the files that people keep them in."""
 
-from collections.abc import Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from capjax.data.caption_rows import checked, gathered, has_words, rows_of, whole_file
-from capjax.data.image_ids import Named, brief, find
-from capjax.data.reference_files import Images, is_karpathy, truth_of
+from capjax.data.caption_rows import checked, gathered, has_words, read_held, rows_of
+from capjax.data.image_ids import Named, brief, find, own_names, plain
+from capjax.data.reference_files import Images, Truth, is_karpathy, known_of, truth_of
 from capjax.errors import InputError
 
 Texts = dict[str, list[str]]  # {id: captions}
@@ -31,7 +33,9 @@ def read_predictions(path: str | Path, *, samples: bool = False) -> Texts:
     several captions, which are then samples, as many of every image. Captions may be empty. Raises
     InputError, in one sentence with file and row, where anything is not as it should be.
     """
-    return _by_label(_said(Path(path), samples))
+    images = _said(Path(path), samples)
+    names = plain([image.name for image, _ in images])
+    return {name: texts for name, (_, texts) in zip(names, images, strict=True)}
 
 
 def read_references(path: str | Path, *, split: str | None = None) -> Texts:
@@ -40,13 +44,40 @@ def read_references(path: str | Path, *, split: str | None = None) -> Texts:
     COCO's annotations; a dataset_*.json of Karpathy's, of which `split` names the part that is
     wanted; JSON lines {"id" or "image_id": ..., "references": [text, ...]}, or "caption": text once
     for each reference; a JSON list of such rows, as BLIP's and LAVIS' annotations are, whose
-    "image" is a file; a JSON object {id: [reference, ...]}; or a folder's captions.json or
-    captions.csv, whose splits are those that training takes. Every reference must hold a word.
-    Raises InputError, in one sentence with file and row, where anything is not as it should be.
+    "image" is a file, or TextCaps' {"data": rows}; a JSON object {id: [reference, ...]}; a folder's
+    captions.json or captions.csv, whose splits are those that training takes; Kaggle's tables of
+    Flickr8k and Flickr30k; or Flickr8k.token.txt. Every reference must hold a word. Raises
+    InputError, in one sentence with file and row, where anything is not as it should be.
     """
-    return _by_label(truth_of(Path(path), split)[0])
+    found = truth_of(Path(path), split)
+    if found.bare:
+        raise InputError(_bare(path, found.bare))
+    names = own_names([*found.called, *found.others], Path(path))[: len(found.references)]
+    return {name: texts for name, (_, texts) in zip(names, found.references, strict=True)}
 
 
+def read_known(path: str | Path, *, by_name: bool = False) -> set[str]:
+    """The captions that training has seen: split train of a file that has splits, else all of it.
+
+    Files are as of `read_references`. by_name: whether a file that names no splits is split as
+    training splits it, by the names of its images.
+    """
+    return {text for _, texts in known_of(Path(path), by_name) for text in texts}
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Many rows and no circles among them: looking for these would take half of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_uncollected()
 def read_pair(
     predictions: str | Path,
     references: str | Path,
@@ -58,51 +89,41 @@ def read_pair(
     """A file of captions and one of references, as `pair` puts them together.
 
     Images may have several captions. Which image a name means is for `image_ids.find` to say, as is
-    what `ids` decides. Raises InputError as the readers and `pair` do.
+    what `ids` decides; images are called as the references call them, whatever the captions do.
+    Raises InputError as the readers and `pair` do.
     """
     said = _said(Path(predictions), True)
-    truth, others = truth_of(Path(references), split)
-    calls, called = [named for named, _ in said], [named for named, _ in truth]
+    found = truth_of(Path(references), split)
+    truth, called = found.references, found.called
+    calls, others = [named for named, _ in said], [*found.others, *found.bare]
     # Other splits' images are looked at, too: a name that may be one of them is not sure.
-    found = find(calls, [*called, *others], str(predictions), ids)
-    places = [place if place is not None and place < len(called) else None for place in found]
-    alone = [named for named, place in zip(calls, places, strict=True) if place is None]
-    if alone:
-        raise InputError(
-            f"there are captions and no references for {_few([named.name for named in alone])}; "
-            f"give the references of the same images, which {references} calls "
-            f"{_calling(called[0])}{_hint(alone, called, ids)}"
-        )
-    names = [
-        _key(named, called[place])
-        for named, place in zip(calls, places, strict=True)
-        if place is not None
-    ]
-    if len(set(names)) < len(names):
-        names = [named.name for named in calls]
-    taken = set(places)
-    return _side_by_side(
-        {name: texts for name, (_, texts) in zip(names, said, strict=True)},
-        {
-            name: truth[place][1]
-            for name, place in zip(names, places, strict=True)
-            if place is not None
-        },
-        [named.name for i, named in enumerate(called) if i not in taken],
+    places = find(calls, [*called, *others], str(predictions), ids)
+    taken = [place for place in places if place is not None and place < len(called)]
+    if len(taken) < len(places):
+        raise InputError(_no_references(references, found, calls, places, ids))
+    names = own_names([*called, *others], Path(references))
+    pairs = _side_by_side(
+        {names[place]: texts for place, (_, texts) in zip(taken, said, strict=True)},
+        {names[place]: truth[place][1] for place in taken},
+        [names[place] for place in sorted(set(range(len(truth))) - set(taken))],
         subset,
     )
+    if not found.bare:
+        return pairs
+    note = f"Without an annotation, and not scored: {_few([named.name for named in found.bare])}."
+    return pairs._replace(notes=(*pairs.notes, note))
 
 
 def _said(path: Path, samples: bool) -> Images:
     """The captions of a file that has as many of every image."""
-    found = None if path.suffix.lower() in (".jsonl", ".csv") else whole_file(path)
-    if isinstance(found, dict) and is_karpathy(found):
+    held = read_held(path)
+    if is_karpathy(held.found):
         raise InputError(
             f"{path} is one of Karpathy's dataset_*.json, which hold references; give captions"
         )
     images: Images = [
         (image, [text for row in rows for text in checked(row.texts, row.where)])
-        for image, rows in gathered(path, rows_of(path, ("caption", "captions"), found))
+        for image, rows in gathered(path, rows_of(path, ("caption", "captions"), held))
     ]
     if not images:
         raise InputError(f"{path} holds no captions; is it the right file?")
@@ -122,19 +143,36 @@ def _said(path: Path, samples: bool) -> Images:
     return images
 
 
-def _by_label(images: Images) -> Texts:
-    """Captions under the names that scores are kept under."""
-    labels = [image.label for image, _ in images]
-    if len(set(labels)) < len(labels):
-        labels = [image.name for image, _ in images]
-    return {label: texts for label, (_, texts) in zip(labels, images, strict=True)}
+def _no_references(
+    path: str | Path,
+    found: Truth,
+    calls: Sequence[Named],
+    places: Sequence[int | None],
+    ids: str | None,
+) -> str:
+    """Why there are no references for some captions, and what to do."""
+    called, count = found.called, len(found.called)
+    alone = [n for n, place in enumerate(places) if place is None or place >= count]
+    said = f"there are captions and no references for {_few([calls[n].name for n in alone])}; "
+    place = places[alone[0]]
+    if place is None:
+        unknown = [calls[n] for n in alone if places[n] is None]
+        return (
+            f"{said}give the references of the same images, which {path} calls "
+            f"{_calling(called[0])}{_hint(unknown, called, ids)}"
+        )
+    if place >= count + len(found.others):
+        return _bare(path, [found.bare[place - count - len(found.others)]])
+    home = found.homes[place - count]
+    by_name = ", by its name as in training, as the file names no splits" if found.by_name else ""
+    return (
+        f"{said}{path} has {brief(calls[alone[0]].name)} in split {home}{by_name}; leave it out, "
+        f"or ask for that split with --split={home}"
+    )
 
 
-def _key(named: Named, true: Named) -> str:
-    """What a pair is called: as the captions call it, or COCO's number where that is its id."""
-    if named.label == true.label:
-        return named.label
-    return named.name if named.id is not None else true.file or true.name
+def _bare(path: str | Path, bare: Sequence[Named]) -> str:
+    return f"{path}: image {brief(bare[0].name)} has no annotation; write one or remove it"
 
 
 def _calling(named: Named) -> str:

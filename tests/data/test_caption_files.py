@@ -303,6 +303,9 @@ GOOD = {f"{i}.png": ["a b"] for i in range(3)}
         ({**GOOD, "x.png": ["a"], "y.png": ["a"]}, ["2 images of 5", "x.png"]),
         ({**GOOD, "../0.png": ["a"]}, ["../0.png", "outside"]),
         ({**GOOD, "/etc/passwd": ["a"]}, ["/etc/passwd", "outside"]),
+        ({**GOOD, "../mine/../../0.png": ["a"]}, ["../0.png", "outside"]),
+        ({**GOOD, "../mine": ["a"]}, ["../mine", "outside"]),
+        ({**GOOD, "../mine/0.png": ["a"]}, ["the image ../mine/0.png twice"]),
         ({**GOOD, "a/../0.png": ["a"]}, ["a/../0.png twice"]),
         ({**GOOD, "1.png": {"captions": ["a"], "split": "dev"}}, ["no split", "0.png"]),
         ({f: {"captions": ["a"], "split": "dev"} for f in GOOD}, ["0.png", "'dev'"]),
@@ -321,7 +324,8 @@ def test_bad_captions_json(mine, tmp_path, text, words):
     ("text", "words"),
     [
         ("", ['no column "image"']),
-        ("image;caption\n0.png;a\n", ['no column "image"', "image;caption"]),
+        ("image:caption\n0.png:a\n", ['no column "image"', "image:caption"]),
+        ("Image;Caption\n0.png;a;b\n", ["line 2", "semicolons", "quotes"]),
         ("image,text\n0.png,a\n", ['no column "caption"', "image, text"]),
         ("image,caption,caption\n0.png,a,b\n", ['the column "caption" twice']),
         ("image,caption, caption\n0.png,a,b\n", ['the column "caption" twice']),
@@ -365,6 +369,9 @@ def test_accents_in_a_files_name_are_one_letter_or_two(mine, tmp_path):
 
 def test_a_name_in_full_may_lead_into_the_folder(mine, tmp_path):
     (mine / "captions.json").write_text(json.dumps({str(mine / name): ["a b"] for name in GOOD}))
+    assert names_on_disk(mine, tmp_path) == {*GOOD}
+    back = {f"../{mine.name}/{name}": ["a b"] for name in GOOD}
+    (mine / "captions.json").write_text(json.dumps(back))
     assert names_on_disk(mine, tmp_path) == {*GOOD}
     beside = {**GOOD, f"{mine}2/0.png": ["a b"]}
     (mine / "captions.json").write_text(json.dumps(beside))

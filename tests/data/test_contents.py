@@ -42,6 +42,10 @@ def test_the_digest_is_the_same_on_every_machine():
     assert of_texts({"COCO_val2014_000000000042.jpg": ["a"]}) == of_texts({42: ["a"]})
 
 
+def test_two_images_with_one_of_cocos_numbers_stay_two():
+    assert of_texts({"1": ["a"], "coco_1": ["b"]}) != of_texts({"1": ["b"], "coco_1": ["a"]})
+
+
 def contents(folder, tmp_path):
     return read_contents(load("folder", folder, tmp_path / "cache"), tmp_path / "cache")
 

@@ -51,6 +51,53 @@ def test_files_by_id_or_by_photo_in_the_order_of_the_split(shape, ending, tmp_pa
     assert feature_files(str(tmp_path / "f")).name != source.name
 
 
+COCO = tuple(f"/nowhere/COCO_val2014_{n:012d}.jpg" for n in (42, 43))
+
+
+@pytest.mark.parametrize(
+    ("ids", "photos", "names"),
+    [
+        (("42", "43"), COCO, ("000000000042", "000000000043")),
+        (("42", "43"), COCO, ("COCO_val2014_000000000042.jpg", "coco_43")),
+        (("42", "43"), COCO, ("42", "COCO_val2014_000000000043")),
+        (("43", "42"), ("/nowhere/a.jpg", "/nowhere/b.jpg"), ("000000000043", "coco_42")),
+        (("7", "8"), COCO, ("000000000042", "000000000043")),
+        (("COCO_val2014_000000000042.jpg", "COCO_val2014_000000000043.jpg"), COCO, ("42", "43")),
+        (("0", "1"), ("/nowhere/a.jpg", "/nowhere/b.jpg"), ("a.jpg", "b.jpg")),
+        (("x/a.jpg", "x/a.png"), ("/nowhere/a.jpg", "/nowhere/a.png"), ("a.jpg", "a.png")),
+    ],
+)
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_files_called_by_a_photos_whole_name_or_by_cocos_number(
+    ids, photos, names, ending, tmp_path
+):
+    features = np.eye(2, 3)
+    write(tmp_path / "f", features, names, ending)
+    split = Split(ids, (("a dog",),) * 2, PhotoFiles(photos))
+    got = collect(feature_files(str(tmp_path / "f")), split, tmp_path / "val.npy", "val")
+    np.testing.assert_array_equal(got, features)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["42", "COCO_val2014_000000000042", "43"], "of image 42, 42.npy and COCO.*; remove one"),
+        (["000000000042", "COCO_val2014_000000000042.jpg", "43"], "of image 42.*; remove one"),
+        (["43", "42.jpg"], "no features of image 42: there is no 42.npy or COCO_val2014_0+42.npy"),
+        (["000000000007", "43"], "no features of image 42"),
+    ],
+)
+def test_cocos_number_twice_or_of_another_is_refused(names, told, tmp_path):
+    write(tmp_path / "f", np.ones((len(names), 3)), names)
+    split = Split(("42", "43"), (("a dog",),) * 2, PhotoFiles(COCO))
+    with pytest.raises(InputError, match=told):
+        collect(feature_files(str(tmp_path / "f")), split, tmp_path / "val.npy", "val")
+
+
+def drop(path):
+    path.unlink()
+
+
 def damaged(path):
     path.write_bytes(path.read_bytes()[:-20])
 
@@ -65,7 +112,16 @@ def damaged(path):
         (lambda f: damaged(f / "17.npy"), "17.npy"),
         (lambda f: np.save(f / "17.npy", np.ones((3, 5))), r"are \[3, 5\] where others are \[4, 5"),
         (lambda f: np.save(f / "17.npy", np.full((4, 5), 1e6)), "not finite as float16"),
+        (lambda f: np.save(f / "17.npy", np.full((4, 5), 1e39)), "not finite as float16"),
         (lambda f: np.save(f / "17.npy", np.ones((4, 5), int)), "should be floats"),
+        (
+            lambda f: np.save(f / "17.npy", np.array({"features": np.ones(5)})),
+            "17.npy are a pickled object, .* save the array in it alone",
+        ),
+        (
+            lambda f: np.savez(f / "17.npz", feat=np.array({"features": 1})) or drop(f / "17.npy"),
+            "17.npz are a pickled object",
+        ),
         (lambda f: np.save(f / "3.npy", np.ones((1, 4, 5, 2))), "should be floats"),
         (lambda f: (f / "17.npy").write_bytes(b""), "17.npy"),
     ],

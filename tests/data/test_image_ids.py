@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from capjax import evaluate
 from capjax.data.image_ids import Named, coco_number, find
-from capjax.data.predictions import read_pair
+from capjax.data.predictions import read_pair, read_references
+from capjax.data.split_by_name import split_by_name
 from capjax.errors import InputError
 
 
@@ -175,6 +177,8 @@ def paired(folder: Path, said: str, truth: str, some: list, every: list, **how) 
     except InputError:
         return False
     assert pairs.candidates == pairs.references
+    own = read_references(references, split=split)  # called as there, whoever speaks of them
+    assert pairs.references == {name: own[name] for name in pairs.references}
     assert sorted(t for texts in pairs.candidates.values() for t in texts) == sorted(
         i.caption for i in some
     )
@@ -254,6 +258,12 @@ def test_only_cocos_names_are_numbers(name, number):
     assert coco_number(name) == number
 
 
+OTHERS_FILES = [
+    Named("42", "val2014/COCO_val2014_000000000043.jpg"),
+    Named("43", "val2014/COCO_val2014_000000000042.jpg"),
+]
+
+
 @pytest.mark.parametrize(
     ("said", "truth", "why"),
     [
@@ -271,6 +281,10 @@ def test_only_cocos_names_are_numbers(name, number):
             [Named("1"), Named("7", "COCO_val2014_000000000001.jpg")],
             "may be the image",
         ),
+        # COCO's files under other images' ids.
+        ([Named("42")], OTHERS_FILES, "may be the image .* --ids=id or --ids=file"),
+        ([Named("coco_42")], OTHERS_FILES, "may be the image .* --ids=id or --ids=file"),
+        ([Named("000000000042")], OTHERS_FILES, "may be the image .* --ids=id or --ids=file"),
         # Two names of one image.
         ([Named("42"), Named("COCO_val2014_000000000042.jpg")], [Named("42")], "are both"),
         ([Named("a.jpg"), Named("./a.jpg")], [Named(None, "a.jpg")], "are both"),
@@ -300,6 +314,11 @@ def test_two_readings_are_refused(said, truth, why):
         ("COCO_val2014_000000000042.jpg", [Named("42", "dog.jpg")], None, None),
         ("COCO_val2014_000000000042", [Named("42", "dog.jpg")], None, 0),
         ("42", [Named("42", "COCO_val2014_000000000099.jpg")], None, 0),
+        ("42", OTHERS_FILES, "id", 0),
+        ("42", OTHERS_FILES, "file", 1),
+        ("coco_42", OTHERS_FILES, "id", 0),
+        ("coco_42", OTHERS_FILES, "file", 1),
+        ("COCO_val2014_000000000042.jpg", OTHERS_FILES, None, 1),
         ("photos/1.jpg", [Named(None, "1.jpg")], None, 0),
         ("1.jpg", [Named(None, "photos/1.jpg")], None, 0),
         ("x/1.jpg", [Named(None, "y/1.jpg")], None, None),
@@ -307,6 +326,7 @@ def test_two_readings_are_refused(said, truth, why):
 )
 def test_the_rule(said, truth, ids, place):
     assert find([Named(said)], truth, "said.json", ids) == [place]
+    assert find(truth, truth, "said.json") == list(range(len(truth)))
     if said.endswith((".jpg", ".png")):  # what is known to be a file's name, as of "image"
         known = find([Named(None, said)], truth, "said.json", ids)
         assert known == [place]
@@ -322,6 +342,51 @@ def test_a_name_that_may_be_of_another_split_is_refused(tmp_path):
         (tmp_path / "said.json").write_text(json.dumps({name: "a cat"}))
         with pytest.raises(InputError, match=why):
             read_pair(tmp_path / "said.json", tmp_path / "captions.json", split="val", subset=True)
+
+
+def test_the_command_reads_pipes_and_its_own_split_of_known_captions(tmp_path):
+    """As `cat captions | capjax.evaluate --predictions=/dev/stdin` does."""
+    truth = {"1": ["a dog runs", "the dog"], "2": ["two cats sleep", "cats"]}
+    (tmp_path / "references.jsonl").write_text(
+        lines([{"id": i, "references": texts} for i, texts in truth.items()])
+    )
+    said = lines([{"id": "1", "caption": "a dog runs"}, {"id": "2", "caption": "a cat sleeps"}])
+    known = {
+        "a.jpg": {"captions": ["a dog runs"], "split": "train"},
+        "b.jpg": {"captions": ["a cat sleeps"], "split": "val"},
+    }
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    reads, writes = os.pipe()
+    os.write(writes, said.encode())
+    os.close(writes)
+    flags = [f"--predictions=/dev/fd/{reads}", f"--references={tmp_path / 'references.jsonl'}"]
+    flags += ["--quick", f"--known={tmp_path / 'known.json'}", f"--out={tmp_path / 'out'}"]
+    try:
+        assert evaluate.main(flags) == 0
+    finally:
+        os.close(reads)
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert found["novel"] == 0.5
+    rows = json.loads((tmp_path / "out" / "captions.json").read_text())
+    assert {row["id"]: row["references"] for row in rows} == truth
+
+
+def test_known_captions_of_the_references_own_file_are_those_of_its_training(tmp_path):
+    """Which is split by its names for both: what people say of val is not known."""
+    names = [f"{n}.jpg" for n in range(200)]
+    folder = tmp_path / "captions.json"
+    folder.write_text(json.dumps({name: [f"a {n}", f"the {n}"] for n, name in enumerate(names)}))
+    splits = split_by_name(names, folder)
+    val = [n for n, name in enumerate(names) if splits[name] == "val"]
+    assert len(val) > 1
+    train = next(n for n, name in enumerate(names) if splits[name] == "train")
+    said = {names[n]: f"a {n}" for n in val} | {names[val[0]]: f"a {train}"}
+    (tmp_path / "said.json").write_text(json.dumps(said))
+    flags = [f"--predictions={tmp_path / 'said.json'}", f"--references={folder}", "--quick"]
+    flags += ["--split=val", f"--known={folder}", f"--out={tmp_path / 'out'}"]
+    assert evaluate.main(flags) == 0
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert found["novel"] == pytest.approx(1 - 1 / len(val))
 
 
 def test_the_command_scores_files_names_as_it_scores_ids(tmp_path, capsys):
