@@ -405,6 +405,13 @@ def test_caption_names_what_is_wrong(trained, tmp_path, capsys):
     told(
         capsys, caption.main([run, "--greedy", "--top-p=0.5", str(photo)]), "--top-p=0.5", "greedy"
     )
+    for how, flag in ((["--greedy"], "--temperature=0.3"), (["--beam=2"], "--top-p=0.9")):
+        status, said = caption.main([run, *how, flag, str(photo)]), capsys.readouterr().err
+        assert status == 2
+        assert said.count("\n") == 1
+        assert flag in said
+        assert "--samples=N" in said
+        assert "--decoding" not in said  # which this command has not
     told(capsys, caption.main([f"--workdir={tmp_path}", str(photo)]), "config.json")
 
 
@@ -475,12 +482,26 @@ def test_captions_to_read_are_drawn_at_a_temperature_of_their_own(
 
     assert said(trained) == said(trained, f"--temperature={caption.TEMPERATURE}")
     assert said(trained) != said(trained, "--temperature=1")
+
+    def drawn(run: Path, *flags: str) -> str:
+        assert caption.main([f"--workdir={run}", "--json", *flags, str(photos)]) == 0
+        return capsys.readouterr().out
+
+    own = f"--temperature={caption.TEMPERATURE}"
+    assert drawn(trained, "--top-p=0.9") == drawn(trained, "--top-p=0.9", own)
+    assert drawn(trained, "--top-p=0.9") != drawn(trained, "--top-p=0.9", "--temperature=1")
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     config = json.loads((run / "config.json").read_text())
     config["decoding"] |= {"method": "best_of", "temperature": 2.0}
     (run / "config.json").write_text(json.dumps(config))
     assert said(run) == said(trained, "--temperature=2")
+    config["decoding"] = {"method": "sample", "max_len": 5, "forbid_unknown": True}
+    (run / "config.json").write_text(json.dumps(config))
+    assert drawn(run) == drawn(trained, "--samples=1")
+    config["decoding"] |= {"temperature": 2.0}
+    (run / "config.json").write_text(json.dumps(config))
+    assert drawn(run, "--top-p=0.9") == drawn(trained, "--top-p=0.9", "--temperature=2")
 
 
 def test_a_recipe_that_lacks_a_setting_is_told_which(recipe, tmp_path):
