@@ -13,7 +13,7 @@ from capjax.telling_apart import TELLERS
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "forbid_unknown", "seed", "path", "cache"),
+    *("candidates", "branch", "rollouts", "forbid_unknown", "seed", "path", "features", "cache"),
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
     *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
@@ -35,6 +35,7 @@ PATHS = {
     "predictions": "file",
     "out": "new",
     "path": "data",
+    "features": "folder",
     "cache": "new",
     "evaluator": "run",
     "listener": "run",
@@ -208,6 +209,12 @@ def parser(about: str) -> argparse.ArgumentParser:
         "--path",
         help="where the run's dataset lies, if it has moved; of other data the scores have files"
         " of their own",
+    )
+    run.add_argument(
+        "--features",
+        metavar="DIR",
+        help="where the run's features lie, of config.data.encoder=files:DIR, if they have moved;"
+        " of others the scores have files of their own",
     )
     run.add_argument("--cache", help="where what was made of datasets is kept")
     files = made.add_argument_group("captions of a file")

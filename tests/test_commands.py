@@ -281,6 +281,52 @@ def test_evaluate_measures_several_captions_an_image(trained, tmp_path, capsys):
     assert beams["unique"] == 1
 
 
+def test_what_is_refused_is_before_images_are_encoded(trained, recipe, tmp_path, capsys):
+    """Which may take hours."""
+    cache = tmp_path / "cache"
+
+    def nothing_encoded() -> None:
+        assert not list(cache.rglob("*.npy*"))
+
+    run = [f"--workdir={trained}", f"--cache={cache}"]
+    (tmp_path / "file").touch()
+    for flags, said in (
+        (["--split=test"], "no split 'test'"),
+        (["--decoding=beam", "--samples=9"], "no 9 captions"),
+        (["--decoding=best_of"], "needs an evaluator"),
+        (["--retrieval=5"], "among 5 images"),
+        (["--distractors=4"], "from 1 to 3"),
+        (["--distractors=1", "--twins"], "near twins"),
+        (["--distractors=1", "--speaker=reasoning"], "--guide"),
+        (["--justify"], "told no classes"),
+        ([f"--listener={trained}", "--retrieval=2"], "no listener"),
+        ([f"--out={tmp_path / 'file' / 'x'}"], "--out"),
+    ):
+        told(capsys, evaluate.main([*run, *flags]), said)
+        nothing_encoded()
+    begun = {"init_from": str(trained), "data.cache": str(cache)}
+    for i, (setting, said) in enumerate(
+        (
+            ({"dim": 32}, "give both the same cell"),
+            ({"cell": "att2in"}, "give both the same cell"),
+            ({"data.encoder": "none"}, "encoder and vocabulary"),
+            ({"init_from": "", "cell": "att2in", "data.encoder": "none"}, "cannot be made"),
+            ({"decoding.method": "best_of"}, "needs an evaluator"),
+        )
+    ):
+        fresh_refused(recipe(**begun | setting), tmp_path / f"run{i}", said)
+        nothing_encoded()
+    other = paint_photos(tmp_path / "photos")
+    captions = (other / "captions.json").read_text()
+    (other / "captions.json").write_text(captions.replace("a blue wall", "a wall"))
+    shutil.copytree(trained, tmp_path / "mine")
+    mine = recipe(**{"data.path": str(other), "data.cache": str(cache)})
+    refused(mine, tmp_path / "mine", "captions", "trained on")
+    nothing_encoded()
+    assert evaluate.main([*run, "--quick", f"--out={tmp_path / 'out'}"]) == 0
+    assert list(cache.rglob("*.npy"))
+
+
 def test_evaluate_names_what_is_wrong(trained, tmp_path, capsys):
     run = f"--workdir={trained}"
     told(capsys, evaluate.main([run, "--split=test"]), "no split 'test'", "train, val")
