@@ -110,7 +110,11 @@ def parser(about: str) -> argparse.ArgumentParser:
         "--predictions",
         help="captions: JSON lines, also of capjax.caption --json, COCO results, {id: caption}",
     )
-    made.add_argument("--out", help="the folder to write to; default: the run's")
+    made.add_argument(
+        "--out",
+        help="the folder to write to; default: the run's. Scores of the same captions and data take"
+        " the place of those there, and what these held more is told",
+    )
     made.add_argument("--split", help="train, val or test; default val, of a run")
     made.add_argument("--quick", action="store_true", help="without METEOR and SPICE")
     made.add_argument("--spice", choices=("auto", "require", "off"), default="auto")

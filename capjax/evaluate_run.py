@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from capjax.checkpoint import check_folder
+from capjax.comparison.scorefiles import BESIDE
 from capjax.data.contents import digest
 from capjax.data.feature_files import FeatureFiles
 from capjax.data.features import Encoder
@@ -250,6 +251,12 @@ def mark_beside(folder: Path, mark: str, found: Evaluation, own: bool) -> str:
     if later and steps[0] != steps[1]:
         return mark  # the same run has been trained on
     if all(mine.get(name) == theirs[name] for name in theirs):
+        if lost := _lost(there, found.scores):
+            print(
+                f"capjax: {path} is replaced, and with it what was not asked for this time:"
+                f" {', '.join(lost)}; ask for all of it at once, or for less with another --out",
+                file=sys.stderr,
+            )
         return mark
     beside = f"{mark}-{digest([mine])[:8]}"
     print(
@@ -258,6 +265,13 @@ def mark_beside(folder: Path, mark: str, found: Evaluation, own: bool) -> str:
         file=sys.stderr,
     )
     return beside
+
+
+def _lost(there: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The measures of an earlier evaluation that a later one does not take."""
+    kept = {name for name, value in found.items() if value is not None} | BESIDE
+    taken = (name for name, value in there.items() if type(value) in (int, float))
+    return [name for name in taken if name not in kept]
 
 
 def _asked(scores: Mapping[str, Any], own: bool) -> dict[str, Any]:

@@ -281,6 +281,32 @@ def test_evaluate_measures_several_captions_an_image(trained, tmp_path, capsys):
     assert beams["unique"] == 1
 
 
+def test_measures_that_a_later_evaluation_drops_are_told(trained, tmp_path, capsys):
+    run = [f"--workdir={trained}", "--quick", f"--out={tmp_path}"]
+    for flags, lost in (
+        (["--retrieval=4"], None),
+        (["--retrieval=4"], None),
+        ([], "self_retrieval_mean_rank@4"),
+        ([], None),
+    ):
+        capsys.readouterr()
+        assert evaluate.main([*run, *flags]) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if "capjax:" in line]
+        assert len(said) == (1 if lost else 0)
+        assert not lost or (f"{tmp_path}/scores.json is replaced" in said[0] and lost in said[0])
+    # Of captions of a file, too.
+    said, path = tmp_path / "said.json", tmp_path / "scores.json"
+    said.write_text(json.dumps({"1": "a dog", "2": "a cat"}))
+    files = [f"--{name}={said}" for name in ("predictions", "references")]
+    path.unlink()
+    assert evaluate.main([*files, "--quick", f"--out={tmp_path}"]) == 0
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps(scores | {"meteor": 0.5}))
+    capsys.readouterr()
+    assert evaluate.main([*files, "--quick", f"--out={tmp_path}"]) == 0
+    assert "not asked for this time: meteor;" in capsys.readouterr().err
+
+
 def test_what_is_refused_is_before_images_are_encoded(trained, recipe, tmp_path, capsys):
     """Which may take hours."""
     cache = tmp_path / "cache"
