@@ -16,6 +16,7 @@ from capjax.distractors import Distractors, easy, hard, twins, with_twins
 from capjax.errors import InputError
 from capjax.lifted_words import RATIONALITIES, write_pairs
 from capjax.paths import named
+from capjax.run_data import same_features
 from capjax.speaking import speak_all
 from capjax.telling_apart import RANKED, Teller, check_teller, tell_apart
 from capjax.workdir import Trained, fingerprint, judge_kind, open_run, write_json
@@ -204,7 +205,8 @@ def _guide(flags: argparse.Namespace, run: Trained) -> Any:
             " configs/listener.py"
         )
     theirs, ours = (one.config["data"]["encoder"] for one in (guide, run))
-    if guide.vocabulary != run.vocabulary or theirs != ours:
+    seen = theirs == ours or same_features(Path(flags.guide), Path(flags.workdir))
+    if guide.vocabulary != run.vocabulary or not seen:
         raise InputError(
             f"the listener of {flags.guide} has another vocabulary or another encoder ({theirs}"
             f" where the run has {ours}); start both from one run"

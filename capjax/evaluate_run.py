@@ -1,6 +1,7 @@
 """What a run's captions of a split are worth, as the flags of `capjax.evaluate` ask."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -223,8 +224,17 @@ def evaluate_run(
 
 
 def write_evaluation(folder: Path, mark: str, found: Evaluation) -> tuple[Path, Path]:
-    """Writes `captions.json`, an image a row, and `scores.json`, with a mark in their names."""
+    """Writes `captions.json`, an image a row, and `scores.json`, with a mark in their names.
+
+    Tells of measures of the same captioner that lay there and are none of these.
+    """
     captions, scores = folder / f"captions{mark}.json", folder / f"scores{mark}.json"
+    if lost := _lost(scores, found.scores):
+        print(
+            f"capjax: {scores} is replaced, and with it what was not asked for this time:"
+            f" {', '.join(lost)}; ask for all of it at once, or for less with another --out",
+            file=sys.stderr,
+        )
     write_json(captions, found.rows)
     write_json(scores, found.scores)
     return captions, scores
@@ -251,12 +261,6 @@ def mark_beside(folder: Path, mark: str, found: Evaluation, own: bool) -> str:
     if later and steps[0] != steps[1]:
         return mark  # the same run has been trained on
     if all(mine.get(name) == theirs[name] for name in theirs):
-        if lost := _lost(there, found.scores):
-            print(
-                f"capjax: {path} is replaced, and with it what was not asked for this time:"
-                f" {', '.join(lost)}; ask for all of it at once, or for less with another --out",
-                file=sys.stderr,
-            )
         return mark
     beside = f"{mark}-{digest([mine])[:8]}"
     print(
@@ -267,8 +271,14 @@ def mark_beside(folder: Path, mark: str, found: Evaluation, own: bool) -> str:
     return beside
 
 
-def _lost(there: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """The measures of an earlier evaluation that a later one does not take."""
+def _lost(scores: Path, found: Mapping[str, Any]) -> list[str]:
+    """The measures of an earlier evaluation that a later one of the same step does not take."""
+    there: Any = None
+    if scores.is_file():
+        with contextlib.suppress(InputError):
+            there = read_json(scores)
+    if not isinstance(there, dict) or there.get("step") != found.get("step"):
+        return []
     kept = {name for name, value in found.items() if value is not None} | BESIDE
     taken = (name for name, value in there.items() if type(value) in (int, float))
     return [name for name in taken if name not in kept]

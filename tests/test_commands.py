@@ -307,6 +307,17 @@ def test_measures_that_a_later_evaluation_drops_are_told(trained, tmp_path, caps
     assert "not asked for this time: meteor;" in capsys.readouterr().err
 
 
+def test_measures_that_the_end_of_a_training_drops_are_told(recipe, trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert evaluate.main([f"--workdir={run}", "--quick", "--retrieval=4"]) == 0
+    capsys.readouterr()
+    train_here(recipe(), run)  # its end once more
+    assert f"{run}/scores.json is replaced" in capsys.readouterr().err
+    train_here(recipe(), run)
+    assert "is replaced" not in capsys.readouterr().err
+
+
 def test_what_is_refused_is_before_images_are_encoded(trained, recipe, tmp_path, capsys):
     """Which may take hours."""
     cache = tmp_path / "cache"
