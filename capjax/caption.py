@@ -30,11 +30,11 @@ from capjax.data.prepare import encoder_named
 from capjax.errors import InputError
 from capjax.justification import justify_all
 from capjax.paths import check_path, named
-from capjax.speaking import check_decoding, decoding_of, speak_all
+from capjax.speaking import METHODS, check_decoding, decoding_of, speak_all
 from capjax.telling_apart import Teller, apart_config, tell_apart
 from capjax.workdir import Trained, open_run
 
-# Of --samples, where a recipe draws at no temperature of its own: at 1 a captioner of our size says
+# Of draws, where a recipe has no temperature of its own: at 1 a captioner of our size says
 # word salad (docs/results.md).
 TEMPERATURE = 0.5
 
@@ -249,18 +249,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         with named("--workdir", flags.workdir):
             run = open_run(flags.workdir)
         method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
-        temperature = flags.temperature
-        if flags.samples is not None and temperature is None:
-            temperature = run.config["decoding"].get("temperature", TEMPERATURE)
+        for name in ("temperature", "top_p"):
+            if method and (value := getattr(flags, name)) is not None:
+                raise InputError(
+                    f"--{name.replace('_', '-')}={value} has no meaning for {method}, which draws"
+                    " nothing; leave it out, or draw with --samples=N"
+                )
         decoding = decoding_of(
             apart_config(run.config) if others else run.config,
             method="sample" if flags.samples is not None else method,
             width=flags.beam,
             samples=flags.samples,
-            temperature=temperature,
+            temperature=flags.temperature,
             top_p=flags.top_p,
             forbid_unknown=not flags.allow_unknown,
         )
+        if "temperature" in METHODS[decoding["method"]]:
+            own = run.config["decoding"].get("temperature", TEMPERATURE)
+            decoding = {"temperature": own} | decoding
         captions = caption_photos(
             run, files, decoding, flags.seed, others, rationality, flags.concept, flags.against
         )

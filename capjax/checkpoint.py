@@ -16,6 +16,9 @@ from capjax.checksums import check_sums, write_sums
 from capjax.errors import InputError
 from capjax.room import no_memory
 
+# What is raised where a checkpoint is sound and holds something else than is asked of it.
+OTHER_FORM = (ValueError, KeyError, OSError)
+
 
 class Checkpoints:
     """The newest `keep` checkpoints in a folder, each a pytree of arrays and a JSON-able note.
@@ -76,9 +79,10 @@ class Checkpoints:
         """
         damaged: list[tuple[int, str]] = []
         for step in reversed(self.steps()):
+            sound = False
             try:
                 # Numbers that were changed on the disk are numbers, too: a reader may take them.
-                check_sums(self.folder / str(step))
+                sound = check_sums(self.folder / str(step))
                 note = self.note(step)
                 if (form := like(note)) is None:
                     return step, None, note
@@ -90,7 +94,10 @@ class Checkpoints:
                 raise
             # A file that is cut or gone shows as whatever the reader stumbles over first.
             except Exception as error:
-                if no_memory(error):  # it may be sound
+                # It may be sound. Where its files are known to be, it can be no worse than of
+                # another form; and what cannot be encoded was never read from it.
+                other = sound and not isinstance(error, OTHER_FORM)
+                if no_memory(error) or other or isinstance(error, UnicodeEncodeError):
                     raise
                 damaged.append((step, f"{type(error).__name__}: {_first_line(error)}"))
                 continue

@@ -14,14 +14,16 @@ def write_sums(folder: Path) -> None:
     (folder / NAME).write_text(json.dumps(sums), "utf-8")
 
 
-def check_sums(folder: Path) -> None:
-    """Raises ValueError, naming the file, where one is not as it was written.
+def check_sums(folder: Path) -> bool:
+    """Whether a checkpoint is known to be as it was written.
+
+    Raises ValueError, naming the file, where one is not as it was written.
 
     A folder without such a note, of an older version or of a process that was killed before it, is
     not checked.
     """
     if not (folder / NAME).exists():
-        return
+        return False
     sums = json.loads((folder / NAME).read_text("utf-8"))
     for name, told in sums.items():
         path = folder / name
@@ -29,6 +31,7 @@ def check_sums(folder: Path) -> None:
             raise ValueError(f"its file {name} is gone")
         if _sum(path) != told:
             raise ValueError(f"its file {name} is not as it was written")
+    return True
 
 
 def _files(folder: Path) -> list[Path]:

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from capjax.data.feature_files import FeatureFiles
 from capjax.data.features import Encoder
-from capjax.data.prepare import Prepared, encoder_named
+from capjax.data.prepare import Prepared
+from capjax.data.split import Split
 from capjax.distractors import Distractors, easy, hard, twins, with_twins
 from capjax.errors import InputError
 from capjax.lifted_words import RATIONALITIES, write_pairs
 from capjax.paths import named
+from capjax.run_data import same_features
 from capjax.speaking import speak_all
 from capjax.telling_apart import RANKED, Teller, check_teller, tell_apart
 from capjax.workdir import Trained, fingerprint, judge_kind, open_run, write_json
@@ -112,18 +115,12 @@ class Apart(NamedTuple):
         )
 
 
-def apart_of(
-    flags: argparse.Namespace,
-    run: Trained,
-    prepared: Prepared,
-    decoding: Mapping[str, Any],
-    folder: Path,
-    mark: str = "",
-) -> Apart:
-    """Distractors of a run's images, written into a folder by their ids, and who tells them apart.
+def teller_of(
+    flags: argparse.Namespace, run: Trained, split: Split, decoding: Mapping[str, Any]
+) -> Teller:
+    """Who tells a split's images apart, before they have been encoded.
 
-    mark: in the name of the file, where the images are not the run's own.
-    Raises InputError where there are not so many, or they cannot be told apart so.
+    Raises InputError where there are not so many distractors, or they cannot be told apart so.
     """
     if run.concepts:
         raise InputError(
@@ -142,22 +139,51 @@ def apart_of(
             " candidates; give --candidates"
         )
     check_teller(given, decoding)
+    count, number = len(split.ids), flags.distractors
+    if flags.twins:
+        twins(split, number)
+    elif not 1 <= number < count:
+        raise InputError(
+            f"--distractors={number} must be from 1 to {count - 1}, one less than there are images"
+        )
+    return given
+
+
+def apart_of(
+    flags: argparse.Namespace,
+    run: Trained,
+    teller: Teller,
+    prepared: Prepared,
+    decoding: Mapping[str, Any],
+    folder: Path,
+    mark: str = "",
+) -> Apart:
+    """Distractors of a run's images, written into a folder by their ids, and who tells them apart.
+
+    mark: in the name of the file, where the images are not the run's own.
+    """
     found = _distractors(flags, run, prepared, decoding)
     ids = prepared.splits[flags.split].ids
     if found.kind != "twins":
         kept = {ids[i]: [ids[j] for j in row] for i, row in enumerate(found.rows)}
         name = f"distractors-{flags.split}-{found.kind}{flags.distractors}{mark}.json"
         write_json(folder / name, kept)
-    return Apart(found, given, flags.guide or "")
+    return Apart(found, teller, flags.guide or "")
 
 
-def pool_for(apart: Apart, prepared: Prepared, split: str, encoder: str) -> np.ndarray | None:
+def check_twins(flags: argparse.Namespace, encoder: Encoder | FeatureFiles) -> None:
+    """Raises InputError where near twins, which are drawn, cannot be encoded."""
+    if flags.twins and not isinstance(encoder, Encoder):
+        raise InputError(f"{encoder.folder} has features of no near twins; take the nearest images")
+
+
+def pool_for(
+    apart: Apart, prepared: Prepared, split: str, made: Encoder | FeatureFiles
+) -> np.ndarray | None:
     """What the distractors' rows are of, as an encoder has it; None for the split's own images."""
     if apart.distractors.kind != "twins":
         return None
-    made = encoder_named(encoder)
-    if not isinstance(made, Encoder):
-        raise InputError(f"{encoder} has features of no near twins; take the nearest images")
+    assert isinstance(made, Encoder)  # of check_twins
     number = apart.distractors.rows.shape[1]
     return with_twins(prepared.splits[split], number, prepared.images[split], made)
 
@@ -179,7 +205,8 @@ def _guide(flags: argparse.Namespace, run: Trained) -> Any:
             " configs/listener.py"
         )
     theirs, ours = (one.config["data"]["encoder"] for one in (guide, run))
-    if guide.vocabulary != run.vocabulary or theirs != ours:
+    seen = theirs == ours or same_features(Path(flags.guide), Path(flags.workdir))
+    if guide.vocabulary != run.vocabulary or not seen:
         raise InputError(
             f"the listener of {flags.guide} has another vocabulary or another encoder ({theirs}"
             f" where the run has {ours}); start both from one run"
@@ -193,11 +220,6 @@ def _distractors(
     images, number = prepared.images[flags.split], flags.distractors
     if flags.twins:
         return twins(prepared.splits[flags.split], number)
-    if not 1 <= number < len(images):
-        raise InputError(
-            f"--distractors={number} must be from 1 to {len(images) - 1}, one less than there are"
-            " images"
-        )
     if not flags.hard:
         return Distractors("nearest", easy(images, number))
     spoken = speak_all(run.speaker, run.params, images, decoding, noise=run.config["noise"])

@@ -13,7 +13,7 @@ from capjax.telling_apart import TELLERS
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
     *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "forbid_unknown", "seed", "path", "cache"),
+    *("candidates", "branch", "rollouts", "forbid_unknown", "seed", "path", "features", "cache"),
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
     *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
@@ -35,6 +35,7 @@ PATHS = {
     "predictions": "file",
     "out": "new",
     "path": "data",
+    "features": "folder",
     "cache": "new",
     "evaluator": "run",
     "listener": "run",
@@ -109,7 +110,11 @@ def parser(about: str) -> argparse.ArgumentParser:
         "--predictions",
         help="captions: JSON lines, also of capjax.caption --json, COCO results, {id: caption}",
     )
-    made.add_argument("--out", help="the folder to write to; default: the run's")
+    made.add_argument(
+        "--out",
+        help="the folder to write to; default: the run's. Scores of the same captions and data take"
+        " the place of those there, and what these held more is told",
+    )
     made.add_argument("--split", help="train, val or test, of --references; default val, of a run")
     made.add_argument("--quick", action="store_true", help="without METEOR and SPICE")
     made.add_argument("--spice", choices=("auto", "require", "off"), default="auto")
@@ -208,6 +213,12 @@ def parser(about: str) -> argparse.ArgumentParser:
         "--path",
         help="where the run's dataset lies, if it has moved; of other data the scores have files"
         " of their own",
+    )
+    run.add_argument(
+        "--features",
+        metavar="DIR",
+        help="where the run's features lie, of config.data.encoder=files:DIR, if they have moved;"
+        " of others the scores have files of their own",
     )
     run.add_argument("--cache", help="where what was made of datasets is kept")
     files = made.add_argument_group("captions of a file")

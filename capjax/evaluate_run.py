@@ -1,23 +1,29 @@
 """What a run's captions of a split are worth, as the flags of `capjax.evaluate` ask."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from capjax.checkpoint import check_folder
+from capjax.comparison.scorefiles import BESIDE
 from capjax.data.contents import digest
-from capjax.data.prepare import Prepared, encoder_named, prepare
+from capjax.data.feature_files import FeatureFiles
+from capjax.data.features import Encoder
+from capjax.data.prepare import Prepared, encoder_named, form_of
 from capjax.errors import InputError
-from capjax.evaluate_apart import apart_of, pool_for
+from capjax.evaluate_apart import apart_of, check_twins, pool_for, teller_of
+from capjax.evaluate_data import asked_of, of_data, other_data
 from capjax.evaluate_flags import metrics_of
 from capjax.evaluate_why import why_of
-from capjax.evaluation import Evaluation, evaluate
+from capjax.evaluation import Evaluation, check_retrieval, evaluate
 from capjax.paths import named
-from capjax.run_data import others, spoken
+from capjax.run_data import same_features
 from capjax.speaking import METHODS, check_decoding, decoding_of, spell
 from capjax.starting import check_classes
 from capjax.telling_apart import RANKED, apart_config
@@ -55,79 +61,76 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
         forbid_unknown=flags.forbid_unknown,
     )
 
-    def prepared_with(encoder: str) -> Prepared:
-        path, cache = flags.path or data["path"] or None, flags.cache or data["cache"] or None
-        if not flags.path and path and not Path(path).expanduser().exists():
-            raise InputError(
-                f"the data of the run in {flags.workdir} lay in {path}, where nothing is; give the"
-                " folder that they are in with --path=DIR"
-            )
-        try:
-            return prepare(data["name"], path, cache, encoder_named(encoder))
-        except InputError as error:  # what this command calls it
-            told = str(error).replace("--config.data.path", "--path")
-            raise InputError(told.replace("another cache", "another --cache")) from error
-
-    def pictures(encoder: str) -> np.ndarray:
-        """The split's images, and what they are told from, as another encoder has them."""
-        theirs = prepared_with(encoder)
-        more = pool_for(apart, theirs, flags.split, encoder) if apart else None
-        return theirs.images[flags.split] if more is None else more
-
-    prepared = prepared_with(data["encoder"])
-    if flags.split not in prepared.splits:
-        raise InputError(
-            f"{data['name']} has no split {flags.split!r}; it has {', '.join(prepared.splits)}"
-        )
-    differ = _other_data(flags, run, prepared)
-    if run.concepts:
-        check_classes(flags.workdir, run.concepts, prepared.concepts)
-    pictured, noise = prepared.images[flags.split], run.config["noise"]
-    concepts = bool(run.concepts)
-    check_decoding(decoding, run.speaker, run.params, pictured, noise, run.judge, concepts)
+    split = flags.split
     folder = Path(flags.out or flags.workdir)
     check_folder(folder, "--out")
-    why = why_of(flags, run, prepared) if flags.justify else None
-    other = f"-data-{prepared.contents[flags.split].name}" if differ else ""
-    apart = apart_of(flags, run, prepared, decoding, folder, other) if flags.distractors else None
-    judges: dict[str, Judge] = {}
-    notes: dict[str, Any] = _of_data(flags, prepared, differ)
+    # What can be refused is, before images are encoded, which may take hours.
+    asked = asked_of(flags, run)
+    own = asked.dataset.splits[split]
+    if run.concepts:
+        check_classes(flags.workdir, run.concepts, asked.dataset.concepts)
+    noise, concepts = run.config["noise"], bool(run.concepts)
+    form = form_of(asked.encoder, own)
+    check_decoding(decoding, run.speaker, run.params, form, noise, run.judge, concepts)
+    check_retrieval(flags.retrieval, len(own.ids))
+    why = why_of(flags, run, asked.dataset.splits) if flags.justify else None
+    teller = teller_of(flags, run, own, decoding) if flags.distractors else None
+    check_twins(flags, asked.encoder)
+    encoders = {}
     for kind, judge in judged.items():
-        theirs = judge.config["data"]["encoder"]
-        same = theirs == data["encoder"]
+        theirs, place = judge.config["data"]["encoder"], getattr(flags, kind)
+        if theirs != data["encoder"] and not same_features(Path(place), Path(flags.workdir)):
+            with named(f"--{kind}", place):
+                encoders[kind] = encoder_named(theirs)
+            check_twins(flags, encoders[kind])
+    prepared = asked.encoded(asked.encoder, partial(other_data, flags, run))
+    differ = other_data(flags, run, prepared)
+    why = why.with_images(own, prepared.images[split]) if why else None
+    other = f"-data-{prepared.contents[split].name}" if differ else ""
+    apart = apart_of(flags, run, teller, prepared, decoding, folder, other) if teller else None
+
+    def pictures(encoder: Encoder | FeatureFiles) -> np.ndarray:
+        """The split's images, and what they are told from, as another encoder has them."""
+        theirs = asked.encoded(encoder)
+        more = pool_for(apart, theirs, split, encoder) if apart else None
+        return theirs.images[split] if more is None else more
+
+    judges: dict[str, Judge] = {}
+    notes: dict[str, Any] = of_data(flags, prepared, differ)
+    for kind, judge in judged.items():
         called = {"evaluator": "e_ngan"}.get(kind, kind)
-        judges[called] = judge_of(judge, None if same else pictures(theirs))
+        judges[called] = judge_of(judge, pictures(encoders[kind]) if kind in encoders else None)
         told = {"run": str(getattr(flags, kind)), "step": judge.step}
         told["parameters"] = fingerprint(judge.evaluator_params)
         notes["judges"] = notes.get("judges", {}) | {called: told}
     if decoding["method"] in DRAWN or decoding.get("noise_law", "zero") != "zero":
         notes["seed"] = flags.seed
-    mark, title = mark_of(flags.split, decoding, run.config, flags.seed), spell(decoding)
-    mark = f"{mark or f'-{flags.split}'}{other}" if other else mark
+    mark, title = mark_of(split, decoding, run.config, flags.seed), spell(decoding)
+    mark = f"{mark or f'-{split}'}{other}" if other else mark
     options: dict[str, Any] = {}
     pool = None
     if apart:
-        pool = pool_for(apart, prepared, flags.split, data["encoder"])
-        images = prepared.images[flags.split]
+        pool = pool_for(apart, prepared, split, asked.encoder)
+        images = prepared.images[split]
         spoken = apart.spoken(run, images, decoding, pool, flags.seed)
         options = {"distractors": apart.distractors, "pool": pool, "spoken": spoken}
         # A listener that guides does not judge, though it be the run's own.
         mine = apart.guide and Path(apart.guide).resolve() == Path(flags.workdir).resolve()
         options["own_judges"] = not mine
     if why:
-        prepared = why.asked(prepared, flags.split)
-        options = {"spoken": why.answers(run, prepared.images[flags.split], decoding)}
-    if asked := apart or why:
-        options["about"] = asked.about
-        title, mark = f"{title}, {asked.told}", f"{mark or f'-{flags.split}'}{asked.mark}"
-        if asked.notes:
-            notes["notes"] = [*notes.get("notes", []), *asked.notes]
+        prepared = why.asked(prepared, split)
+        options = {"spoken": why.answers(run, prepared.images[split], decoding)}
+    if told_of := apart or why:
+        options["about"] = told_of.about
+        title, mark = f"{title}, {told_of.told}", f"{mark or f'-{split}'}{told_of.mark}"
+        if told_of.notes:
+            notes["notes"] = [*notes.get("notes", []), *told_of.notes]
     name = Path(flags.workdir).resolve().name
     found = evaluate_run(
         run,
         name,
         prepared,
-        flags.split,
+        split,
         decoding,
         judges=judges,
         seed=flags.seed,
@@ -143,40 +146,9 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     paths: tuple[Path, ...] = write_evaluation(folder, mark, found)
     if apart:
         page = folder / f"distractors{mark}.html"
-        shown = apart.write_page(page, run, prepared, flags.split, decoding, pool, name)
+        shown = apart.write_page(page, run, prepared, split, decoding, pool, name)
         paths += (shown,) if shown else ()
-    return found, f"{flags.split} of {data['name']}, {title}", paths
-
-
-def _other_data(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> list[str] | None:
-    """In what the data that are asked for are not the run's; None where that is not known.
-
-    Raises InputError where they are others, and were not named by --path.
-    """
-    parts = [flags.split] if flags.split == "train" else [flags.split, "train captions"]
-    data, workdir = run.config["data"], Path(flags.workdir)
-    differ = others(workdir, prepared, run.vocabulary, data["max_len"], parts)
-    if differ and not flags.path:
-        raise InputError(
-            f"{spoken(differ, data)} are not those that the"
-            f" run in {workdir} was trained on; restore them, name their folder with --path=DIR, or"
-            " name that of these with --path to score them in files of their own"
-        )
-    return differ
-
-
-def _of_data(
-    flags: argparse.Namespace, prepared: Prepared, differ: list[str] | None
-) -> dict[str, Any]:
-    """What the scores tell of data that are not the run's, or not known to be."""
-    if differ is None:
-        said = "it is not known whether these are the data of the run, which does not tell"
-        return {"notes": [f"{said}; go on with its training once, and it does"]}
-    if not differ:
-        return {}
-    place = str(Path(flags.path).expanduser().absolute())
-    said = f"scored on other data than the run's, in {place}: {', '.join(differ)} differ"
-    return {"data": {"path": place, "differ": differ}, "notes": [said]}
+    return found, f"{split} of {data['name']}, {title}", paths
 
 
 def _open_judge(workdir: str, kind: str) -> Trained:
@@ -252,8 +224,17 @@ def evaluate_run(
 
 
 def write_evaluation(folder: Path, mark: str, found: Evaluation) -> tuple[Path, Path]:
-    """Writes `captions.json`, an image a row, and `scores.json`, with a mark in their names."""
+    """Writes `captions.json`, an image a row, and `scores.json`, with a mark in their names.
+
+    Tells of measures of the same captioner that lay there and are none of these.
+    """
     captions, scores = folder / f"captions{mark}.json", folder / f"scores{mark}.json"
+    if lost := _lost(scores, found.scores):
+        print(
+            f"capjax: {scores} is replaced, and with it what was not asked for this time:"
+            f" {', '.join(lost)}; ask for all of it at once, or for less with another --out",
+            file=sys.stderr,
+        )
     write_json(captions, found.rows)
     write_json(scores, found.scores)
     return captions, scores
@@ -288,6 +269,19 @@ def mark_beside(folder: Path, mark: str, found: Evaluation, own: bool) -> str:
         file=sys.stderr,
     )
     return beside
+
+
+def _lost(scores: Path, found: Mapping[str, Any]) -> list[str]:
+    """The measures of an earlier evaluation that a later one of the same step does not take."""
+    there: Any = None
+    if scores.is_file():
+        with contextlib.suppress(InputError):
+            there = read_json(scores)
+    if not isinstance(there, dict) or there.get("step") != found.get("step"):
+        return []
+    kept = {name for name, value in found.items() if value is not None} | BESIDE
+    taken = (name for name, value in there.items() if type(value) in (int, float))
+    return [name for name in taken if name not in kept]
 
 
 def _asked(scores: Mapping[str, Any], own: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from capjax.data.contents import digest
 from capjax.data.image_ids import plain
 from capjax.data.justify_files import Triplet, read_justify
 from capjax.data.prepare import Prepared
+from capjax.data.split import Split
 from capjax.errors import InputError
 from capjax.evaluation import Evaluation
 from capjax.justification import (
@@ -29,13 +30,18 @@ from capjax.workdir import Trained, fingerprint, open_run
 class Why(NamedTuple):
     """What is asked, and how it is answered."""
 
-    questions: Questions
+    given: Questions | None  # None until the images are known, which then ask
     concepts: tuple[str, ...]
     blind: tuple[Speaker, Params] | None
     rationality: float
     generated: bool  # whether the truth of an answer can be told
     asked_in: str  # the file of triplets; "" where the dataset asks
     blind_run: str  # the folder of the blind run
+
+    @property
+    def questions(self) -> Questions:
+        assert self.given is not None  # of `with_images`
+        return self.given
 
     @property
     def about(self) -> dict[str, Any]:
@@ -62,6 +68,12 @@ class Why(NamedTuple):
     def mark(self) -> str:
         asked = f"-{Path(self.asked_in).stem}" if self.asked_in else ""
         return f"-justify{asked}{'-semi-blind' if self.blind else ''}-l{self.rationality}"
+
+    def with_images(self, split: Split, images: np.ndarray) -> "Why":
+        """With the questions that a split's images ask, where none were given."""
+        if self.given:
+            return self
+        return self._replace(given=of_likeness(split, images, len(self.concepts)))
 
     def asked(self, prepared: Prepared, split: str) -> Prepared:
         """The dataset with the questions in the place of a split."""
@@ -109,8 +121,8 @@ class Why(NamedTuple):
         return found._replace(scores=found.scores | {"justifies": share})
 
 
-def why_of(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> Why:
-    """What --justify asks of a run.
+def why_of(flags: argparse.Namespace, run: Trained, splits: Mapping[str, Split]) -> Why:
+    """What --justify asks of a run, before its images have been encoded.
 
     Raises InputError where the run is told no classes, or what is given does not fit it.
     """
@@ -119,23 +131,24 @@ def why_of(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> Why:
             f"the run in {flags.workdir} is told no classes and cannot justify them; train one of"
             " configs/justification.py"
         )
-    split = prepared.splits[flags.split]
+    split = splits[flags.split]
     generated = split.truth is not None
+    given = None
     if flags.triplets:
-        questions = of_triplets(split, _triplets(flags, run, prepared), run.concepts)
+        given = of_triplets(split, _triplets(flags, run, splits), run.concepts)
     elif generated:
-        questions = of_scenes(split, run.concepts)
-    else:
-        questions = of_likeness(split, prepared.images[flags.split], len(run.concepts))
+        given = of_scenes(split, run.concepts)
     rationality = 0.5 if flags.rationality is None else flags.rationality
     blind = _blind(flags, run)
     files = flags.triplets or "", flags.blind or ""
-    return Why(questions, run.concepts, blind, rationality, generated, *files)
+    return Why(given, run.concepts, blind, rationality, generated, *files)
 
 
-def _triplets(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> list[Triplet]:
+def _triplets(
+    flags: argparse.Namespace, run: Trained, splits: Mapping[str, Split]
+) -> list[Triplet]:
     """Those of --triplets; InputError where one is about an image of another split."""
-    home = {name: key for key, split in prepared.splits.items() for name in split.ids}
+    home = {name: key for key, split in splits.items() for name in split.ids}
     triplets = read_justify(flags.triplets, home, run.concepts)
     for one in triplets:
         if home[one.image] != flags.split:

@@ -81,10 +81,7 @@ def evaluate(
       measures: as of `measure`.
     """
     check_decoding(decoding, speaker, params, images, noise, judge, concepts)
-    if retrieval and not 2 <= retrieval <= len(images):
-        raise InputError(
-            f"retrieval among {retrieval} images needs 2 to {len(images)}, as many as there are"
-        )
+    check_retrieval(retrieval, len(images))
     words: list[np.ndarray] = []
     key = jax.random.key(seed)
     beside = {"concept": np.asarray(split.concepts, np.int32)} if concepts else {}
@@ -133,6 +130,14 @@ def evaluate(
                 row[f"{name}_retrieval_rank@{retrieval}"] = float(rank)
     found.scores["decoding"] = dict(decoding) | dict(about or {})
     return found
+
+
+def check_retrieval(retrieval: int, count: int) -> None:
+    """Raises InputError where self-retrieval is among more images than there are; 0 is for none."""
+    if retrieval and not 2 <= retrieval <= count:
+        raise InputError(
+            f"retrieval among {retrieval} images needs 2 to {count}, as many as there are"
+        )
 
 
 def measure(

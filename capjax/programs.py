@@ -21,8 +21,9 @@ def keep_programs(cache: Path, environment: Mapping[str, str] = os.environ) -> P
     """Lets JAX keep what it compiles in a folder of the cache, for this kind of machine alone.
 
     JAX's own settings go first: where JAX_COMPILATION_CACHE_DIR names a folder it is left as it is,
-    and JAX_ENABLE_COMPILATION_CACHE=false keeps nothing. A cache that cannot be used is no error:
-    everything is compiled, as without it.
+    and JAX_ENABLE_COMPILATION_CACHE=false keeps nothing. A cache that cannot be used is no error,
+    not even one whose name is no text, which JAX cannot write to: everything is compiled, as
+    without it.
 
     Args:
       cache: as of `cache_folder`.
@@ -31,7 +32,13 @@ def keep_programs(cache: Path, environment: Mapping[str, str] = os.environ) -> P
     """
     # The settings of jax.config have no types.
     config: Any = jax.config
-    if config.jax_compilation_cache_dir or not config.jax_enable_compilation_cache:
+    if not config.jax_enable_compilation_cache:
+        return None
+    if named := config.jax_compilation_cache_dir:
+        if not _is_text(named):
+            jax.config.update("jax_compilation_cache_dir", None)
+        return None
+    if not _is_text(cache.absolute()):
         return None
     # JAX would pack programs by it, which tells no damage: a damaged program could go unnoticed.
     if importlib.util.find_spec("zstandard") or importlib.util.find_spec("compression"):
@@ -77,6 +84,14 @@ def tidy(folder: Path, limit: int = LIMIT) -> None:
             break
         path.unlink(missing_ok=True)
         total -= size
+
+
+def _is_text(path: str | Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _whole(path: Path) -> bool:

@@ -87,6 +87,41 @@ def _told(prepared: Prepared, split: str) -> dict[str, str]:
     return found | ({"features": told.features} if told.features else {})
 
 
+def tells_features(workdir: Path) -> bool:
+    """Whether a run tells what the features of a user's hold that it was trained on."""
+    return bool(_features(workdir))
+
+
+def same_features(workdir: Path, other: Path | Prepared) -> bool:
+    """Whether a run was trained on the very features of another, or of a dataset's training split.
+
+    They may lie anywhere; a run that does not tell what they hold is as no other.
+    """
+    told = _features(workdir)
+    if isinstance(other, Path):
+        return bool(told) and told == _features(other)
+    return bool(told) and told == other.contents["train"].features
+
+
+def _features(workdir: Path) -> str:
+    try:
+        told = read_json(workdir / NAME)
+        return str(told["splits"]["train"].get("features", ""))
+    except (InputError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def by_contents(workdir: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings of a run that may be others, as what its data hold is compared.
+
+    Features of a user's may have moved.
+    """
+    if not (saved(workdir) and config["data"]["encoder"].startswith(PREFIX)):
+        return ()
+    theirs = str(read_config(workdir)["data"].get("encoder", ""))
+    return ("data.encoder",) if theirs.startswith(PREFIX) and tells_features(workdir) else ()
+
+
 def others(
     workdir: Path, prepared: Prepared, vocabulary: Vocabulary, max_len: int, parts: Collection[str]
 ) -> list[str] | None:
@@ -113,7 +148,9 @@ def others(
         split, _, what = part.partition(" ")
         now = _told(prepared, split) if split in prepared.splits else {}
         was = splits.get(split, {})
-        names = [what] if what else ["captions", "photos", "features"]
+        names = [what] if what else ["captions", "photos"]
+        if not what and prepared.images:  # else no features have been read yet
+            names.append("features")
         differ += [f"{split} {name}" for name in names if was.get(name) != now.get(name)]
     return differ
 
@@ -161,10 +198,12 @@ def check_training_data(
     data = config["data"]
     differ = others(workdir, prepared, vocabulary, data["max_len"], parts)
     if differ:
+        seen = all(part.endswith(" features") for part in differ)
+        flag = f"encoder={PREFIX}DIR" if seen else "path"
         raise InputError(
             f"{spoken(differ, data)}{_or_words(workdir)} are"
             f" not those that the run in {workdir} was trained on; restore them, name theirs with"
-            f" --config.data.path, or choose another --workdir{_or_rows(workdir)}"
+            f" --config.data.{flag}, or choose another --workdir{_or_rows(workdir)}"
         )
 
 

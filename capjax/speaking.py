@@ -50,7 +50,7 @@ def check_decoding(
     decoding: Mapping[str, Any],
     speaker: Speaker,
     params: Params,
-    images: np.ndarray,
+    images: np.ndarray | jax.ShapeDtypeStruct,
     noise: int,
     judge: Judged | None = None,
     concepts: bool = False,

@@ -1,14 +1,18 @@
 """What a run starts from: other runs, and whether they fit it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from capjax.data.feature_files import PREFIX
+from capjax.data.prepare import Prepared
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.paths import named
+from capjax.run_data import same_features
 from capjax.speaker import Speaker
 from capjax.workdir import Trained, judge_kind, one_place, open_run
 
@@ -24,8 +28,13 @@ def with_noise(start: Trained, config: Mapping[str, Any], speaker: Speaker) -> T
     return start._replace(params={"params": {**start.params["params"], "project": project}})
 
 
-def reference_of(config: Mapping[str, Any], vocabulary: Vocabulary) -> Trained | None:
-    """The run that contrastive learning takes as its reference; None where it is its own start."""
+def reference_of(
+    config: Mapping[str, Any], vocabulary: Vocabulary, prepared: Prepared | None = None
+) -> Trained | None:
+    """The run that contrastive learning takes as its reference; None where it is its own start.
+
+    prepared: as of `check_encoder`.
+    """
     folder = config.get("contrastive", {}).get("reference", "")
     if "contrastive" not in config["stages"] or not folder:
         return None
@@ -33,7 +42,11 @@ def reference_of(config: Mapping[str, Any], vocabulary: Vocabulary) -> Trained |
         found = open_run(folder)
     encoder = config["data"]["encoder"]
     theirs = found.config["data"]["encoder"]
-    other = found.vocabulary != vocabulary or theirs != encoder
+    files = theirs.startswith(PREFIX) and encoder.startswith(PREFIX)
+    same = theirs == encoder or (
+        files and (prepared is None or same_features(Path(folder), prepared))
+    )
+    other = found.vocabulary != vocabulary or not same
     if other or found.config["noise"] or found.concepts:
         raise InputError(
             f"the reference {folder} has another vocabulary, another encoder ({theirs} where this"
@@ -65,9 +78,18 @@ def check_classes(where: str, theirs: Sequence[str], ours: Sequence[str]) -> Non
         )
 
 
-def check_encoder(config: Mapping[str, Any], start: Trained) -> None:
-    """Raises InputError where a run's start sees other features, though of one shape."""
+def check_encoder(
+    config: Mapping[str, Any], start: Trained, prepared: Prepared | None = None
+) -> None:
+    """Raises InputError where a run's start sees other features, though of one shape.
+
+    prepared: what the run sees, by which features are known that have moved; where it is not known
+    yet, features of a user's are not looked at.
+    """
     theirs, ours = start.config["data"]["encoder"], config["data"]["encoder"]
+    files = theirs.startswith(PREFIX) and ours.startswith(PREFIX)
+    if files and (prepared is None or same_features(Path(config["init_from"]), prepared)):
+        return
     if theirs != ours and not one_place(theirs, ours):
         raise InputError(
             f"the run in {config['init_from']} sees images by the encoder {theirs}, and this recipe"

@@ -12,9 +12,10 @@ from ml_collections import ConfigDict, config_flags
 
 from capjax.checkpoint import Checkpoints, check_folder, check_room
 from capjax.command import command
-from capjax.data import CLASSED, check_name
+from capjax.data import CLASSED, Dataset, check_name, load
 from capjax.data.batches import caption_arrays
-from capjax.data.prepare import Prepared, encoder_named, prepare
+from capjax.data.features import Encoder
+from capjax.data.prepare import Prepared, encoder_named, form_of, prepare
 from capjax.data.resumable import only_process
 from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
@@ -26,7 +27,7 @@ from capjax.evaluation import Evaluation
 from capjax.parallel import replicate
 from capjax.paths import check_path, check_text, named
 from capjax.room import telling_memory
-from capjax.run_data import as_begun, check_training_data, record, with_places
+from capjax.run_data import as_begun, by_contents, check_training_data, record, with_places
 from capjax.run_report import write_run_report
 from capjax.run_stage import Interrupted, StopSignal, run_stage
 from capjax.settings import check_settings
@@ -43,6 +44,7 @@ from capjax.starting import (
 )
 from capjax.where_looked import looks_section
 from capjax.workdir import (
+    FREE,
     MetricsLog,
     Trained,
     check_claim,
@@ -84,7 +86,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         check_text(f"--config.data.cache={cache}", cache)
     with only_process(workdir / "run"):
         config = as_begun(workdir, config)
-        begun = check_claim(workdir, config)
+        begun = check_claim(workdir, config, {*FREE, *by_contents(workdir, config)})
         ours = begun and (workdir / "vocabulary.json").exists()
         check_name(data["name"])
         encoder = encoder_named(data["encoder"])
@@ -99,17 +101,17 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 f"config.concepts=True, and the images of {data['name']} have no classes; take"
                 f" {' or '.join(CLASSED)}"
             )
-        prepared = prepare(data["name"], data["path"] or None, data["cache"] or None, encoder)
+        # What can be refused is, before images are encoded, which may take hours.
+        dataset = load(data["name"], data["path"] or None, data["cache"] or None)
         if ours:
             vocabulary = _own_vocabulary(workdir / "vocabulary.json")
         else:
-            for note in _word_notes(prepared):
+            for note in _word_notes(dataset):
                 print(f"capjax: {note}", file=sys.stderr)
-            vocabulary = start.vocabulary if start else _vocabulary(prepared, data["min_count"])
-        if begun:
-            check_training_data(workdir, config, prepared, vocabulary)
-        kind = image_kind(data["encoder"], prepared.images["train"].shape[1:])
-        concepts = prepared.concepts if config.get("concepts") else ()
+            vocabulary = start.vocabulary if start else _vocabulary(dataset, data["min_count"])
+        form = form_of(encoder, dataset.splits["train"])
+        kind = image_kind(data["encoder"], form.shape[1:])
+        concepts = dataset.concepts if config.get("concepts") else ()
         if ours and concepts:
             check_classes(str(workdir), read_json(workdir / "concepts.json"), concepts)
         if start:
@@ -117,7 +119,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
         speaker = speaker_of(config, len(vocabulary), kind, len(concepts))
         evaluator = evaluator_of(config, len(vocabulary), kind)
         apart = [name for name in config["stages"] if name in TELL_APART]
-        if apart and len(prepared.splits["train"].ids) < 2:
+        if apart and len(dataset.splits["train"].ids) < 2:
             raise InputError(
                 f"the training split of {data['name']} has one image, and stage {apart[0]} learns"
                 " from other images or their captions; give it two images or more, or take"
@@ -139,11 +141,29 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> dict[str, Any]:
                 decoding_after(config, config[name]),
                 speaker,
                 like,
-                prepared.images["val"],
+                form,
                 config["noise"],
                 judge=(evaluator, judged) if evaluator else None,
                 concepts=bool(concepts),
             )
+
+        def check(found: Prepared) -> None:
+            if begun:
+                check_training_data(workdir, config, found, vocabulary)
+
+        prepared = prepare(
+            data["name"],
+            data["path"] or None,
+            data["cache"] or None,
+            encoder,
+            dataset=dataset,
+            check=check,
+        )
+        check(prepared)
+        if not isinstance(encoder, Encoder):  # are those of another run the same?
+            if start:
+                check_encoder(config, start, prepared)
+            reference_of(config, vocabulary, prepared)
         # Checkpoints hold the parameters, their average and two moments; three are there at once.
         check_room(workdir, (like, judged), copies=4 * 3 + 3)
         write_json(workdir / "config.json", config)
@@ -198,14 +218,14 @@ def _own_vocabulary(path: Path) -> Vocabulary:
         raise InputError(f"{error}; delete the file, and it is made again") from error
 
 
-def _word_notes(prepared: Prepared) -> list[str]:
-    splits = prepared.splits.values()
+def _word_notes(dataset: Dataset) -> list[str]:
+    splits = dataset.splits.values()
     texts = (text for split in splits for every in split.captions for text in every)
     return word_notes((text, tokenize(text)) for text in texts)
 
 
-def _vocabulary(prepared: Prepared, min_count: int) -> Vocabulary:
-    texts = (text for texts in prepared.splits["train"].captions for text in texts)
+def _vocabulary(dataset: Dataset, min_count: int) -> Vocabulary:
+    texts = (text for texts in dataset.splits["train"].captions for text in texts)
     return Vocabulary.build(texts, min_count)
 
 

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,11 +110,13 @@ def saved(workdir: Path, kind: str = "*") -> bool:
     return any(found.name.isdigit() for found in (workdir / "checkpoints").glob(f"{kind}/*"))
 
 
-def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
+def check_claim(workdir: Path, config: Mapping[str, Any], free: Collection[str] = FREE) -> bool:
     """Checks that a folder is free or belongs to a run of this recipe with these settings.
 
     A folder without a checkpoint is free: what came of a first try there is begun anew anyway.
 
+    Args:
+      free: settings that may be others.
     Returns:
       Whether it is such a run's.
     Raises:
@@ -128,7 +130,7 @@ def check_claim(workdir: Path, config: Mapping[str, Any]) -> bool:
         f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
         for name in sorted(theirs.keys() | ours.keys())
         if theirs.get(name) != ours.get(name)
-        and name not in FREE
+        and name not in free
         and not (name in PLACES and one_place(theirs.get(name), ours.get(name)))
     ]
     if differ:

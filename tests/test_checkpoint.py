@@ -188,6 +188,20 @@ def test_what_a_caller_refuses_is_no_damage(tmp_path):
         assert last.steps() == [1]
 
 
+@pytest.mark.parametrize("error", [TypeError("no"), "\udcff"], ids=["a type", "no text"])
+def test_what_fails_beside_a_sound_checkpoint_is_not_blamed_on_it(error, tmp_path):
+    def fail(note):
+        if isinstance(error, str):
+            error.encode()
+        raise error
+
+    with closing(Checkpoints(tmp_path / "last")) as last:
+        last.save(1, {"x": jnp.zeros(2)}, {})
+        with pytest.raises((TypeError, UnicodeEncodeError)):
+            last.restore(fail)
+        assert last.restore(lambda note: {"x": jnp.zeros(2)})[0] == 1
+
+
 def test_a_state_of_another_shape_is_not_taken(tmp_path):
     with closing(Checkpoints(tmp_path / "last")) as last:
         last.save(1, {"x": jnp.zeros((4, 2))}, {})

@@ -281,6 +281,89 @@ def test_evaluate_measures_several_captions_an_image(trained, tmp_path, capsys):
     assert beams["unique"] == 1
 
 
+def test_measures_that_a_later_evaluation_drops_are_told(trained, tmp_path, capsys):
+    run = [f"--workdir={trained}", "--quick", f"--out={tmp_path}"]
+    for flags, lost in (
+        (["--retrieval=4"], None),
+        (["--retrieval=4"], None),
+        ([], "self_retrieval_mean_rank@4"),
+        ([], None),
+    ):
+        capsys.readouterr()
+        assert evaluate.main([*run, *flags]) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if "capjax:" in line]
+        assert len(said) == (1 if lost else 0)
+        assert not lost or (f"{tmp_path}/scores.json is replaced" in said[0] and lost in said[0])
+    # Of captions of a file, too.
+    said, path = tmp_path / "said.json", tmp_path / "scores.json"
+    said.write_text(json.dumps({"1": "a dog", "2": "a cat"}))
+    files = [f"--{name}={said}" for name in ("predictions", "references")]
+    path.unlink()
+    assert evaluate.main([*files, "--quick", f"--out={tmp_path}"]) == 0
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps(scores | {"meteor": 0.5}))
+    capsys.readouterr()
+    assert evaluate.main([*files, "--quick", f"--out={tmp_path}"]) == 0
+    assert "not asked for this time: meteor;" in capsys.readouterr().err
+
+
+def test_measures_that_the_end_of_a_training_drops_are_told(recipe, trained, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert evaluate.main([f"--workdir={run}", "--quick", "--retrieval=4"]) == 0
+    capsys.readouterr()
+    train_here(recipe(), run)  # its end once more
+    assert f"{run}/scores.json is replaced" in capsys.readouterr().err
+    train_here(recipe(), run)
+    assert "is replaced" not in capsys.readouterr().err
+
+
+def test_what_is_refused_is_before_images_are_encoded(trained, recipe, tmp_path, capsys):
+    """Which may take hours."""
+    cache = tmp_path / "cache"
+
+    def nothing_encoded() -> None:
+        assert not list(cache.rglob("*.npy*"))
+
+    run = [f"--workdir={trained}", f"--cache={cache}"]
+    (tmp_path / "file").touch()
+    for flags, said in (
+        (["--split=test"], "no split 'test'"),
+        (["--decoding=beam", "--samples=9"], "no 9 captions"),
+        (["--decoding=best_of"], "needs an evaluator"),
+        (["--retrieval=5"], "among 5 images"),
+        (["--distractors=4"], "from 1 to 3"),
+        (["--distractors=1", "--twins"], "near twins"),
+        (["--distractors=1", "--speaker=reasoning"], "--guide"),
+        (["--justify"], "told no classes"),
+        ([f"--listener={trained}", "--retrieval=2"], "no listener"),
+        ([f"--out={tmp_path / 'file' / 'x'}"], "--out"),
+    ):
+        told(capsys, evaluate.main([*run, *flags]), said)
+        nothing_encoded()
+    begun = {"init_from": str(trained), "data.cache": str(cache)}
+    for i, (setting, said) in enumerate(
+        (
+            ({"dim": 32}, "give both the same cell"),
+            ({"cell": "att2in"}, "give both the same cell"),
+            ({"data.encoder": "none"}, "encoder and vocabulary"),
+            ({"init_from": "", "cell": "att2in", "data.encoder": "none"}, "cannot be made"),
+            ({"decoding.method": "best_of"}, "needs an evaluator"),
+        )
+    ):
+        fresh_refused(recipe(**begun | setting), tmp_path / f"run{i}", said)
+        nothing_encoded()
+    other = paint_photos(tmp_path / "photos")
+    captions = (other / "captions.json").read_text()
+    (other / "captions.json").write_text(captions.replace("a blue wall", "a wall"))
+    shutil.copytree(trained, tmp_path / "mine")
+    mine = recipe(**{"data.path": str(other), "data.cache": str(cache)})
+    refused(mine, tmp_path / "mine", "captions", "trained on")
+    nothing_encoded()
+    assert evaluate.main([*run, "--quick", f"--out={tmp_path / 'out'}"]) == 0
+    assert list(cache.rglob("*.npy"))
+
+
 def test_evaluate_names_what_is_wrong(trained, tmp_path, capsys):
     run = f"--workdir={trained}"
     told(capsys, evaluate.main([run, "--split=test"]), "no split 'test'", "train, val")
@@ -405,6 +488,13 @@ def test_caption_names_what_is_wrong(trained, tmp_path, capsys):
     told(
         capsys, caption.main([run, "--greedy", "--top-p=0.5", str(photo)]), "--top-p=0.5", "greedy"
     )
+    for how, flag in ((["--greedy"], "--temperature=0.3"), (["--beam=2"], "--top-p=0.9")):
+        status, said = caption.main([run, *how, flag, str(photo)]), capsys.readouterr().err
+        assert status == 2
+        assert said.count("\n") == 1
+        assert flag in said
+        assert "--samples=N" in said
+        assert "--decoding" not in said  # which this command has not
     told(capsys, caption.main([f"--workdir={tmp_path}", str(photo)]), "config.json")
 
 
@@ -475,12 +565,26 @@ def test_captions_to_read_are_drawn_at_a_temperature_of_their_own(
 
     assert said(trained) == said(trained, f"--temperature={caption.TEMPERATURE}")
     assert said(trained) != said(trained, "--temperature=1")
+
+    def drawn(run: Path, *flags: str) -> str:
+        assert caption.main([f"--workdir={run}", "--json", *flags, str(photos)]) == 0
+        return capsys.readouterr().out
+
+    own = f"--temperature={caption.TEMPERATURE}"
+    assert drawn(trained, "--top-p=0.9") == drawn(trained, "--top-p=0.9", own)
+    assert drawn(trained, "--top-p=0.9") != drawn(trained, "--top-p=0.9", "--temperature=1")
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     config = json.loads((run / "config.json").read_text())
     config["decoding"] |= {"method": "best_of", "temperature": 2.0}
     (run / "config.json").write_text(json.dumps(config))
     assert said(run) == said(trained, "--temperature=2")
+    config["decoding"] = {"method": "sample", "max_len": 5, "forbid_unknown": True}
+    (run / "config.json").write_text(json.dumps(config))
+    assert drawn(run) == drawn(trained, "--samples=1")
+    config["decoding"] |= {"temperature": 2.0}
+    (run / "config.json").write_text(json.dumps(config))
+    assert drawn(run, "--top-p=0.9") == drawn(trained, "--top-p=0.9", "--temperature=2")
 
 
 def test_a_recipe_that_lacks_a_setting_is_told_which(recipe, tmp_path):

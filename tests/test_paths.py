@@ -7,6 +7,7 @@ import pytest
 from test_commands import told
 
 from capjax import caption, compare, evaluate
+from capjax.data import load
 from capjax.errors import InputError
 from capjax.paths import check_path, check_text, named
 
@@ -19,6 +20,7 @@ BESIDE = {  # what each flag needs beside itself
     "--blind": ["--workdir={run}", "--justify"],
     "--triplets": ["--workdir={run}", "--justify"],
     "--path": ["--workdir={run}"],
+    "--features": ["--workdir={run}"],
     "--cache": ["--workdir={run}"],
     "--out": ["--workdir={run}"],
     "--predictions": ["--references={file}"],
@@ -40,6 +42,8 @@ def wrong_for(flag: str) -> list[str]:
         return ["missing", "file", "folder", "below", "empty", "long"]
     if flag in FILES:
         return ["missing", "folder", "below", "empty", "long"]
+    if flag == "--features":
+        return ["missing", "file", "below", "empty", "long"]
     if flag == "--path":
         return ["missing", "below", "empty", "long"]
     return ["file", "below", "empty", "long"]  # a folder to write to, made where there is none
@@ -100,6 +104,13 @@ def test_a_name_that_is_no_text_is_told_where_it_cannot_be_used():
     check_text("--workdir=é", "é")
     with pytest.raises(InputError, match="rename the folder"):
         check_text("--workdir", os.fsdecode(b"caf\xe9"))
+
+
+def test_a_cache_of_data_that_is_no_text_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPJAX_CACHE", str(tmp_path / "c\udcff"))
+    with pytest.raises(InputError, match=r"^CAPJAX_CACHE=.* has letters in its path"):
+        load("scenes")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_wrong_is_told_under_the_name_of_the_flag():

@@ -67,6 +67,17 @@ def test_a_cache_that_cannot_be_used_is_no_error(tmp_path):
     assert list((tmp_path / "own").glob("*-cache"))
 
 
+def test_a_cache_whose_name_is_no_text_is_no_error_and_keeps_nothing(tmp_path):
+    """Bytes that are none in UTF-8, or letters in a locale that has none but ASCII's."""
+    bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for name, locale in ((b"c\xff", {}), ("c\u00e9".encode(), bare)):
+        cache = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        assert computed(cache, **locale)[1:] == (0, "None")
+        own = {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+        assert computed(tmp_path / "cache", **own, **locale)[1:] == (0, "None")
+    assert not list(tmp_path.iterdir())
+
+
 def program(path: Path, size: int, used: int) -> None:
     path.write_bytes(zlib.compress(os.urandom(size), 0))
     os.utime(path, (used, used))

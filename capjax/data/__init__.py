@@ -7,6 +7,7 @@ from capjax.data.split import Dataset, Split
 from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
+from capjax.paths import check_text
 
 __all__ = ["NAMES", "Dataset", "Split", "Vocabulary", "cache_folder", "load", "tokenize"]
 
@@ -33,7 +34,9 @@ def load(name: str, path: str | Path | None = None, cache: str | Path | None = N
     or the data are not as they should be.
     """
     check_name(name)
-    cache = cache_folder(cache)
+    folder = cache_folder(cache)
+    check_text(f"the cache {folder}" if cache else f"CAPJAX_CACHE={folder}", folder)
+    cache = folder
     if name == "scenes":
         if path is not None:
             raise InputError(f"scenes are generated and not read from {path}; leave the path out")

@@ -51,7 +51,10 @@ def feature_files(folder: str) -> FeatureFiles:
                 for told in [entry.stat()]
             )
     except OSError as error:
-        raise InputError(f"cannot read the folder of features {path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot read the folder of features {path}: {error.strerror}; restore it, or give the"
+            f" folder that they are in with --config.data.encoder={PREFIX}DIR"
+        ) from error
     if not listing:
         raise InputError(f"{path} holds no .npy or .npz file; put one there for each image")
     files: dict[str, str] = {}
@@ -78,21 +81,30 @@ def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.
     """
     check_names(source, {label: split})
     paths = [_file(source, split, i) for i in range(len(split.ids))]
-    first = _read(paths[0])
-    dtype = np.dtype(np.float32 if first.ndim == 1 else np.float16)
+    shape, dtype = _form(paths[0])
     if target.exists():
         return finished(target, len(paths), dtype)
     with only_process(target):
         if target.exists():
             return finished(target, len(paths), dtype)
-        rows = GrowingArray(target, len(paths), f"{dtype} of files {first.shape}")
+        rows = GrowingArray(target, len(paths), f"{dtype} of files {shape}")
         with tqdm(total=len(paths), initial=rows.done, desc=label, unit="image") as bar:
             while rows.done < len(paths):
                 some = paths[rows.done : rows.done + BATCH]
-                rows.append(np.stack([_kept(path, first.shape, dtype) for path in some]))
+                rows.append(np.stack([_kept(path, shape, dtype) for path in some]))
                 bar.update(len(some))
         rows.finish()
     return finished(target, len(paths), dtype)
+
+
+def first_form(source: FeatureFiles, split: Split) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and the type of what is kept of a split's first image."""
+    return _form(_file(source, split, 0))
+
+
+def _form(path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    first = _read(path)
+    return first.shape, np.dtype(np.float32 if first.ndim == 1 else np.float16)
 
 
 def check_names(source: FeatureFiles, splits: Mapping[str, Split]) -> None:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -16,10 +17,11 @@ from capjax.data.feature_files import (
     check_names,
     collect,
     feature_files,
+    first_form,
 )
 from capjax.data.features import Encoder, extract, feature_path, nothing, pixels, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
-from capjax.data.split import Split
+from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
 
 ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "pixels64", "none")
@@ -56,22 +58,44 @@ def encoder_named(name: str) -> Encoder | FeatureFiles:
     raise InputError(f"there is no encoder {name!r}; choose one of {known}, or {PREFIX}FOLDER")
 
 
+def form_of(encoder: Encoder | FeatureFiles, split: Split) -> jax.ShapeDtypeStruct:
+    """The form [1, ...] of what an encoder makes of an image, before it has seen any.
+
+    Of features that a user has it is that of a split's first image, whose file is read.
+    """
+    if not isinstance(encoder, Encoder):
+        shape, dtype = first_form(encoder, split)
+        return jax.ShapeDtypeStruct((1, *shape), dtype)
+    image = jax.ShapeDtypeStruct((1, encoder.size, encoder.size, 3), np.uint8)
+    return jax.ShapeDtypeStruct(jax.eval_shape(encoder.apply, image).shape, encoder.dtype)
+
+
 def prepare(
     name: str,
     path: str | Path | None,
     cache: str | Path | None,
     encoder: Encoder | FeatureFiles,
+    *,
+    dataset: Dataset | None = None,
+    check: Callable[[Prepared], object] | None = None,
 ) -> Prepared:
     """Reads a dataset and encodes its images, or finds what an earlier run left of that.
 
     Images are given to the encoder at its own size. Raises InputError, before any encoding, where
     the captions or any image cannot be read.
+
+    Args:
+      name, path, cache: as of `load`.
+      dataset: what `load` gives of them, where it has been read.
+      check: is given all but the images and the features' digests before any encoding; may raise.
     """
-    dataset = load(name, path, cache)
+    dataset = load(name, path, cache) if dataset is None else dataset
     folder = cache_folder(cache)
     contents, pictures = read_contents(dataset, folder)
     # By what images hold and not by where they lie: others in their place have other features.
     key = f"{name}-{pictures}"
+    if check:
+        check(Prepared(dataset.splits, {}, dataset.fingerprint, dataset.concepts, dict(contents)))
     how = f"squash{encoder.size}" if isinstance(encoder, Encoder) else "asis"
     targets = {
         split_name: feature_path(folder, key, split_name, encoder.name, how)
@@ -92,6 +116,13 @@ def prepare(
             told = of_features(found, split.ids, targets[split_name])
             contents[split_name] = contents[split_name]._replace(features=told)
             images[split_name] = found
+            first = next(iter(images))
+            if (shape := found.shape[1:]) != images[first].shape[1:]:
+                raise InputError(
+                    f"the features of {split_name} in {encoder.folder} are {list(shape)} where"
+                    f" those of {first} are {list(images[first].shape[1:])}; give all images"
+                    " features of one shape"
+                )
             continue
         images[split_name] = extract(
             partial(_sized, split.image, encoder.size),
