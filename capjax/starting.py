@@ -91,6 +91,12 @@ def check_encoder(
     if files and (prepared is None or same_features(Path(config["init_from"]), prepared)):
         return
     if theirs != ours and not one_place(theirs, ours):
+        if files:
+            raise InputError(
+                f"the run in {config['init_from']} saw the features {theirs}, and those of {ours}"
+                " hold other numbers, or it does not tell what its own held; give the same with"
+                " --config.data.encoder"
+            )
         raise InputError(
             f"the run in {config['init_from']} sees images by the encoder {theirs}, and this recipe"
             f" by {ours}; give both the same with --config.data.encoder"

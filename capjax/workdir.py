@@ -32,6 +32,8 @@ PLACES = ("init_from", "contrastive.reference", "data.encoder")
 BEFORE: dict[str, Any] = {
     "dtype": "float32",
     "input_dropout": 0.0,
+    "decoding.forbid_unknown": False,
+    "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,
     "listener.decoding.forbid_unknown": False,
 }

@@ -570,6 +570,12 @@ def test_a_speaker_of_a_users_own_needs_no_more_than_the_contract():
     beam = capjax.beam_search(speaker, params, images, width=V, max_len=1)
     np.testing.assert_allclose(beam.log_prob[0], jnp.sort(log_p[0])[::-1], rtol=1e-5)
     capjax.sample(speaker, params, images, jax.random.key(0), max_len=2)
+    others = {"image": rows(N, M, D)}
+    plain = capjax.beam_search(speaker, params, images, width=2, max_len=2)
+    same = capjax.emitter_suppressor(
+        speaker, params, images, others, width=2, max_len=2, rationality=0.5
+    )  # it sees no image: what is held down is half of what is said
+    np.testing.assert_array_equal(same.words[:, 0], plain.words[:, 0])
 
 
 def test_contexts_may_be_nested_and_of_any_mapping(params):
@@ -589,6 +595,7 @@ def test_contexts_may_be_nested_and_of_any_mapping(params):
     for speaker, target, distractors in (
         (nested, nest(flat), nest(others)),
         (SPEAKER, OrderedDict(flat), FrozenDict(others)),
+        (nested, FrozenDict(nest(flat)), nest(others)),
     ):
         found = search(speaker, own, target, distractors)
         np.testing.assert_array_equal(found.words, plain.words)

@@ -103,7 +103,7 @@ def test_a_start_that_saw_the_same_features_elsewhere_is_taken(moved, recipe):
         train_here(recipe(**{"data.encoder": f"files:{folder}"} | start), moved / name)
 
     begun(moved / "moved", "second")
-    with pytest.raises(InputError, match="sees images by the encoder"):
+    with pytest.raises(InputError, match="hold other numbers"):
         begun(made(moved / "other", 1), "third")
 
 

@@ -145,15 +145,19 @@ def test_captions_of_a_file_take_no_other_evaluations_place(tmp_path, monkeypatc
     assert Path("evaluation-said/scores.json").read_bytes() == first
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["allowed", "older than the setting"])
 def test_a_run_of_before_unk_was_forbidden_goes_on_with_what_it_did(
-    recipe, trained, photos, tmp_path, capsys
+    told, recipe, trained, photos, tmp_path, capsys
 ):
     """By the same command, and as often as it likes."""
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     config = json.loads((run / "config.json").read_text())
     config["decoding"]["forbid_unknown"] = False
-    (run / "config.json").write_text(json.dumps(config))
+    older = json.loads(json.dumps(config))
+    if not told:
+        del older["decoding"]["forbid_unknown"]
+    (run / "config.json").write_text(json.dumps(older))
     for _ in range(2):
         capsys.readouterr()
         train_here(recipe(**{"data.path": str(photos)}), run)

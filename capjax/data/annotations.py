@@ -18,6 +18,8 @@ SPLITS = ("train", "val", "test")  # what a file may say
 # The columns of tables, the first that is there: ours, those of Kaggle's Flickr30k and of others.
 IMAGES = ("image", "image_name", "file_name", "filename", "image_id", "id")
 CAPTIONS = ("caption", "comment")
+_NUMBERED = re.compile(r"\s*\d+\s+(\S.*)")
+_WHOLE = re.compile(r"\d+\.0+", re.ASCII)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _NO_TEXT = {  # by how a file begins
     b"\x1f\x8b": "compressed (.gz); unpack it",
@@ -172,12 +174,23 @@ def read_rows_csv(path: Path, text: str | None = None) -> dict[str, tuple[list[A
                 )
         for row in table:
             where = f"{path}, line {table.line_num}"
-            if None in row or None in row.values():
+            # One row of Flickr30k's published results.csv has its comment beside the number.
+            number = _NUMBERED.fullmatch(row.get("comment_number") or "")
+            if number and said == "comment" and not row[said]:
+                row[said] = number[1]
+            if None in row:
                 raise InputError(
-                    f"{where}: not as many fields as the first line has; put captions that hold "
+                    f"{where}: more fields than the first line has; put captions that hold "
                     f'{DELIMITERS[delimiter]} in "quotes"'
                 )
-            if not row[named].strip():
+            if None in row.values():
+                raise InputError(
+                    f"{where}: fewer fields than the first line has; fill in what is missing"
+                )
+            row[named] = row[named].strip()
+            if _WHOLE.fullmatch(row[named]):  # as tables write numbers where one is missing
+                row[named] = row[named].partition(".")[0]
+            if not row[named]:
                 raise InputError(f"{where}: no image is named; fill in the column {named}")
             captions, split = rows.setdefault(row[named], ([], row.get("split")))
             if split != row.get("split"):

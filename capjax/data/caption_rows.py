@@ -141,6 +141,18 @@ def _is_row(row: Any) -> bool:
 
 def _annotations(path: Path, found: dict[str, Any]) -> list[Row]:
     """The rows of COCO's annotations, whose images have files' names where they are told."""
+    files = files_of(path, found)
+    rows = []
+    for number, note in enumerate(found["annotations"]):
+        where = f"{path}, row {number}"
+        name, spelling = _id(note, where, ("image_id",))
+        texts = _texts(note, where, ("caption",))
+        rows.append(Row(where, Named(name, files.get(name)), texts, spelling))
+    return rows
+
+
+def files_of(path: Path, found: dict[str, Any]) -> dict[str, str | None]:
+    """The images of COCO's annotations: {id: the file's name, where it is told}."""
     files: dict[str, str | None] = {}
     images = found.get("images", [])
     if not isinstance(images, list):
@@ -152,13 +164,7 @@ def _annotations(path: Path, found: dict[str, Any]) -> list[Row]:
             raise InputError(f"{where} has the id {brief(name)} of another; give it its own")
         file = image.get("file_name")
         files[name] = None if file is None else id_text(file, where, "file_name")
-    rows = []
-    for number, note in enumerate(found["annotations"]):
-        where = f"{path}, row {number}"
-        name, spelling = _id(note, where, ("image_id",))
-        texts = _texts(note, where, ("caption",))
-        rows.append(Row(where, Named(name, files.get(name)), texts, spelling))
-    return rows
+    return files
 
 
 def _rows_in(

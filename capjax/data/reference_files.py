@@ -5,8 +5,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from capjax.data.annotations import Photo, photos_of, read_captions_json, read_karpathy
-from capjax.data.caption_rows import Held, Row, by_ending, checked, gathered, read_held, rows_of
-from capjax.data.image_ids import Named, brief, id_text, is_file
+from capjax.data.caption_rows import (
+    Held,
+    Row,
+    by_ending,
+    checked,
+    files_of,
+    gathered,
+    read_held,
+    rows_of,
+)
+from capjax.data.image_ids import Named, brief, is_file
 from capjax.errors import InputError
 
 FIELDS = ("references", "reference_strs", "caption", "captions")
@@ -95,11 +104,8 @@ def _bare(path: Path, found: Any, rows: list[Row]) -> list[Named]:
     if not isinstance(found, dict) or not isinstance(found.get("annotations"), list):
         return []
     noted = {row.image.id for row in rows}
-    images = [
-        Named(id_text(image["id"], str(path), "id"), image.get("file_name"))
-        for image in found.get("images") or ()
-    ]
-    return [image for image in images if image.id not in noted]
+    files = files_of(path, found).items()
+    return [Named(name, file) for name, file in files if name not in noted]
 
 
 def _of_folder(found: Any) -> bool:

@@ -10,7 +10,7 @@ from capjax.agreement import agree, check_captions, check_context
 from capjax.decoding.beam import search
 from capjax.decoding.sample import forbid
 from capjax.decoding.suppressor import emitter_suppressor
-from capjax.speaker import UNKNOWN, Captions, Context, Params, Speaker
+from capjax.speaker import UNKNOWN, Captions, Context, Params, Speaker, rows_of
 
 
 def justify(
@@ -80,4 +80,5 @@ def justify(
         return tuple(following), forbid(score, UNKNOWN) if forbid_unknown else score
 
     carry = tuple(carry for _, carry in starts)
-    return search(extend, carry, width, max_len, falling=False)
+    n = rows_of(carry, seen)
+    return search(extend, carry, width, max_len, falling=False, n=n)

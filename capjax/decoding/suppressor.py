@@ -14,7 +14,7 @@ from jax import lax
 from capjax.agreement import agree, check_captions, check_choices, check_context, check_some
 from capjax.decoding.beam import beam_search, search
 from capjax.decoding.sample import forbid
-from capjax.speaker import UNKNOWN, Captions, Carry, Context, Params, Speaker, log_probs
+from capjax.speaker import UNKNOWN, Captions, Carry, Context, Params, Speaker, log_probs, rows_of
 
 
 def emitter_suppressor(
@@ -61,7 +61,8 @@ def emitter_suppressor(
         scores = pair.logits(params, hidden)
         return carry, forbid(scores, UNKNOWN) if forbid_unknown else scores
 
-    return search(extend, carry, width, max_len, falling=False)
+    n = rows_of(carry, target)
+    return search(extend, carry, width, max_len, falling=False, n=n)
 
 
 def suppressed(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> Speaker:
@@ -141,8 +142,9 @@ def introspective_score(
 
 def together(target: Context, distractors: Context) -> Context:
     """Targets and their distractors as one context: leaves [N, 1 + M, ...]."""
-    both = dict(target), dict(distractors)
-    return jax.tree.map(lambda x, y: jnp.concatenate([x[:, None], y], 1), *both)
+    mine, tree = jax.tree.flatten(dict(target))
+    pairs = zip(mine, jax.tree.leaves(dict(distractors)), strict=True)
+    return jax.tree.unflatten(tree, [jnp.concatenate([x[:, None], y], 1) for x, y in pairs])
 
 
 def check_pair(target: Context, distractors: Context, rationality: float) -> None:

@@ -18,6 +18,7 @@ from capjax.metrics.matches import (
     first_time,
     match_bits,
     ngram_matches,
+    of_ids,
     present,
     tokens,
 )
@@ -35,6 +36,7 @@ class Statistics(NamedTuple):
     known: jax.Array  # bool [...]: whether there is a reference
 
 
+@of_ids
 @jax.jit
 def bleu(
     candidates: jax.Array, references: jax.Array, *, mask: jax.Array | None = None
@@ -53,6 +55,7 @@ def bleu(
     return score(_statistics(candidates, references, mask))
 
 
+@of_ids
 @jax.jit
 def corpus_bleu(
     candidates: jax.Array, references: jax.Array, *, mask: jax.Array | None = None

@@ -18,6 +18,7 @@ from capjax.metrics.matches import (
     first_time,
     match_bits,
     ngram_matches,
+    of_ids,
     present,
     tokens,
 )
@@ -35,6 +36,7 @@ class PackedReferences(NamedTuple):
     count_end: jax.Array  # bool [N]
 
 
+@of_ids
 @partial(jax.jit, static_argnames="count_end")
 def pack_references(
     references: jax.Array, table: NgramTable, *, count_end: bool = False
@@ -55,6 +57,7 @@ def pack_references(
     return PackedReferences(words, present(references), norm, ends)
 
 
+@of_ids
 @partial(jax.jit, static_argnames="count_end")
 def cider_d(
     candidates: jax.Array,

@@ -14,10 +14,12 @@ from capjax.metrics.matches import (
     NOTHING,
     ORDERS,
     check_ids,
+    check_width,
     count,
     first_time,
     match_bits,
     ngram_matches,
+    of_ids,
     present,
     tokens,
 )
@@ -57,6 +59,7 @@ def diversity(captions: jax.Array, table: NgramTable) -> dict[str, Any]:
       ValueError: captions of another shape or type, or none.
     """
     check_ids("captions", captions, "NST")
+    check_width("captions", captions)
     if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((captions, table))):
         each, corpus = _measured(captions, table)
         xp: Any = jnp
@@ -76,6 +79,7 @@ def diversity(captions: jax.Array, table: NgramTable) -> dict[str, Any]:
     return {**each, "total": means | corpus}
 
 
+@of_ids
 @jax.jit
 def self_cider_kernel(captions: jax.Array, table: NgramTable) -> jax.Array:
     """CIDEr-D of each caption of an image (row) against each (column), which is not symmetric.
@@ -86,6 +90,7 @@ def self_cider_kernel(captions: jax.Array, table: NgramTable) -> jax.Array:
     return _by_image(partial(_kernel, table=table), captions)
 
 
+@of_ids
 @jax.jit
 def consensus(captions: jax.Array, table: NgramTable) -> jax.Array:
     """The caption of each image with the highest mean CIDEr-D to its others (minimum Bayes risk).
@@ -97,6 +102,7 @@ def consensus(captions: jax.Array, table: NgramTable) -> jax.Array:
     return jnp.argmax(jnp.where(others, kernel, 0).sum(-1), -1).astype(jnp.int32)
 
 
+@of_ids
 @jax.jit
 def novel(captions: jax.Array, known: jax.Array) -> jax.Array:
     """Whether captions are not among the known ones, e.g. those trained on; exact, by sorting.

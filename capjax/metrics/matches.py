@@ -4,9 +4,10 @@ Bit j of a set stands for position j of the other caption, so all its places are
 n-gram is extended by a shift and an "and", and counted by a population count.
 """
 
-from collections.abc import Iterator
-from functools import reduce
+from collections.abc import Callable, Iterator
+from functools import reduce, wraps
 from operator import add
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +85,34 @@ def first_time(bits: Bits) -> jax.Array:
 def later(x: jax.Array, fill: int = 0) -> jax.Array:
     """Moves [..., T] one position on; `fill` comes first."""
     return jnp.concatenate([jnp.full_like(x[..., :1], fill), x[..., :-1]], -1)
+
+
+Measure = TypeVar("Measure", bound=Callable)
+
+
+def of_ids(measure: Measure) -> Measure:
+    """A compiled measure that refuses ids which would be cut to 32 bits on their way into it."""
+
+    @wraps(measure)
+    def checked(*args: Any, **options: Any) -> Any:
+        for i, x in enumerate(args, 1):
+            check_width(f"argument {i}", x)
+        for name, x in options.items():
+            check_width(name, x)
+        return measure(*args, **options)
+
+    return cast(Measure, checked)
+
+
+def check_width(name: str, ids: Any) -> None:
+    """Raises ValueError where numpy's ids are no 32-bit numbers; JAX would take them for others."""
+    if isinstance(ids, np.ndarray) and ids.size and ids.dtype.kind in "iu":
+        limits = np.iinfo(np.int32)
+        if ids.max() > limits.max or ids.min() < limits.min:
+            raise ValueError(
+                f"{name} {told(ids)} holds ids beyond 32 bits, {ids.min()} to {ids.max()}; number"
+                " the words from 2 up (capjax.metrics.encode)"
+            )
 
 
 def check_ids(name: str, ids: jax.Array, axes: str) -> None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from capjax.errors import InputError
-from capjax.metrics.matches import ORDERS, later
+from capjax.metrics.matches import ORDERS, check_width, later
 
 _EMPTY = -2  # the prefix of a place that holds no n-gram; -1 is the prefix of none found
 _ROOM = 2.5  # places an entry, at least: with two places to choose from, 2 would be too few
@@ -99,11 +99,13 @@ def ngram_table(references: Any) -> NgramTable:
       ValueError: references that are not int32[M, R, T] of at least one image.
     """
     references = np.asarray(references)
-    if references.ndim != 3 or references.dtype != np.int32:
+    if references.ndim != 3 or not np.issubdtype(references.dtype, np.integer):
         raise ValueError(
             f"references must be int32[images, references, words], not {references.dtype}"
             f"{list(references.shape)}"
         )
+    check_width("references", references)
+    references = references.astype(np.int32)
     if not references.size:
         raise ValueError(f"references {list(references.shape)} hold no image; give at least one")
     images, each, length = references.shape

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.metrics.matches import Bits, check_images, count, match_bits, present, tokens
+from capjax.metrics.matches import Bits, check_images, count, match_bits, of_ids, present, tokens
 
 BETA = 1.2  # the weight of recall in the F-measure
 
 
+@of_ids
 @jax.jit
 def rouge_l(candidates: jax.Array, references: jax.Array) -> jax.Array:
     """ROUGE-L of each candidate, as pycocoevalcap's `Rouge`.

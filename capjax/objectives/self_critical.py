@@ -92,7 +92,9 @@ def self_critical(
 
         def rewarded(captions: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
             """float32[B, S] of captions int32[B, S, T], and each reward by its name."""
-            found = {name: reward(batch, captions) for name, (_, reward) in rewards.items()}
+            found = {
+                name: jnp.asarray(reward(batch, captions)) for name, (_, reward) in rewards.items()
+            }
             for name, value in found.items():
                 if jnp.shape(value) != captions.shape[:2]:
                     raise ValueError(

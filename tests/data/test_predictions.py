@@ -206,6 +206,12 @@ PEOPLE = {"1.jpg": ["a dog, it runs", "the dog"], "2.jpg": ["a cat"]}
             "2.jpg| 0| a cat\n",
         ),
         (
+            "results.csv",  # with the row that Flickr30k's is known for, and how others mended it
+            "image_name| comment_number| comment\n1.jpg| 0| a dog, it runs\n1.jpg| 4   the dog\n"
+            "2.jpg| 4   a cat|\n",
+        ),
+        ("spaces.csv", 'image,caption\n 1.jpg ,"a dog, it runs"\n1.jpg,the dog\n2.jpg ,a cat\n'),
+        (
             "table.csv",
             'file_name,caption\n1.jpg,"a dog, it runs"\n1.jpg,the dog\n2.jpg,a cat\n',
         ),
@@ -228,6 +234,7 @@ TWO = {"1": ["a dog"], "2": ["a cat"]}
         [{"cocoid": 1, "caption": "a dog"}, {"cocoid": 2, "caption": "a cat"}],
         [{"imgid": 1, "caption": "a dog", "id": 7}, {"imgid": 2, "caption": "a cat", "id": 8}],
         "image,caption\n1,a dog\n2,a cat\n",
+        "image,caption\n1.0,a dog\n2.0,a cat\n",
         "id,caption\n1,a dog\n2,a cat\n",
         "IMAGE_ID;Caption\n1;a dog\n2;a cat\n",
     ],
@@ -282,6 +289,7 @@ def test_what_to_do_with_other_files_is_said(content, said, tmp_path):
         '{"id": 1, "caption": "a dog"}\n{"id": 2, "caption": "a cat"}\n',
         '[{"id": 1, "caption": "a dog"}, {"id": 2, "caption": "a cat"}]',
         "image,caption\n1,a dog\n2,a cat\n",
+        "image,caption\n1.0,a dog\n2.0,a cat\n",
     ],
 )
 def test_files_may_come_through_pipes(form, write):

@@ -1,5 +1,6 @@
 """Ids keep words apart and lose no caption."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -84,6 +85,7 @@ def test_ids_of_any_width_score_alike(dtype):
     references = np.array([[[2, 3, 4, 0, 0]], [[4, 5, 6, 2, 0]], [[2, 2, 3, 5, 0]]], np.int32)
     said = np.array([[2, 3, 4, 0, 0, 0], [4, 5, 0, 0, 0, 0], [2, 3, 0, 0, 0, 0]], np.int32)
     table = ngram_table(references)
+    jax.tree.map(np.testing.assert_array_equal, ngram_table(references.astype(dtype)), table)
     several = np.stack([said, said[::-1]], 1)
     for measure in (
         lambda said, references: cider_d(said, references, table),
@@ -96,6 +98,10 @@ def test_ids_of_any_width_score_alike(dtype):
         expected = measure(said, references)
         np.testing.assert_array_equal(measure(said.astype(dtype), references), expected)
         np.testing.assert_array_equal(measure(said, references.astype(dtype)), expected)
+        if dtype is np.int64:
+            for far in ((said + dtype(2**33), references), (said, references + dtype(2**33))):
+                with pytest.raises(ValueError, match="beyond 32 bits"):
+                    measure(*far)
     np.testing.assert_array_equal(
         self_cider_kernel(several.astype(dtype), table), self_cider_kernel(several, table)
     )
