@@ -96,8 +96,9 @@ def _entry(path: Path, name: str, value: Any) -> Row:
     """A row of an object {id: texts}."""
     where = f"{path}: image {brief(name)}"
     image = id_text(name, where, "id")
-    if isinstance(value, list) and any(isinstance(text, dict) for text in value):
-        for note in value:  # as pycocoevalcap takes them
+    if isinstance(value, list):
+        notes = [note for note in value if isinstance(note, dict)]  # as pycocoevalcap takes them
+        for note in notes:
             if "image_id" in note and id_text(note["image_id"], where, "image_id") != image:
                 raise InputError(
                     f"{where} holds a caption of image {quoted(note['image_id'])}; put it there"

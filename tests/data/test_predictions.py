@@ -155,6 +155,7 @@ BAD = [
     ([{"id": 1.5, "caption": "a"}], "make it a number or a text"),
     ([{"id": 1, "caption": None}], "the caption None, which is not text"),
     ([{"id": 1, "caption": ["a", 3]}], "the caption 3, which is not text"),
+    ({"1": ["a", {"caption": "b"}, 1.5]}, "the caption 1.5, which is not text"),
     ([{"id": 1, "caption": "\ud800"}], "half a character"),
 ]
 
