@@ -147,7 +147,7 @@ def test_a_damaged_or_foreign_file_is_refused(references, tmp_path):
     "references",
     [
         np.zeros((2, 3), np.int32),
-        np.zeros((2, 3, 4), np.int64),
+        np.full((2, 3, 4), 2**33, np.int64),
         np.zeros((2, 3, 4), np.float32),
         np.zeros((0, 3, 4), np.int32),
         np.zeros((2, 3, 0), np.int32),
