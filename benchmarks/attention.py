@@ -24,7 +24,7 @@ from maximum_likelihood import (
 import capjax
 from capjax.models.generator import CELLS
 from capjax.objectives.maximum_likelihood import maximum_likelihood
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 
 REGIONS, IMAGE, EACH = 49, 1280, 5
 

@@ -21,7 +21,7 @@ import optax
 
 import capjax
 from capjax.objectives.maximum_likelihood import maximum_likelihood
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 from capjax.speaker import scored
 
 DIM, VOCABULARY, IMAGE, STEPS = 512, 9487, 2048, 20

@@ -30,7 +30,7 @@ from capjax.models.attention import Looking
 from capjax.models.generator import CELLS
 from capjax.objectives.rewards import cider_reward
 from capjax.objectives.self_critical import self_critical
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 
 IMAGES, SAMPLES, CORPUS, REGIONS = 64, 5, 5000, 49
 END_BIAS = float(np.log(VOCABULARY / 10))

@@ -26,13 +26,13 @@ from capjax.data.feature_files import PREFIX
 from capjax.data.features import Encoder, read_photo
 from capjax.data.justify_files import class_named
 from capjax.data.photo_files import photos_in
-from capjax.data.prepare import encoder_named
-from capjax.errors import InputError
-from capjax.justification import justify_all
-from capjax.paths import check_path, named
-from capjax.speaking import METHODS, check_decoding, decoding_of, speak_all
-from capjax.telling_apart import Teller, apart_config, tell_apart
-from capjax.workdir import Trained, open_run
+from capjax.decoding.speaking import METHODS, check_decoding, decoding_of, speak_all
+from capjax.decoding.telling_apart import Teller, apart_config, tell_apart
+from capjax.errors import InputError, named
+from capjax.evaluation.justification import justify_all
+from capjax.files.paths import check_path
+from capjax.models.encoders import encoder_named
+from capjax.run.folder import Trained, open_run
 
 # Of draws, where a recipe has no temperature of its own: at 1 a captioner of our size says
 # word salad (docs/results.md).

@@ -33,7 +33,7 @@ def command(main: Callable[[], Any], compiles: bool = True) -> NoReturn:
     try:
         if compiles:
             from capjax.data import cache_folder
-            from capjax.programs import keep_programs
+            from capjax.files.programs import keep_programs
 
             keep_programs(cache_folder())
         status = main()

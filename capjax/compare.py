@@ -16,9 +16,9 @@ from capjax.comparison.side_by_side import comparison_page
 from capjax.comparison.tables import Table, compare
 from capjax.comparison.tradeoff import Plot, choose, plots
 from capjax.errors import InputError
-from capjax.paths import check_path
+from capjax.files.paths import check_path
+from capjax.files.whole import whole
 from capjax.report.plots import png
-from capjax.workdir import whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:

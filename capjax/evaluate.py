@@ -9,63 +9,21 @@ python -m capjax.evaluate --predictions=FILE --references=FILE
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
-from capjax.checkpoint import check_folder
 from capjax.command import command
-from capjax.comparison.measures import in_order
-from capjax.comparison.scorefiles import BESIDE
 from capjax.data.predictions import read_known, read_pair
 from capjax.errors import InputError
-from capjax.evaluate_flags import check_flags, metrics_of, parser
-from capjax.evaluate_run import mark_beside, of_run, write_evaluation
-from capjax.evaluation import Evaluation, measure
-from capjax.metrics.protocol import HELD_OUT, HUMAN
-from capjax.room import telling_memory
-
-
-def show(scores: Mapping[str, Any], title: str) -> str:
-    """Scores as tables for a terminal, each under what its numbers are of."""
-    step = f", step {scores['step']}" if "step" in scores else ""
-    samples = f", {scores['n_samples']} captions each" if scores["n_samples"] > 1 else ""
-    lines = [f"{title}{step}: {scores['n_images']} images{samples}"]
-    lines += _table(f"against {scores['references']} references", {"": scores})
-    if HELD_OUT in scores:
-        columns = {"model": scores[HELD_OUT], "people": scores[HUMAN]}
-        lines += _table(f"n-1 protocol: against {scores[HELD_OUT]['references']}", columns)
-    df = scores["df"]
-    lines.append(f"  tokenizer {scores['tokenizer']}; df of {df['source']}, {df['n']} images")
-    if scores["n_wordless"]:
-        lines.append(f"  {scores['n_wordless']} captions have no words")
-    lines += [f"  no {name}: {why}" for name, why in scores["unavailable"].items()]
-    lines += [f"  {note}" for note in scores.get("notes", ())]
-    return "\n".join(lines)
-
-
-def _table(heading: str, columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Measures by group; those that every column has as a number."""
-    numbers = [
-        {name for name, x in column.items() if type(x) in (int, float)}
-        for column in columns.values()
-    ]
-    known = in_order(set.intersection(*numbers) - BESIDE)
-    lines = [f"  {heading}{'':{max(0, 30 - len(heading))}}{_cells(columns)}".rstrip()]
-    group = ""
-    for found in known:
-        if found.group != group:
-            group = found.group
-            lines.append(f"  {group}")
-        values = [column[found.name] for column in columns.values()]
-        lines.append(f"    {found.name:28}{_cells(values)}")
-    return lines
-
-
-def _cells(values: Iterable[Any]) -> str:
-    return "".join(f"{x:11.4f}" if isinstance(x, float) else f"{x!s:>11}" for x in values)
+from capjax.evaluation.flags import check_flags, metrics_of, parser
+from capjax.evaluation.of_run import mark_beside, of_run, write_evaluation
+from capjax.evaluation.record import Evaluation, measure
+from capjax.evaluation.terminal import show
+from capjax.parallel.memory import telling_memory
+from capjax.run.checkpoint import check_folder
 
 
 def of_files(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]]:

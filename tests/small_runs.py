@@ -24,8 +24,8 @@ def paint_photos(folder: Path, images: int = 20) -> Path:
 
 
 def train_here(config: dict, workdir: Path) -> dict:
-    """`capjax.train.train` in this process, on its four devices."""
-    from capjax.train import train
+    """`capjax.training.run.train` in this process, on its four devices."""
+    from capjax.training.run import train
 
     # Optax's Adam takes an integer to the power of a float.
     with jax.numpy_dtype_promotion("standard"):

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_survival import start
+from processes import start
 
 import capjax.command  # noqa: F401  it registers how what cannot be encoded is written
-from capjax.workdir import read_json, write_json
+from capjax.files.whole import read_json, write_json
 
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
 BUFFERED = os.environ | {"PYTHONUNBUFFERED": ""}  # as it is for most

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from processes import told
 from small_runs import paint_photos, train_here
 
 from capjax import caption, compare, evaluate
@@ -185,19 +186,6 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spoils_no_checkpoint(recipe, 
     config = recipe(**{"mle.learning_rate": 1e30, "mle.warmup": 0, "mle.clip": 0.0})
     config |= {"save_every": 1, "log_every": 100, "validate_every": 100}
     refused(config, tmp_path / "run", "not finite at step", "lower config.mle.learning_rate")
-
-
-def told(capsys: pytest.CaptureFixture, status: int, *words: str) -> None:
-    """A command has refused in one line that holds the words."""
-    out, errors = capsys.readouterr()
-    lines = [line for line in errors.replace("\r", "\n").splitlines() if line.strip()]
-    assert status == 2
-    assert not out
-    said = [line for line in lines if line.startswith("capjax:")]
-    assert len(said) == 1
-    assert not [line for line in lines if "Traceback" in line]
-    for word in words:
-        assert word in said[0]
 
 
 def test_evaluate_prints_and_writes_the_scores(trained, tmp_path, capsys):

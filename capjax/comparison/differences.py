@@ -12,7 +12,7 @@ from capjax.comparison.rows import ORDINARY, Row
 from capjax.comparison.tables import Table, tabulate
 from capjax.data.image_ids import plain
 from capjax.errors import InputError
-from capjax.workdir import read_json
+from capjax.files.whole import read_json
 
 CLEAR = 2  # standard errors from 0 at which a difference is marked
 

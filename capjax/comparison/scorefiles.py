@@ -7,9 +7,9 @@ from typing import Any
 from capjax.comparison.measures import measure, natural
 from capjax.comparison.rows import HELD_OUT, ORDINARY, Conditions, Judge, Row, text
 from capjax.comparison.seeds import training
+from capjax.decoding.speaking import METHODS
 from capjax.errors import InputError
-from capjax.speaking import METHODS
-from capjax.workdir import read_json
+from capjax.files.whole import read_json
 
 BESIDE = {  # what stands beside the measures
     "run", "dataset", "split", "step", "seed", "decoding", "n_images", "n_samples", "n_wordless",

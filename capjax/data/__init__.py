@@ -7,7 +7,7 @@ from capjax.data.split import Dataset, Split
 from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
-from capjax.paths import check_text
+from capjax.files.paths import check_text
 
 __all__ = ["NAMES", "Dataset", "Split", "Vocabulary", "cache_folder", "load", "tokenize"]
 

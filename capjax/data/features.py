@@ -26,16 +26,6 @@ class Encoder(NamedTuple):
     dtype: DTypeLike = np.float32  # how its output is stored
 
 
-def pixels(size: int) -> Encoder:
-    """The encoder that leaves images as they are, uint8 [N, size, size, 3]."""
-    return Encoder("pixels", size, lambda images: images, np.uint8)
-
-
-def nothing() -> Encoder:
-    """The encoder for a speaker that is to see nothing: float32 [N, 1] of zeros."""
-    return Encoder("none", 8, lambda images: np.zeros((len(images), 1), np.float32))
-
-
 def feature_path(
     cache: str | Path, fingerprint: str, split: str, encoder: str, preprocessing: str
 ) -> Path:

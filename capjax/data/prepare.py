@@ -12,19 +12,15 @@ from PIL import Image
 from capjax.data import cache_folder, load
 from capjax.data.contents import Contents, of_features, read_contents
 from capjax.data.feature_files import (
-    PREFIX,
     FeatureFiles,
     check_names,
     collect,
-    feature_files,
     first_form,
 )
-from capjax.data.features import Encoder, extract, feature_path, nothing, pixels, read_photo
+from capjax.data.features import Encoder, extract, feature_path, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
-
-ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "pixels64", "none")
 
 
 class Prepared(NamedTuple):
@@ -35,27 +31,6 @@ class Prepared(NamedTuple):
     fingerprint: str
     concepts: tuple[str, ...] = ()  # the names of the dataset's classes
     contents: Mapping[str, Contents] = {}  # of the splits, wherever they lie
-
-
-def encoder_named(name: str) -> Encoder | FeatureFiles:
-    """One of ENCODERS, or "files:FOLDER", features that a user has.
-
-    Raises InputError where the name is another, its weights are missing, or the folder is.
-    """
-    if name.startswith(PREFIX):
-        return feature_files(name.removeprefix(PREFIX))
-    if name == "pixels64":
-        return pixels(64)
-    if name == "none":
-        return nothing()
-    if name.startswith("efficientnet_lite0") and name in ENCODERS:
-        from capjax.models.efficientnet import efficientnet_lite0
-
-        if name.endswith("grid"):  # 49 regions of 1,280 numbers: stored in half the bits
-            return Encoder(name, 224, efficientnet_lite0("grid"), np.float16)
-        return Encoder(name, 224, efficientnet_lite0("pooled"))
-    known = ", ".join(ENCODERS)
-    raise InputError(f"there is no encoder {name!r}; choose one of {known}, or {PREFIX}FOLDER")
 
 
 def form_of(encoder: Encoder | FeatureFiles, split: Split) -> jax.ShapeDtypeStruct:

@@ -1,7 +1,15 @@
 """What does a run look like? Pure functions that turn numbers, captions and images into HTML."""
 
 from capjax.report.charts import chart, chart_groups, curves
-from capjax.report.gallery import Example, caption_list, gallery, marked, picture, variants
+from capjax.report.gallery import (
+    Example,
+    caption_list,
+    evenly,
+    gallery,
+    marked,
+    picture,
+    variants,
+)
 from capjax.report.looks import Looks, looks
 from capjax.report.markup import Html, escape
 from capjax.report.page import page, section
@@ -21,6 +29,7 @@ __all__ = [
     "chart_groups",
     "curves",
     "escape",
+    "evenly",
     "facts",
     "gallery",
     "legend",

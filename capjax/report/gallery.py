@@ -138,3 +138,8 @@ def _note(name: str, value: Any, tag: str = "li") -> Html:
         return Html(f'<{tag} class="{word}"><bdi>{escape(name)}</bdi> {shown}</{tag}>')
     text = f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
     return Html(f"<{tag}><bdi>{escape(name)}</bdi> {escape(text)}</{tag}>")
+
+
+def evenly(count: int, number: int) -> list[int]:
+    """At most `number` of so many, from the first to the last."""
+    return np.linspace(0, count - 1, min(number, count)).astype(int).tolist()

@@ -12,8 +12,8 @@ from small_runs import paint_photos
 
 from capjax.data import load
 from capjax.data.contents import of_texts, read_contents
-from capjax.data.features import pixels
 from capjax.data.prepare import prepare
+from capjax.models.encoders import pixels
 
 TEXTS = st.text("ab c", max_size=4).map(lambda text: f"{text}.")
 REFERENCES = st.dictionaries(

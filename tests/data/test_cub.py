@@ -9,8 +9,9 @@ from PIL import Image
 
 from capjax.data import cub, load
 from capjax.data.caption_builder import CaptionFiles
-from capjax.data.prepare import encoder_named, prepare
+from capjax.data.prepare import prepare
 from capjax.errors import InputError
+from capjax.models.encoders import encoder_named
 
 BIRDS = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
 TRAIN, TEST = 21, 2  # images of each class

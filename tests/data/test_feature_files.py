@@ -10,9 +10,10 @@ from small_runs import train_here
 from capjax import caption
 from capjax.data.feature_files import collect, feature_files
 from capjax.data.photo_files import PhotoFiles
-from capjax.data.prepare import encoder_named, prepare
+from capjax.data.prepare import prepare
 from capjax.data.split import Split
 from capjax.errors import InputError
+from capjax.models.encoders import encoder_named
 
 RNG = np.random.default_rng(0)
 

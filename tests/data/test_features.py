@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capjax.data.features import Encoder, extract, feature_path, pixels, read_photo
+from capjax.data.features import Encoder, extract, feature_path, read_photo
 from capjax.errors import InputError
+from capjax.models.encoders import pixels
 
 
 def picture(i: int) -> np.ndarray:

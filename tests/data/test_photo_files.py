@@ -11,12 +11,13 @@ from PIL import Image
 
 from capjax.caption import photo_files
 from capjax.data.annotations import Photo
-from capjax.data.features import pixels, read_photo
+from capjax.data.features import read_photo
 from capjax.data.photo_files import PhotoFiles, check_images, photos_in, place
 from capjax.data.photo_pixels import ENDINGS
 from capjax.data.prepare import prepare
 from capjax.data.split import Split
 from capjax.errors import InputError
+from capjax.models.encoders import pixels
 
 
 def paint(path, size=(8, 8), kind=None):

@@ -12,7 +12,7 @@ from capjax.decoding.rollouts import plain_values, rollout_values, values_and_lo
 from capjax.judging import Evaluator, judge
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 from capjax.speaker import Speaker, log_probs, scored
 
 V, D, T = 4, 3, 4

@@ -15,7 +15,7 @@ from capjax.models.generator import generator
 from capjax.objectives import losses
 from capjax.objectives.adversarial import adversarial, speaker_gradient
 from capjax.objectives.evaluator_training import Noise, evaluator_training
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 from capjax.speaker import log_probs, scored
 
 V, D, T, B = 3, 2, 3, 2

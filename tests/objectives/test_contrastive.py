@@ -12,7 +12,7 @@ from capjax.models.generator import generator
 from capjax.objectives import losses
 from capjax.objectives.algorithm import decoded
 from capjax.objectives.contrastive import MASKS, contrastive
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 from capjax.speaker import END, Speaker, log_probs
 
 V, D, B, K, T, RATE = 7, 4, 8, 3, 4, 0.5

@@ -9,7 +9,7 @@ import pytest
 from capjax.judging import judge, listen
 from capjax.models.listener import listener
 from capjax.objectives.listener_training import listener_training
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 
 V, D, T, B = 12, 8, 3, 8
 ear = listener(V, ("features", D), dim=16, dropout=0.5)

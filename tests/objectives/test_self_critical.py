@@ -20,7 +20,7 @@ from capjax.objectives.rewards import (
     self_retrieval_reward,
 )
 from capjax.objectives.self_critical import self_critical
-from capjax.parallel import over_devices
+from capjax.parallel.devices import over_devices
 from capjax.speaker import log_probs
 
 V, D, T, B = 3, 2, 3, 2

@@ -1,0 +1,202 @@
+"""What a run says of images so that they are told from others."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from capjax.decoding.beam import beam_search
+from capjax.decoding.incremental import incremental
+from capjax.decoding.reasoning import introspective_speaker, reasoning_speaker
+from capjax.decoding.sample import greedy, sample
+from capjax.decoding.speaking import JUDGED, Judged, decoding_of
+from capjax.decoding.suppressor import emitter_suppressor, suppressed, together
+from capjax.errors import InputError
+from capjax.parallel.memory import check_fits
+from capjax.speaker import Captions, Params, Speaker, log_probs, repeated
+
+WIDTH = 3  # of the beam, where a recipe searches otherwise
+STREAMS = 128  # images that are spoken of or held down at once, where one target has no more
+_DRAW = ("temperature", "top_k", "top_p")
+RANKED = ("introspective", "reasoning")  # they choose among candidates
+TELLERS = ("emitter_suppressor", *RANKED, "incremental")
+
+
+class Teller(NamedTuple):
+    """How images are told apart; see `emitter_suppressor` and `incremental`, and of RANKED
+    `introspective_speaker` and `reasoning_speaker`."""
+
+    name: str = "emitter_suppressor"  # one of TELLERS
+    rationality: float = 0.5
+    candidates: int = 10  # of RANKED
+    guide: Judged | None = None  # the listener of the reasoning speaker
+
+
+def apart_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings, with what decodes where it tells images apart.
+
+    It speaks from no noise, and by a beam where its recipe asks its judge.
+    """
+    decoding = dict(config["decoding"])
+    if decoding["method"] in JUDGED:
+        decoding = decoding_of(config, method="beam", width=WIDTH)
+    if config["noise"]:
+        decoding["noise_law"] = "zero"
+    return {**config, "decoding": decoding}
+
+
+def check_teller(teller: Teller, decoding: Mapping[str, Any]) -> None:
+    """Raises InputError where images cannot be told apart so."""
+    name, rationality, candidates, guide = teller
+    if name not in TELLERS:
+        raise InputError(f"there is no speaker {name!r}; choose one of {', '.join(TELLERS)}")
+    if not 0 <= rationality <= 1:
+        raise InputError(f"--rationality={rationality} must be from 0 to 1")
+    if name == "incremental" and not rationality:
+        raise InputError(
+            "the incremental speaker at --rationality=0 would say what nothing else fits, likely or"
+            " not; give it more than 0"
+        )
+    if candidates < 1:
+        raise InputError(f"--candidates={candidates} must be at least 1")
+    if name in RANKED and decoding.get("samples", 1) > candidates:
+        raise InputError(
+            f"of {candidates} candidates there are no {decoding['samples']} captions; give more"
+            " --candidates"
+        )
+    if name == "reasoning" and guide is None:
+        raise InputError("the reasoning speaker needs a listener; name its run with --guide=RUN")
+    if decoding["method"] not in ("greedy", "sample", "beam"):
+        raise InputError(
+            f"decoding by {decoding['method']} tells no images apart; take greedy, sample or beam"
+        )
+    if name in RANKED:
+        chosen = [one for one in _DRAW if decoding.get(one) not in (None, False, 1.0)]
+        if decoding["method"] == "greedy" or chosen:
+            what = f"--{chosen[0].replace('_', '-')}" if chosen else "greedy decoding"
+            raise InputError(
+                f"{what} has no meaning for the {name} speaker, whose candidates are a beam's or"
+                " draws at temperature 1; leave it out"
+            )
+    if decoding.get("groups", 1) > 1:
+        raise InputError("captions that tell images apart have no diverse beams; take groups 1")
+
+
+def tell_apart(
+    speaker: Speaker,
+    params: Params,
+    images: np.ndarray,
+    rows: np.ndarray,
+    decoding: Mapping[str, Any],
+    *,
+    teller: Teller | None = None,
+    pool: np.ndarray | None = None,
+    noise: int = 0,
+    key: jax.Array | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Captions of images that would not fit others (Vedantam et al., 2017).
+
+    Args:
+      images: [N, ...], as the speaker takes them.
+      rows: int[N, M], which of the pool each is to be told from.
+      decoding: "greedy", "sample" with its settings, or a beam search. Of RANKED the candidates are
+        draws at temperature 1 for "sample", else a beam's.
+      teller: None for the default one.
+      pool: [P, ...], what rows are of; None for the images themselves.
+      noise: width of the speaker's noise; it speaks from zero.
+    Yields:
+      As `speak_all`; log-probabilities are the speaker's own, of the image alone.
+    Raises:
+      InputError: as `check_teller`, or the distractors do not fit in memory.
+    """
+    teller = teller or Teller()
+    check_teller(teller, decoding)
+    pool = images if pool is None else pool
+    key = jax.random.key(0) if key is None else key
+    number = rows.shape[1]
+    batch = max(1, min(len(images), STREAMS // (1 + number)))
+    told = jax.eval_shape(lambda k: jax.random.split(k, batch), key)
+
+    def shapes(number: int) -> tuple[Any, ...]:
+        part, kind = images.shape[1:], images.dtype
+        return (
+            jax.ShapeDtypeStruct((batch, *part), kind),
+            jax.ShapeDtypeStruct((batch, number, *part), kind),
+            told,
+        )
+
+    heard = None if teller.guide is None else teller.guide[1]
+
+    def compiled(number: int) -> Any:
+        speak = _speaking(speaker, noise, dict(decoding), number, teller)
+        return jax.jit(speak).lower(params, heard, *shapes(number)).compile()
+
+    speak = compiled(number)
+    check_fits(speak, number, "distractors of an image", lambda: compiled(1))
+    for first in range(0, len(images), batch):
+        part = np.minimum(np.arange(first, first + batch), len(images) - 1)
+        keys = jax.random.split(jax.random.fold_in(key, first), batch)
+        around = np.asarray(pool[rows[part].ravel()]).reshape(batch, number, *images.shape[1:])
+        words, log_prob = speak(params, heard, np.asarray(images[part]), around, keys)
+        left = min(batch, len(images) - first)
+        yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
+
+
+def _speaking(
+    speaker: Speaker, noise: int, decoding: dict[str, Any], number: int, teller: Teller
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """(params, the guide's, images [N, ...], others [N, M, ...], keys [N]) -> (words [N, K, T],
+    log-probabilities [N, K])"""
+    max_len = decoding["max_len"]
+    method, each = decoding["method"], decoding.get("samples", 1)
+    width = max(each, decoding.get("width", WIDTH))
+    forbid = decoding.get("forbid_unknown", False)
+    name, rationality, candidates, guide = teller
+
+    def context(images: jax.Array, lead: tuple[int, ...]) -> dict[str, jax.Array]:
+        return {"image": images} | ({"noise": jnp.zeros((*lead, noise))} if noise else {})
+
+    def found(params, heard, target, rest, keys) -> jax.Array:
+        if name in RANKED:
+            drawn = keys if method == "sample" else None
+            options = {"rationality": rationality, "candidates": candidates, "max_len": max_len}
+            options["forbid_unknown"] = forbid
+            if name == "introspective":
+                ranked = introspective_speaker(speaker, params, target, rest, drawn, **options)
+            else:
+                assert guide is not None  # as check_teller sees to
+                ranked = reasoning_speaker(
+                    speaker, params, guide[0], heard, target, rest, drawn, **options
+                )
+            return ranked.words[:, :each]
+        make = incremental if name == "incremental" else suppressed
+        pair, seen = make(speaker, number, rationality), together(target, rest)
+        if method == "sample":
+            rows = jax.vmap(lambda k: jax.random.split(k, each))(keys).reshape(-1)
+            options = {name: decoding[name] for name in _DRAW if name in decoding}
+            options |= {"max_len": max_len, "forbid_unknown": forbid}
+            drawn = sample(repeated(pair, each), params, seen, rows, **options)
+            return drawn.words.reshape(keys.shape[0], each, -1)
+        if method == "greedy":
+            return greedy(pair, params, seen, max_len=max_len, forbid_unknown=forbid).words[:, None]
+        options = {"width": width, "max_len": max_len, "forbid_unknown": forbid}
+        if name == "incremental":
+            beams: Captions = beam_search(pair, params, seen, **options)
+        else:
+            beams = emitter_suppressor(
+                speaker, params, target, rest, rationality=rationality, **options
+            )
+        return beams.words[:, :each]
+
+    def speak(params, heard, images, others, keys):
+        n = images.shape[0]
+        target = context(images, (n,))
+        words = found(params, heard, target, context(others, (n, number)), keys)
+        count = words.shape[1]
+        seen = jax.tree.map(lambda x: jnp.repeat(x, count, 0), target)
+        told = log_probs(speaker, params, seen, words.reshape(n * count, -1)).sum(1)
+        return words, told.reshape(n, count)
+
+    return speak

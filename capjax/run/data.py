@@ -1,0 +1,226 @@
+"""Which data are a run's? Its dataset by what it holds and by where it lay: `data.json`."""
+
+import json
+import sys
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capjax.data.batches import caption_arrays
+from capjax.data.contents import of_texts
+from capjax.data.feature_files import PREFIX
+from capjax.data.prepare import Prepared
+from capjax.data.vocabulary import Vocabulary
+from capjax.errors import InputError
+from capjax.files.whole import read_json, write_json
+from capjax.run.checkpoint import Checkpoints
+from capjax.run.folder import flat, read_config, saved
+
+NAME = "data.json"
+RUNS = ("init_from", "contrastive.reference")  # settings that are folders of runs
+
+
+def with_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe whose folders are absolute: a run must not follow the folder it is started in."""
+    data = dict(config["data"])
+    for name in ("path", "cache"):
+        if data[name]:
+            data[name] = _absolute(data[name])
+    if data["encoder"].startswith(PREFIX):
+        data["encoder"] = PREFIX + _absolute(data["encoder"].removeprefix(PREFIX))
+    found: dict[str, Any] = {**config, "data": data}
+    for name in RUNS:
+        stage, _, setting = name.rpartition(".")
+        if stage and (options := config.get(stage)) and options.get(setting):
+            found[stage] = {**options, setting: _absolute(options[setting])}
+        elif not stage and config.get(setting):
+            found[setting] = _absolute(config[setting])
+    return found
+
+
+def as_begun(workdir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe by which a run goes on that was begun when recipes did not yet forbid `<unk>`.
+
+    What it may say it may go on to say, or it would be another run; that is told on the terminal.
+    """
+    if not saved(workdir):
+        return dict(config)
+    theirs = flat(read_config(workdir))
+    older = [
+        name
+        for name, value in flat(config).items()
+        if name.endswith("decoding.forbid_unknown") and value and not theirs.get(name, False)
+    ]
+    if not older:
+        return dict(config)
+    print(
+        f"capjax: the run in {workdir} was begun with config.{older[0]}=False and goes on so",
+        file=sys.stderr,
+    )
+    found = json.loads(json.dumps(config))
+    for name in older:
+        *above, last = name.split(".")
+        reduce(lambda settings, part: settings[part], above, found)[last] = False
+    return found
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def record(workdir: Path, config: Mapping[str, Any], prepared: Prepared) -> None:
+    """Writes what the data of a run are, and where they lie."""
+    splits = {
+        name: {"images": len(split.ids), **_told(prepared, name)}
+        for name, split in prepared.splits.items()
+    }
+    place = {name: config["data"][name] for name in ("name", "path", "encoder")}
+    write_json(workdir / NAME, place | {"splits": splits})
+
+
+def _told(prepared: Prepared, split: str) -> dict[str, str]:
+    told = prepared.contents[split]
+    found = {"captions": told.captions, "photos": told.images}
+    return found | ({"features": told.features} if told.features else {})
+
+
+def tells_features(workdir: Path) -> bool:
+    """Whether a run tells what the features of a user's hold that it was trained on."""
+    return bool(_features(workdir))
+
+
+def same_features(workdir: Path, other: Path | Prepared) -> bool:
+    """Whether a run was trained on the very features of another, or of a dataset's training split.
+
+    They may lie anywhere; a run that does not tell what they hold is as no other.
+    """
+    told = _features(workdir)
+    if isinstance(other, Path):
+        return bool(told) and told == _features(other)
+    return bool(told) and told == other.contents["train"].features
+
+
+def _features(workdir: Path) -> str:
+    try:
+        told = read_json(workdir / NAME)
+        return str(told["splits"]["train"].get("features", ""))
+    except (InputError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def by_contents(workdir: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings of a run that may be others, as what its data hold is compared.
+
+    Features of a user's may have moved.
+    """
+    if not (saved(workdir) and config["data"]["encoder"].startswith(PREFIX)):
+        return ()
+    theirs = str(read_config(workdir)["data"].get("encoder", ""))
+    return ("data.encoder",) if theirs.startswith(PREFIX) and tells_features(workdir) else ()
+
+
+def others(
+    workdir: Path, prepared: Prepared, vocabulary: Vocabulary, max_len: int, parts: Collection[str]
+) -> list[str] | None:
+    """In what data are not those that a run was trained on.
+
+    A run of a version that wrote no `data.json` is known by its captions alone: of training by what
+    its last checkpoint notes, of other splits by what it was evaluated on.
+
+    Args:
+      vocabulary, max_len: the run's.
+      parts: what to look at, such as "val", or "train captions"; a split that the run did not have
+        is told, too.
+    Returns:
+      Such as ["val captions"]; none where they are the same; None where the run does not tell.
+    """
+    if not (workdir / NAME).exists():
+        return _others_of_old(workdir, prepared, vocabulary, max_len, parts)
+    told = read_json(workdir / NAME)
+    splits = told.get("splits") if isinstance(told, dict) else None
+    if not isinstance(splits, dict) or not all(isinstance(s, dict) for s in splits.values()):
+        raise InputError(f"{workdir / NAME} does not tell the data of the run; restore it")
+    differ = []
+    for part in parts:
+        split, _, what = part.partition(" ")
+        now = _told(prepared, split) if split in prepared.splits else {}
+        was = splits.get(split, {})
+        names = [what] if what else ["captions", "photos"]
+        if not what and prepared.images:  # else no features have been read yet
+            names.append("features")
+        differ += [f"{split} {name}" for name in names if was.get(name) != now.get(name)]
+    return differ
+
+
+def _others_of_old(
+    workdir: Path, prepared: Prepared, vocabulary: Vocabulary, max_len: int, parts: Collection[str]
+) -> list[str] | None:
+    if (wanted := _captions_of(workdir)) is None:
+        return None
+    mine = caption_arrays(prepared.splits["train"], vocabulary, max_len)["caption"]
+    differ = []
+    if zlib.crc32(np.asarray(mine).tobytes()) != wanted:
+        differ.append("train captions")
+    for split, mark in (("val", ""), ("test", "-test")):
+        written = workdir / f"captions{mark}.json"
+        if split in parts and split in prepared.splits and written.is_file():
+            texts = {row["id"]: row["references"] for row in read_json(written)}
+            if of_texts(texts) != prepared.contents[split].captions:
+                differ.append(f"{split} captions")
+    return differ
+
+
+def _captions_of(workdir: Path) -> int | None:
+    """What the newest checkpoint notes of the training captions; None where there is none."""
+    folder = workdir / "checkpoints" / "last"
+    if not folder.is_dir():
+        return None
+    last = Checkpoints(folder, keep=None)
+    try:
+        found = last.restore(lambda note: None)
+    except InputError:
+        return None
+    finally:
+        last.close()
+    return found[2].get("captions") if found else None
+
+
+def check_training_data(
+    workdir: Path, config: Mapping[str, Any], prepared: Prepared, vocabulary: Vocabulary
+) -> None:
+    """Raises InputError where a run would go on with other data than it began with."""
+    parts = list(prepared.splits)
+    if (workdir / NAME).exists() and isinstance(told := read_json(workdir / NAME), dict):
+        parts = list(dict.fromkeys([*parts, *told.get("splits", {})]))
+    data = config["data"]
+    differ = others(workdir, prepared, vocabulary, data["max_len"], parts)
+    if differ:
+        seen = all(part.endswith(" features") for part in differ)
+        flag = f"encoder={PREFIX}DIR" if seen else "path"
+        raise InputError(
+            f"{spoken(differ, data)}{_or_words(workdir)} are"
+            f" not those that the run in {workdir} was trained on; restore them, name theirs with"
+            f" --config.data.{flag}, or choose another --workdir{_or_rows(workdir)}"
+        )
+
+
+def spoken(differ: Sequence[str], data: Mapping[str, Any]) -> str:
+    """What `others` found in words, such as "the captions of coco in DIR (train captions)"."""
+    kinds = dict.fromkeys(part.partition(" ")[2] for part in differ)
+    place = f" in {data['path']}" if data["path"] else ""
+    return f"the {' and '.join(kinds)} of {data['name']}{place} ({', '.join(differ)})"
+
+
+def _or_rows(workdir: Path) -> str:
+    if (workdir / NAME).exists():
+        return ""
+    return f" (if {workdir}/captions*.json are of an evaluation on other data, remove them)"
+
+
+def _or_words(workdir: Path) -> str:
+    """A run that is known by its encoded captions is known by its words, too."""
+    return "" if (workdir / NAME).exists() else f", or {workdir}/vocabulary.json,"

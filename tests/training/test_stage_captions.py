@@ -1,0 +1,168 @@
+"""Does the report show what each stage says, whose it is, and what is known of it?"""
+
+import re
+
+import numpy as np
+import pytest
+
+from capjax.data.split import Split
+from capjax.evaluation.record import Evaluation
+from capjax.report import marked, variants
+from capjax.training.report import chart_groups, charted, write_run_report
+from capjax.training.stage_captions import marked_captions, stage_table
+
+IDS = tuple("abcd")
+SPLIT = Split(
+    IDS,
+    tuple((f"people say {i}", "<b>they</b> say") for i in IDS),
+    lambda n: np.full((4, 5, 3), n, np.uint8),
+)
+HOSTILE = '<img src=x onerror="a()"> & <b>'
+
+
+def said(stage: str, method: str, **scores: float) -> Evaluation:
+    """What an evaluation holds, with captions that name the stage and the image."""
+    held = {"references": "1 of 2", "unavailable": {}, "cider_d": 0.5}
+    about = {
+        "decoding": {"method": method, "max_len": 9},
+        "step": 3,
+        "n_images": 4,
+        "n_samples": 1,
+        "references": "all 2",
+        "df": {"source": "these references", "n": 4},
+        "tokenizer": "ptb",
+        "unavailable": {"meteor": "no Java"},
+        "n-1": held,
+        "n-1 human": held,
+    }
+    rows = [
+        {"id": i, "caption": f"{stage} of {i}", "references": list(SPLIT.captions[n])}
+        | {"cider_d": n / 8, "true": n % 2 == 0, "identifies": n == 0}
+        for n, i in enumerate(IDS)
+    ]
+    return Evaluation(about | scores, rows)
+
+
+def text(html: str) -> str:
+    return " ".join(re.sub("<[^>]*>", " ", html).split())
+
+
+def page(tmp_path, found, stages=None, images=3, metrics=()) -> str:
+    config = {"recipe": "gan", "data": {"name": "scenes"}, "report_images": images}
+    path = tmp_path / "report.html"
+    write_run_report(path, config, list(metrics), {"val": found}, SPLIT, stages=stages)
+    return path.read_text("utf-8")
+
+
+def test_stages_stand_below_each_other_with_what_was_measured_of_any():
+    stages = {
+        "mle": said("mle", "beam", cider_d=1.5, distinct_words=7),
+        "adversarial": said("adversarial", "sample", cider_d=1.25, distinct_words=9, e_gan=0.5),
+    }
+    shown = text(stage_table(stages))
+    assert "after stage spoken by CIDEr-D distinct words E-GAN mle" in shown
+    assert "mle beam 1.500 7 \u2013" in shown
+    assert "adversarial sample 1.250 9 0.500" in shown
+    assert "novel" not in shown
+
+
+def test_each_image_has_the_caption_of_every_stage_with_its_own_marks(tmp_path):
+    # An evaluation read back from files may have its rows in any order.
+    mle = said("mle", "beam")
+    stages = {"mle": mle._replace(rows=mle.rows[::-1]), "gan": said("gan", "sample")}
+    made = page(tmp_path, stages["gan"], stages)
+    articles = [text(part) for part in made.split("<article")[1:]]
+    assert len(articles) == 3
+    for article, n in zip(articles, (0, 1, 3), strict=True):
+        true, own = ("\u2713" if yes else "\u2717" for yes in (n % 2 == 0, n == 0))
+        marks = f"true {true} identifies {own} cider_d {n / 8:.3f}"
+        wanted = [
+            *(f"after {stage} {stage} of {IDS[n]} {marks}" for stage in stages),
+            f"people people say {IDS[n]} &lt;b&gt;they&lt;/b&gt; say",
+        ]
+        assert " ".join(wanted) in article
+    assert 'aria-label="yes"' in made
+
+
+def test_without_stages_nothing_is_told_of_them(tmp_path):
+    made = page(tmp_path, said("mle", "beam"))
+    assert "after" not in text(made.partition("</style>")[2])
+    assert "model" in made
+    assert "One image" not in made
+
+
+def test_several_captions_of_a_stage_have_a_mark_each():
+    row = {"captions": ["one", "two"], "true": [True, False], "cider_d": [1.0, 0.0]}
+    assert [text(caption) for caption in marked_captions(row)] == [
+        "one true \u2713 cider_d 1.000",
+        "two true \u2717 cider_d 0.000",
+    ]
+    assert marked_captions({"caption": HOSTILE}) == [marked(HOSTILE, {})]
+
+
+def test_captions_of_one_image_are_counted_and_their_differences_stand_out():
+    drawn = ["a red dog"] * 3 + ["a blue dog", "a red dog runs"]
+    assert variants(drawn) == [
+        '<span class="shared">a</span> red <span class="shared">dog</span>'
+        ' <span class="times">\u00d73</span>',
+        '<span class="shared">a</span> <b>blue</b> <span class="shared">dog</span>',
+        '<span class="shared">a</span> red <span class="shared">dog</span> <b>runs</b>',
+    ]
+    for texts in (drawn, [HOSTILE, "b", ""]):
+        # Whatever is drawn, every word is there, and as often as it was said.
+        words = []
+        for line in variants(texts):
+            number = int((re.findall("\u00d7(\\d+)<", line) or ["1"])[0])
+            plain = text(line.partition(' <span class="times">')[0])
+            words += number * (plain.split() if plain != "(no words)" else [])
+        escaped = [t.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for t in texts]
+        said = " ".join(escaped).replace('"', "&quot;").split()
+        assert sorted(words) == sorted(said)
+
+
+def test_many_captions_are_shown_of_the_images_that_have_them(tmp_path):
+    found = said("gan", "sample")
+    for row in found.rows[1:3]:
+        row["many"] = [f"{row['id']} one"] * 9 + [f"{row['id']} two"]
+    for stages in (None, {"mle": said("mle", "beam"), "gan": found}):
+        _, _, many = page(tmp_path, found, stages).partition("One image, ten captions")
+        assert many.count("<article") == 2
+        assert "b 2 different of 10 b one \u00d79 b two" in text(many)
+        assert "c 2 different of 10 c one \u00d79 c two" in text(many)
+
+
+def test_what_belongs_together_is_drawn_together():
+    rows = [
+        {"step": 1, "stage": "mle", "nll": 2.0, "loss": 2.0, "gradient_norm": 1.0},
+        {"step": 2, "stage": "evaluator", "loss": 1.0, "r_real": 0.5, "gradient_norm": 1.0},
+        {"step": 3, "stage": "evaluator", "val_evaluator_loss": 1.0, "val_r_real": 0.5},
+        {"step": 4, "stage": "adversarial", "loss": 0.1, "evaluator_loss": 1.0, "r_real": 0.5},
+        {"step": 4, "stage": "adversarial", "r_generated": 0.5, "value_last": 0.5, "reward": 0.5},
+        {"step": 4, "stage": "adversarial", "unended": 0.0, "busy": 0.9, "val_cider_d": 1.0},
+    ]
+    groups = dict(chart_groups([charted(row) for row in rows]))
+    assert [*groups.values()] == [
+        ["nll"],
+        ["evaluator_loss", "val_evaluator_loss"],  # of both stages
+        ["r_real", "r_generated"],
+        ["val_r_real"],
+        ["policy_loss"],
+        ["value_last", "reward"],
+        ["unended"],
+        ["val_cider_d"],
+        ["gradient_norm", "evaluator_gradient_norm"],
+        ["busy"],
+    ]
+    drawn = [row for row in map(charted, rows) if "evaluator_loss" in row]
+    assert [row["stage"] for row in drawn] == ["evaluator", "adversarial"]
+
+
+@pytest.mark.parametrize("images", [0, 4, 99])
+def test_as_many_images_are_shown_as_were_asked_for_and_are_there(images, tmp_path):
+    found = said("gan", "sample")
+    for row in found.rows:
+        row["many"] = ["one"] * 10
+    made = page(tmp_path, found, {"mle": said("mle", "beam"), "gan": found}, images)
+    captions, _, many = made.partition("One image, ten captions")
+    assert captions.count("<article") == min(images, 4)
+    assert many.count("<article") == min(images, 4)
