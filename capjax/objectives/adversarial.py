@@ -1,5 +1,6 @@
 """Adversarial training of a captioner with early feedback: G-GAN (Dai et al., 2017)."""
 
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +28,48 @@ REWARDS = ("evaluator", "constant", "shuffled")
 BASELINES = ("none", "leave_one_out", "prefix")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdversarialSettings:
+    """How `adversarial` trains.
+
+    Raises:
+      ValueError: an unknown reward or baseline, or one that needs several samples.
+    """
+
+    rollouts: int = 16  # as in `rollout_values`
+    lanes: int | None = None  # as in `rollout_values`; 0 as None
+    samples: int = 1  # captions drawn of an image, each with noise of its own
+    evaluator_steps: int = 5  # evaluator updates for one of the speaker
+    alpha: float = 1.0  # of `losses.evaluator`, as beta
+    beta: float = 1.0
+    # "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of another
+    # image's caption).
+    reward: str = "evaluator"
+    # Subtracted from the values: "none"; "leave_one_out", the mean value of an image's other
+    # samples; "prefix", the value of the caption before the word, and for first words the mean of
+    # the other samples' first words.
+    baseline: str = "none"
+    # Weight of the speaker's entropy, in values a nat; estimated from the drawn words.
+    entropy: float = 0.0
+    likelihood: float = 0.0  # weight of maximum likelihood of the batch's captions, nats a word
+    dropout: bool = False  # whether captions are drawn and learnt with it (rollouts never have it)
+    lag: float = 0.0  # decay of the copy that rollouts speak with; 0: the speaker itself
+    average: float = 0.0  # decay of the average of the speaker's parameters; 0 for none
+
+    def __post_init__(self) -> None:
+        if self.reward not in REWARDS or self.baseline not in BASELINES:
+            raise ValueError(
+                f"reward={self.reward!r} must be one of {', '.join(REWARDS)},"
+                f" baseline={self.baseline!r} one of {', '.join(BASELINES)}"
+            )
+        several = self.baseline != "none" and self.samples < 2
+        if self.samples < 1 or self.evaluator_steps < 0 or several:
+            raise ValueError(
+                f"samples={self.samples} and evaluator_steps={self.evaluator_steps}: a baseline"
+                " needs at least 2 samples an image, no baseline 1; evaluator steps are at least 0"
+            )
+
+
 class AdversarialState(NamedTuple):
     """The state of adversarial training."""
 
@@ -43,21 +86,10 @@ def adversarial(
     evaluator: Evaluator,
     optimizer: optax.GradientTransformation,
     evaluator_optimizer: optax.GradientTransformation,
+    settings: AdversarialSettings | None = None,
     *,
-    rollouts: int = 16,
-    lanes: int | None = None,
-    samples: int = 1,
-    evaluator_steps: int = 5,
-    alpha: float = 1.0,
-    beta: float = 1.0,
     noise: Noise = Noise(),  # noqa: B008
-    reward: str = "evaluator",
-    baseline: str = "none",
-    entropy: float = 0.0,
-    likelihood: float = 0.0,
-    dropout: bool = False,
-    lag: float = 0.0,
-    average: float = 0.0,
+    **changes: Any,
 ) -> Algorithm:
     """The min-max of speaker and evaluator, by policy gradient with a value a word.
 
@@ -66,44 +98,25 @@ def adversarial(
     log-probabilities raised by their values (Dai et al., 2017, eq. 4).
 
     Args:
-      rollouts, lanes: as in `rollout_values`.
-      samples: captions drawn of an image, each with noise of its own.
-      evaluator_steps: evaluator updates for one of the speaker.
-      alpha, beta: of `losses.evaluator`.
-      reward: "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of
-        another image's caption).
-      baseline: subtracted from the values: "none"; "leave_one_out", the mean value of an image's
-        other samples; "prefix", the value of the caption before the word, and for first words the
-        mean of the other samples' first words.
-      entropy: weight of the speaker's entropy, in values a nat; estimated from the drawn words.
-      likelihood: weight of maximum likelihood of the batch's own captions, nats a word.
-      dropout: whether captions are drawn and learnt with dropout (rollouts never have it).
-      lag: decay of the copy that rollouts speak with; 0: the speaker itself.
-      average: decay of the average of the speaker's parameters; 0 for none.
+      settings: those of `AdversarialSettings` where None; `changes` to them by name.
+      noise: what the speaker's noise is drawn from.
     Returns:
       Algorithm(init, update): init(key, params, evaluator_params); a batch is {"image" [B, U, ...],
       "caption" and "mismatched" int32[B, U, T]} with U = 1 + evaluator_steps, the first for the
-      speaker. Metrics: see `speaker_step`; of the last evaluator update r by source and the loss.
+      speaker. Metrics: see `speaker_gradient`; r by source and the loss of the last evaluator
+      update.
     Raises:
-      ValueError: an unknown reward or baseline, or one that needs several samples.
+      ValueError: as `AdversarialSettings`.
     """
-    if reward not in REWARDS or baseline not in BASELINES:
-        raise ValueError(
-            f"reward={reward!r} must be one of {', '.join(REWARDS)},"
-            f" baseline={baseline!r} one of {', '.join(BASELINES)}"
-        )
-    if samples < 1 or evaluator_steps < 0 or (baseline != "none" and samples < 2):
-        raise ValueError(
-            f"samples={samples} and evaluator_steps={evaluator_steps}: a baseline needs at least 2"
-            " samples an image, no baseline 1; evaluator steps are at least 0"
-        )
+    settings = replace(settings or AdversarialSettings(), **changes)
+    evaluator_steps = settings.evaluator_steps
 
     def init(key: jax.Array, params: Params, evaluator_params: Params) -> AdversarialState:
         params, evaluator_params = jax.tree.map(jnp.copy, (params, evaluator_params))
         return AdversarialState(
             params,
-            jax.tree.map(jnp.copy, params) if average else (),
-            jax.tree.map(jnp.copy, params) if lag else (),
+            jax.tree.map(jnp.copy, params) if settings.average else (),
+            jax.tree.map(jnp.copy, params) if settings.lag else (),
             optimizer.init(params),
             evaluator_params,
             evaluator_optimizer.init(evaluator_params),
@@ -125,8 +138,8 @@ def adversarial(
                 opt,
                 mine,
                 keys[i],
-                alpha=alpha,
-                beta=beta,
+                alpha=settings.alpha,
+                beta=settings.beta,
                 noise=noise,
             )
             return (params, opt), metrics
@@ -143,20 +156,13 @@ def adversarial(
         gradient, metrics = speaker_gradient(
             speaker,
             state.params,
-            state.lagged if lag else state.params,
+            state.lagged if settings.lag else state.params,
             evaluator,
             judge_state[0],
             first,
             keys[0],
-            rollouts=rollouts,
-            lanes=lanes,
-            samples=samples,
-            noise=noise,
-            reward=reward,
-            baseline=baseline,
-            entropy=entropy,
-            likelihood=likelihood,
-            dropout=dropout,
+            settings,
+            noise,
         )
         gradient, metrics = lax.pmean((gradient, metrics), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
@@ -165,8 +171,8 @@ def adversarial(
 
         new = AdversarialState(
             params,
-            follow(state.average, params, average),
-            follow(state.lagged, params, lag),
+            follow(state.average, params, settings.average),
+            follow(state.lagged, params, settings.lag),
             opt,
             *judge_state,
         )
@@ -183,16 +189,8 @@ def speaker_gradient(
     evaluator_params: Params,
     batch: Context,
     key: jax.Array,
-    *,
-    rollouts: int,
-    lanes: int | None,
-    samples: int,
+    settings: AdversarialSettings,
     noise: Noise,
-    reward: str,
-    baseline: str,
-    entropy: float,
-    likelihood: float,
-    dropout: bool,
 ) -> tuple[Params, dict[str, jax.Array]]:
     """The gradient of what the speaker minimises, of one device's share; see `adversarial`.
 
@@ -202,18 +200,18 @@ def speaker_gradient(
       `advantage` (root mean square of values less baseline), the lanes' `busy` share, and
       `drawn_metrics`.
     """
-    captions = batch["caption"]
+    captions, samples = batch["caption"], settings.samples
     rows, steps = captions.shape
     n = rows * samples
     keys = jax.vmap(lambda k: jax.random.split(k, 5), out_axes=1)(row_keys(key, n))
     image = jnp.repeat(batch["image"], samples, 0)
     context = noise.context(image, keys[0])
-    speaking = context | ({"dropout": keys[1]} if dropout else {})
+    speaking = context | ({"dropout": keys[1]} if settings.dropout else {})
     drawn = sample(speaker, params, speaking, keys[2], max_len=steps)
     words, real = drawn.words, scored(drawn.words)
     count = real.sum(1)
     metrics: dict[str, jax.Array] = {}
-    if reward == "constant":
+    if settings.reward == "constant":
         values = jnp.where(real, 0.5, 0.0)
     else:
         values, load = values_and_load(
@@ -224,8 +222,8 @@ def speaker_gradient(
             context,
             words,
             keys[3],
-            rollouts=rollouts,
-            lanes=lanes,
+            rollouts=settings.rollouts,
+            lanes=settings.lanes or None,
         )
         last = jnp.take_along_axis(values, count[:, None] - 1, 1)
         metrics |= {
@@ -235,24 +233,24 @@ def speaker_gradient(
             "value_last": jnp.take_along_axis(values, jnp.maximum(count - 2, 0)[:, None], 1).mean(),
             "busy": load.busy,
         }
-        if reward == "shuffled":
+        if settings.reward == "shuffled":
             # Of the next image's captions; after its end a caption keeps its verdict.
             kept = jnp.where(real, values, last)
             values = jnp.where(real, jnp.roll(kept, samples, 0), 0)
-    advantage = values - _baseline(values, real, samples, baseline)
-    if entropy:
+    advantage = values - _baseline(values, real, samples, settings.baseline)
+    if settings.entropy:
         chosen = lax.stop_gradient(log_probs(speaker, params, speaking, words))
-        advantage = advantage - entropy * chosen
+        advantage = advantage - settings.entropy * chosen
     weights = jnp.where(real, advantage, 0)
     total = lax.pmean(count.sum().astype(jnp.float32), "data")
 
     def loss(params):
         value, _ = weighted_score(speaker, params, speaking, shift(words), words, -weights / n)
-        if likelihood:
+        if settings.likelihood:
             own = noise.context(batch["image"], keys[4][::samples])
             own["dropout"] = keys[1][::samples]
             real_words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
-            weight = jnp.float32(-likelihood) / real_words
+            weight = jnp.float32(-settings.likelihood) / real_words
             value += weighted_score(speaker, params, own, shift(captions), captions, weight)[0]
         return value
 

@@ -1,5 +1,7 @@
 """Contrastive learning of a captioner against a reference (Dai & Lin, 2017)."""
 
+import dataclasses
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +26,43 @@ PAIRS = ("both", "positive_only", "negative_only", "introspective")
 MASKS = ("shared", "target", "none")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveSettings:
+    """How `contrastive` trains.
+
+    Raises:
+      ValueError: unknown pairs or masks, nu not above 0, or likelihood beside "introspective".
+    """
+
+    nu: float = 1.0  # noise pairs for a true one, as the method sees it; the paper has 1
+    # "both"; or, as ablations, "positive_only", "negative_only"; or "introspective", the paper's
+    # baseline without a reference: -mean_k ln h with G = ln p(caption | its image) -
+    # ln p(caption | another image), K other images of the batch.
+    pairs: str = "both"
+    # Whose dropout is on. "shared": the target's and the reference's, with the same masks, so that
+    # equal models stay equal; "target": the target's alone, as in the authors' code, which then
+    # lies nats below the reference on every caption; "none".
+    masks: str = "shared"
+    # Weight of maximum likelihood of the true captions, nats a caption: at equal models their side
+    # of the loss pulls like one of 0.5. Not the paper's.
+    likelihood: float = 0.0
+    # Share of each word of it spread over the vocabulary (Szegedy et al., 2016).
+    label_smoothing: float = 0.0
+    average: float = 0.0  # decay of the average of the target's parameters; 0 for none
+
+    def __post_init__(self) -> None:
+        if self.pairs not in PAIRS or self.masks not in MASKS or not self.nu > 0:
+            raise ValueError(
+                f"pairs={self.pairs!r} must be one of {', '.join(PAIRS)}, masks={self.masks!r} one"
+                f" of {', '.join(MASKS)}, and nu={self.nu} above 0"
+            )
+        if self.pairs == "introspective" and self.likelihood:
+            raise ValueError(
+                f"likelihood={self.likelihood} is for the pairs that have a reference; with"
+                " pairs='introspective' set it to 0"
+            )
+
+
 class ContrastiveState(NamedTuple):
     """The state of contrastive learning."""
 
@@ -38,14 +77,10 @@ def contrastive(
     speaker: Speaker,
     reference: Speaker,
     optimizer: optax.GradientTransformation,
+    settings: ContrastiveSettings | None = None,
     *,
-    nu: float = 1.0,
-    pairs: str = "both",
-    masks: str = "shared",
-    likelihood: float = 0.0,
-    label_smoothing: float = 0.0,
     replace: int = 0,
-    average: float = 0.0,
+    **changes: Any,
 ) -> Algorithm:
     """Lifts a captioner above a reference on true pairs, and holds it below on mismatched ones.
 
@@ -54,38 +89,20 @@ def contrastive(
     target and the reference (Dai & Lin, 2017, eqs. 5 to 8). Any two Speakers of one vocabulary.
 
     Args:
-      nu: noise pairs for a true one, as the method sees it; the paper has 1.
-      pairs: "both"; or, as ablations, "positive_only", "negative_only"; or "introspective", the
-        paper's baseline without a reference: -mean_k ln h with G = ln p(caption | its image) -
-        ln p(caption | another image), K other images of the batch.
-      masks: whose dropout is on. "shared": the target's and the reference's, with the same masks,
-        so that equal models stay equal; "target": the target's alone, as in the authors' code,
-        which then lies nats below the reference on every caption; "none".
-      likelihood: weight of maximum likelihood of the true captions, nats a caption: at equal models
-        their side of the loss above pulls like one of 0.5. Not the paper's.
-      label_smoothing: share of each word of it spread over the vocabulary (Szegedy et al., 2016).
+      settings: those of `ContrastiveSettings` where None; `changes` to them by name.
       replace: updates after which the reference becomes what the target then is (sec. 3.3); 0: it
         stays as it is.
-      average: decay of the average of the target's parameters; 0 for none.
     Returns:
       Algorithm(init, update): init(key, params, reference_params); a batch is {"image" [B, ...],
       "caption" int32[B, T], "mismatched" int32[B, K, T]}, captions of other images. Metrics:
       `loss` (what is minimised), `h_true`, `h_mismatched` (means), `log_ratio` (mean G of true
       pairs, nats a caption), `nll` (nats a word of true pairs) and the gradient's global norm.
     Raises:
-      ValueError: unknown pairs or masks, nu not above 0, or likelihood beside "introspective".
+      ValueError: as `ContrastiveSettings`.
     """
-    if pairs not in PAIRS or masks not in MASKS or not nu > 0:
-        raise ValueError(
-            f"pairs={pairs!r} must be one of {', '.join(PAIRS)}, masks={masks!r} one of"
-            f" {', '.join(MASKS)}, and nu={nu} above 0"
-        )
-
-    if pairs == "introspective" and likelihood:
-        raise ValueError(
-            f"likelihood={likelihood} is for the pairs that have a reference; with"
-            " pairs='introspective' set it to 0"
-        )
+    settings = dataclasses.replace(settings or ContrastiveSettings(), **changes)
+    nu, pairs, masks, average = settings.nu, settings.pairs, settings.masks, settings.average
+    likelihood, label_smoothing = settings.likelihood, settings.label_smoothing
 
     def init(key: jax.Array, params: Params, reference_params: Params) -> ContrastiveState:
         params, reference_params = jax.tree.map(jnp.copy, (params, reference_params))

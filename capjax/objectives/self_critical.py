@@ -1,6 +1,7 @@
 """Self-critical training of a captioner for any reward of whole captions (Rennie et al., 2017)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,31 @@ from capjax.speaker import Context, Params, Speaker, repeated, scored, shift, we
 BASELINES = ("leave_one_out", "greedy")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SelfCriticalSettings:
+    """How `self_critical` trains.
+
+    Raises:
+      ValueError: an unknown baseline, or one sample where others are the baseline.
+    """
+
+    samples: int = 5  # captions drawn of an image, each with noise of its own
+    # Subtracted from the reward: "leave_one_out", the mean reward of an image's other samples;
+    # "greedy", the reward of its greedy caption, as in the paper.
+    baseline: str = "leave_one_out"
+    likelihood: float = 0.0  # weight of maximum likelihood of the batch's captions, nats a word
+    dropout: bool = False  # whether captions are drawn and learnt with it, the same masks for both
+    average: float = 0.0  # decay of the average of the speaker's parameters; 0 for none
+
+    def __post_init__(self) -> None:
+        if self.baseline not in BASELINES:
+            raise ValueError(f"baseline={self.baseline!r} must be one of {', '.join(BASELINES)}")
+        if self.samples < (2 if self.baseline == "leave_one_out" else 1):
+            raise ValueError(
+                f"samples={self.samples}: the mean of an image's others needs 2 or more"
+            )
+
+
 class SelfCriticalState(NamedTuple):
     """The state of self-critical training."""
 
@@ -30,14 +56,11 @@ def self_critical(
     speaker: Speaker,
     optimizer: optax.GradientTransformation,
     rewards: Mapping[str, tuple[float, Reward]],
+    settings: SelfCriticalSettings | None = None,
     *,
-    samples: int = 5,
     max_len: int = 20,
-    baseline: str = "leave_one_out",
-    likelihood: float = 0.0,
     noise: Noise = Noise(),  # noqa: B008
-    dropout: bool = False,
-    average: float = 0.0,
+    **changes: Any,
 ) -> Algorithm:
     """Raises the expected reward of drawn captions by policy gradient (Rennie et al., 2017, eq. 7).
 
@@ -46,28 +69,21 @@ def self_critical(
 
     Args:
       rewards: by name, (weight, reward) each; the reward of a caption is their weighted sum.
-      samples: captions drawn of an image, each with noise of its own.
+      settings: those of `SelfCriticalSettings` where None; `changes` to them by name.
       max_len: words of a drawn caption at most.
-      baseline: subtracted from the reward: "leave_one_out", the mean reward of an image's other
-        samples; "greedy", the reward of its greedy caption, as in the paper.
-      likelihood: weight of maximum likelihood of the batch's own captions, nats a word.
       noise: what the speaker's noise is drawn from.
-      dropout: whether captions are drawn and learnt with dropout, the same masks for both.
-      average: decay of the average of the speaker's parameters; 0 for none.
     Returns:
       Algorithm(init, update): init(key, params); a batch is {"image" [B, ...]}, what the rewards
       read, and with likelihood "caption" int32[B, T]. Metrics: `loss`, `reward` and each reward by
       name (means, unweighted), `baseline`, `advantage` (root mean square), and `drawn_metrics`.
     Raises:
-      ValueError: an unknown baseline, no reward, or one sample where others are the baseline.
+      ValueError: no reward, or as `SelfCriticalSettings`.
     """
-    if baseline not in BASELINES or not rewards:
-        raise ValueError(
-            f"baseline={baseline!r} must be one of {', '.join(BASELINES)}, and there must be a"
-            f" reward (there are {len(rewards)})"
-        )
-    if samples < (2 if baseline == "leave_one_out" else 1):
-        raise ValueError(f"samples={samples}: the mean of an image's others needs 2 or more")
+    settings = replace(settings or SelfCriticalSettings(), **changes)
+    if not rewards:
+        raise ValueError("there must be a reward (there are 0)")
+    samples, baseline, likelihood = settings.samples, settings.baseline, settings.likelihood
+    dropout, average = settings.dropout, settings.average
 
     def init(key: jax.Array, params: Params) -> SelfCriticalState:
         params = jax.tree.map(jnp.copy, params)

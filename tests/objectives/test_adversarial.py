@@ -13,7 +13,7 @@ from capjax.judging import judge
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.objectives import losses
-from capjax.objectives.adversarial import adversarial, speaker_gradient
+from capjax.objectives.adversarial import AdversarialSettings, adversarial, speaker_gradient
 from capjax.objectives.evaluator_training import Noise, evaluator_training
 from capjax.parallel.devices import over_devices
 from capjax.speaker import log_probs, scored
@@ -22,15 +22,6 @@ V, D, T, B = 3, 2, 3, 2
 BATCHES = 1000  # independent gradients
 speaker = generator(V, ("features", D), dim=4, dropout=0.0)
 critic = evaluator(V, ("features", D), dim=4)
-PLAIN = {
-    "rollouts": 2,
-    "lanes": 4,
-    "noise": Noise(),
-    "reward": "evaluator",
-    "entropy": 0.0,
-    "likelihood": 0.0,
-    "dropout": False,
-}
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +56,12 @@ def test_the_gradient_is_that_of_the_expected_reward(params, judged, baseline, s
     exact = jax.grad(lambda p: -expected(p, judged, 0.0))(params)
     batch = {"image": IMAGES, "caption": jnp.zeros((B, T), jnp.int32)}
 
+    settings = AdversarialSettings(rollouts=2, lanes=4, samples=samples, baseline=baseline)
+
     def one(_, key):
-        options = PLAIN | {"samples": samples, "baseline": baseline}
-        return speaker_gradient(speaker, params, params, critic, judged, batch, key, **options)[0]
+        return speaker_gradient(
+            speaker, params, params, critic, judged, batch, key, settings, Noise()
+        )[0]
 
     # A device each: every one has keys of its own.
     many = jax.jit(jax.vmap(one, (0, None), axis_name="data"))(
