@@ -32,7 +32,7 @@ from capjax.errors import InputError, named
 from capjax.evaluation.justification import justify_all
 from capjax.files.paths import check_path
 from capjax.models.encoders import encoder_named
-from capjax.run.folder import Trained, open_run
+from capjax.run import Trained, open_run
 
 # Of draws, where a recipe has no temperature of its own: at 1 a captioner of our size says
 # word salad (docs/results.md).

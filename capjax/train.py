@@ -3,17 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from capjax.command import command
 from capjax.errors import InputError
 from capjax.parallel.memory import telling_memory
-from capjax.run.settings import check_settings
-from capjax.training.loop import Interrupted
-from capjax.training.run import train
-from capjax.training.stages import STAGES
+from capjax.training import Interrupted, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the recipe", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "the run's folder; default runs/RECIPE-DATASET")
@@ -29,16 +25,14 @@ def main(argv: Sequence[str]) -> None:
                 raise InputError("get_config() of the file of --config must return a ConfigDict")
             config = recipe.to_dict()
         except OSError as error:  # where --config names no file, this is when it is told
-            told = " ".join(str(error).split()).partition("Attempted ")[2]
-            raise InputError(f"the recipe of --config cannot be loaded: {told or error}") from error
+            why = " ".join(str(error).split()).partition("Attempted ")[2]
+            raise InputError(f"the recipe of --config cannot be loaded: {why or error}") from error
         config["stages"] = list(config.get("stages", ()))
         if _WORKDIR.value == "":
             raise InputError("--workdir= is empty; give a folder, or leave --workdir out")
-        check_settings(config, STAGES, jax.local_device_count())
-        workdir = _WORKDIR.value or f"runs/{config['recipe']}-{config['data']['name']}"
         # What a stage's batch is at fault for, the stage tells itself.
         with telling_memory("lower config.data.resident, config.dim or the stage's batch"):
-            train(config, workdir)
+            train(config, _WORKDIR.value)
     except InputError as error:
         sys.exit(_tell(error, 2))
     except Interrupted as error:

@@ -11,7 +11,7 @@ from capjax.comparison.measures import OF_DIGEST, measure
 from capjax.comparison.rows import Row, Training
 from capjax.errors import InputError
 from capjax.files.whole import read_json
-from capjax.run.folder import BEFORE
+from capjax.run.recipe import BEFORE
 
 # Settings that change no result.
 _ASIDE = ("log_every", "save_every", "report_images", "parallel")

@@ -13,8 +13,8 @@ from capjax.data.prepare import Prepared, prepare
 from capjax.data.split import Dataset
 from capjax.errors import InputError
 from capjax.models.encoders import encoder_named
+from capjax.run import Trained
 from capjax.run.data import others, spoken, tells_features
-from capjax.run.folder import Trained
 
 
 class Asked(NamedTuple):
@@ -91,8 +91,8 @@ def other_data(flags: argparse.Namespace, run: Trained, prepared: Prepared) -> l
     Raises InputError where they are others, and were not named by --path or --features.
     """
     parts = [flags.split] if flags.split == "train" else [flags.split, "train captions"]
-    data, workdir = run.config["data"], Path(flags.workdir)
-    differ = others(workdir, prepared, run.vocabulary, data["max_len"], parts)
+    data, workdir = run.recipe.data, Path(flags.workdir)
+    differ = others(workdir, prepared, run.vocabulary, data.max_len, parts)
     seen = [part for part in differ or () if part.endswith(" features")]
     # Features of other photos are others.
     if differ and not flags.path and (len(seen) < len(differ) or not flags.features):

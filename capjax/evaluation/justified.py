@@ -22,7 +22,7 @@ from capjax.evaluation.justification import (
     of_triplets,
 )
 from capjax.evaluation.record import Evaluation
-from capjax.run.folder import Trained, fingerprint, open_run
+from capjax.run import Trained, fingerprint, open_run
 from capjax.speaker import Params, Speaker
 
 

@@ -19,7 +19,7 @@ from capjax.evaluation.distractors import Distractors, shown
 from capjax.report import Html, Pair, Shaded, legend, page, pairs, section, write_page
 from capjax.report.gallery import evenly
 from capjax.report.looks import END as THE_END
-from capjax.run.folder import Trained
+from capjax.run import Trained
 from capjax.speaker import END, Context, Params, Speaker, log_probs
 
 SHOWN, BESIDE = 6, 4  # images, and distractors of each

@@ -26,10 +26,9 @@ from capjax.evaluation.told_apart import apart_of, check_twins, pool_for, teller
 from capjax.evaluation.verdicts import Judge
 from capjax.files.whole import read_json, write_json
 from capjax.models.encoders import encoder_named
+from capjax.run import Trained, check_classes, fingerprint, open_run
 from capjax.run.checkpoint import check_folder
 from capjax.run.data import same_features
-from capjax.run.folder import Trained, fingerprint, judge_kind, open_run
-from capjax.training.start import check_classes
 
 DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the seed
 
@@ -156,7 +155,7 @@ def _open_judge(workdir: str, kind: str) -> Trained:
     """The run of --evaluator or --listener, with what is asked of it."""
     with named(f"--{kind}", workdir):
         run = open_run(workdir)
-    if run.evaluator is None or judge_kind(run.config) != kind:
+    if run.evaluator is None or run.recipe.judged_by != kind:
         raise InputError(
             f"the run in {workdir} trained no {kind}; give --{kind} the folder of a run of"
             f" configs/{kind}.py"
@@ -175,7 +174,7 @@ def judge_of(run: Trained, images: np.ndarray | None = None) -> Judge:
     if run.evaluator is None:
         raise ValueError("the run trained no evaluator")
     max_len = run.config["data"]["max_len"]
-    picks = judge_kind(run.config) == "listener"
+    picks = run.recipe.judged_by == "listener"
     return Judge(run.evaluator, run.evaluator_params, run.vocabulary, max_len, images, picks)
 
 

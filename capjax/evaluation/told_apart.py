@@ -18,8 +18,8 @@ from capjax.errors import InputError, named
 from capjax.evaluation.distractors import Distractors, easy, hard, twins, with_twins
 from capjax.evaluation.lifted_words import RATIONALITIES, write_pairs
 from capjax.files.whole import write_json
+from capjax.run import Trained, fingerprint, open_run
 from capjax.run.data import same_features
-from capjax.run.folder import Trained, fingerprint, judge_kind, open_run
 
 
 class Apart(NamedTuple):
@@ -199,7 +199,7 @@ def _guide(flags: argparse.Namespace, run: Trained) -> Any:
         )
     with named("--guide", flags.guide):
         guide = open_run(flags.guide)
-    if guide.judge is None or judge_kind(guide.config) != "listener":
+    if guide.judge is None or guide.recipe.judged_by != "listener":
         raise InputError(
             f"the run in {flags.guide} trained no listener; give --guide the folder of a run of"
             " configs/listener.py"

@@ -1,7 +1,7 @@
 """Adversarial training of a captioner with early feedback: G-GAN (Dai et al., 2017)."""
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
 from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Noise, evaluator_step
+from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import (
     Context,
     Params,
@@ -36,25 +37,31 @@ class AdversarialSettings:
       ValueError: an unknown reward or baseline, or one that needs several samples.
     """
 
-    rollouts: int = 16  # as in `rollout_values`
-    lanes: int | None = None  # as in `rollout_values`; 0 as None
-    samples: int = 1  # captions drawn of an image, each with noise of its own
-    evaluator_steps: int = 5  # evaluator updates for one of the speaker
-    alpha: float = 1.0  # of `losses.evaluator`, as beta
-    beta: float = 1.0
+    rollouts: Annotated[int, FROM_1] = 16  # as in `rollout_values`
+    lanes: Annotated[int | None, FROM_0] = None  # as in `rollout_values`; 0 as None
+    samples: Annotated[int, FROM_1] = 1  # captions drawn of an image, each with noise of its own
+    evaluator_steps: Annotated[int, FROM_0] = 5  # evaluator updates for one of the speaker
+    alpha: Annotated[float, FROM_0] = 1.0  # of `losses.evaluator`, as beta
+    beta: Annotated[float, FROM_0] = 1.0
     # "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of another
     # image's caption).
-    reward: str = "evaluator"
+    reward: Annotated[str, OneOf(REWARDS)] = "evaluator"
     # Subtracted from the values: "none"; "leave_one_out", the mean value of an image's other
     # samples; "prefix", the value of the caption before the word, and for first words the mean of
     # the other samples' first words.
-    baseline: str = "none"
+    baseline: Annotated[str, OneOf(BASELINES)] = "none"
     # Weight of the speaker's entropy, in values a nat; estimated from the drawn words.
-    entropy: float = 0.0
-    likelihood: float = 0.0  # weight of maximum likelihood of the batch's captions, nats a word
+    entropy: Annotated[float, FROM_0] = 0.0
+    likelihood: Annotated[float, FROM_0] = (
+        0.0  # weight of maximum likelihood of the batch's captions, nats a word
+    )
     dropout: bool = False  # whether captions are drawn and learnt with it (rollouts never have it)
-    lag: float = 0.0  # decay of the copy that rollouts speak with; 0: the speaker itself
-    average: float = 0.0  # decay of the average of the speaker's parameters; 0 for none
+    lag: Annotated[float, BELOW_1] = (
+        0.0  # decay of the copy that rollouts speak with; 0: the speaker itself
+    )
+    average: Annotated[float, BELOW_1] = (
+        0.0  # decay of the average of the speaker's parameters; 0 for none
+    )
 
     def __post_init__(self) -> None:
         if self.reward not in REWARDS or self.baseline not in BASELINES:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax import lax
 
 from capjax.agreement import check_batch, check_captions
 from capjax.objectives.algorithm import Algorithm, follow, row_keys
+from capjax.settings import ABOVE_0, BELOW_1, FROM_0, OneOf
 from capjax.speaker import (
     Context,
     Params,
@@ -34,21 +35,25 @@ class ContrastiveSettings:
       ValueError: unknown pairs or masks, nu not above 0, or likelihood beside "introspective".
     """
 
-    nu: float = 1.0  # noise pairs for a true one, as the method sees it; the paper has 1
+    nu: Annotated[float, ABOVE_0] = (
+        1.0  # noise pairs for a true one, as the method sees it; the paper has 1
+    )
     # "both"; or, as ablations, "positive_only", "negative_only"; or "introspective", the paper's
     # baseline without a reference: -mean_k ln h with G = ln p(caption | its image) -
     # ln p(caption | another image), K other images of the batch.
-    pairs: str = "both"
+    pairs: Annotated[str, OneOf(PAIRS)] = "both"
     # Whose dropout is on. "shared": the target's and the reference's, with the same masks, so that
     # equal models stay equal; "target": the target's alone, as in the authors' code, which then
     # lies nats below the reference on every caption; "none".
-    masks: str = "shared"
+    masks: Annotated[str, OneOf(MASKS)] = "shared"
     # Weight of maximum likelihood of the true captions, nats a caption: at equal models their side
     # of the loss pulls like one of 0.5. Not the paper's.
-    likelihood: float = 0.0
+    likelihood: Annotated[float, FROM_0] = 0.0
     # Share of each word of it spread over the vocabulary (Szegedy et al., 2016).
-    label_smoothing: float = 0.0
-    average: float = 0.0  # decay of the average of the target's parameters; 0 for none
+    label_smoothing: Annotated[float, BELOW_1] = 0.0
+    average: Annotated[float, BELOW_1] = (
+        0.0  # decay of the average of the target's parameters; 0 for none
+    )
 
     def __post_init__(self) -> None:
         if self.pairs not in PAIRS or self.masks not in MASKS or not self.nu > 0:

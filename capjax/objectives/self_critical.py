@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from capjax.decoding.sample import greedy, sample
 from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Noise
 from capjax.objectives.rewards import Reward
+from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Context, Params, Speaker, repeated, scored, shift, weighted_score
 
 BASELINES = ("leave_one_out", "greedy")
@@ -27,13 +28,17 @@ class SelfCriticalSettings:
       ValueError: an unknown baseline, or one sample where others are the baseline.
     """
 
-    samples: int = 5  # captions drawn of an image, each with noise of its own
+    samples: Annotated[int, FROM_1] = 5  # captions drawn of an image, each with noise of its own
     # Subtracted from the reward: "leave_one_out", the mean reward of an image's other samples;
     # "greedy", the reward of its greedy caption, as in the paper.
-    baseline: str = "leave_one_out"
-    likelihood: float = 0.0  # weight of maximum likelihood of the batch's captions, nats a word
+    baseline: Annotated[str, OneOf(BASELINES)] = "leave_one_out"
+    likelihood: Annotated[float, FROM_0] = (
+        0.0  # weight of maximum likelihood of the batch's captions, nats a word
+    )
     dropout: bool = False  # whether captions are drawn and learnt with it, the same masks for both
-    average: float = 0.0  # decay of the average of the speaker's parameters; 0 for none
+    average: Annotated[float, BELOW_1] = (
+        0.0  # decay of the average of the speaker's parameters; 0 for none
+    )
 
     def __post_init__(self) -> None:
         if self.baseline not in BASELINES:

@@ -1,12 +1,8 @@
 """Which data are a run's? Its dataset by what it holds and by where it lay: `data.json`."""
 
-import json
-import sys
 import zlib
-from collections.abc import Collection, Mapping, Sequence
-from functools import reduce
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,67 +14,19 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.files.whole import read_json, write_json
 from capjax.run.checkpoint import Checkpoints
-from capjax.run.folder import flat, read_config, saved
+from capjax.run.folder import read_config, saved
+from capjax.run.recipe import Data
 
 NAME = "data.json"
-RUNS = ("init_from", "contrastive.reference")  # settings that are folders of runs
 
 
-def with_places(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe whose folders are absolute: a run must not follow the folder it is started in."""
-    data = dict(config["data"])
-    for name in ("path", "cache"):
-        if data[name]:
-            data[name] = _absolute(data[name])
-    if data["encoder"].startswith(PREFIX):
-        data["encoder"] = PREFIX + _absolute(data["encoder"].removeprefix(PREFIX))
-    found: dict[str, Any] = {**config, "data": data}
-    for name in RUNS:
-        stage, _, setting = name.rpartition(".")
-        if stage and (options := config.get(stage)) and options.get(setting):
-            found[stage] = {**options, setting: _absolute(options[setting])}
-        elif not stage and config.get(setting):
-            found[setting] = _absolute(config[setting])
-    return found
-
-
-def as_begun(workdir: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe by which a run goes on that was begun when recipes did not yet forbid `<unk>`.
-
-    What it may say it may go on to say, or it would be another run; that is told on the terminal.
-    """
-    if not saved(workdir):
-        return dict(config)
-    theirs = flat(read_config(workdir))
-    older = [
-        name
-        for name, value in flat(config).items()
-        if name.endswith("decoding.forbid_unknown") and value and not theirs.get(name, False)
-    ]
-    if not older:
-        return dict(config)
-    print(
-        f"capjax: the run in {workdir} was begun with config.{older[0]}=False and goes on so",
-        file=sys.stderr,
-    )
-    found = json.loads(json.dumps(config))
-    for name in older:
-        *above, last = name.split(".")
-        reduce(lambda settings, part: settings[part], above, found)[last] = False
-    return found
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
-
-
-def record(workdir: Path, config: Mapping[str, Any], prepared: Prepared) -> None:
+def record(workdir: Path, data: Data, prepared: Prepared) -> None:
     """Writes what the data of a run are, and where they lie."""
     splits = {
         name: {"images": len(split.ids), **_told(prepared, name)}
         for name, split in prepared.splits.items()
     }
-    place = {name: config["data"][name] for name in ("name", "path", "encoder")}
+    place = {"name": data.name, "path": data.path, "encoder": data.encoder}
     write_json(workdir / NAME, place | {"splits": splits})
 
 
@@ -112,12 +60,12 @@ def _features(workdir: Path) -> str:
         return ""
 
 
-def by_contents(workdir: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
+def by_contents(workdir: Path, data: Data) -> tuple[str, ...]:
     """Settings of a run that may be others, as what its data hold is compared.
 
     Features of a user's may have moved.
     """
-    if not (saved(workdir) and config["data"]["encoder"].startswith(PREFIX)):
+    if not (saved(workdir) and data.encoder.startswith(PREFIX)):
         return ()
     theirs = str(read_config(workdir)["data"].get("encoder", ""))
     return ("data.encoder",) if theirs.startswith(PREFIX) and tells_features(workdir) else ()
@@ -190,14 +138,13 @@ def _captions_of(workdir: Path) -> int | None:
 
 
 def check_training_data(
-    workdir: Path, config: Mapping[str, Any], prepared: Prepared, vocabulary: Vocabulary
+    workdir: Path, data: Data, prepared: Prepared, vocabulary: Vocabulary
 ) -> None:
     """Raises InputError where a run would go on with other data than it began with."""
     parts = list(prepared.splits)
     if (workdir / NAME).exists() and isinstance(told := read_json(workdir / NAME), dict):
         parts = list(dict.fromkeys([*parts, *told.get("splits", {})]))
-    data = config["data"]
-    differ = others(workdir, prepared, vocabulary, data["max_len"], parts)
+    differ = others(workdir, prepared, vocabulary, data.max_len, parts)
     if differ:
         seen = all(part.endswith(" features") for part in differ)
         flag = f"encoder={PREFIX}DIR" if seen else "path"
@@ -208,11 +155,11 @@ def check_training_data(
         )
 
 
-def spoken(differ: Sequence[str], data: Mapping[str, Any]) -> str:
+def spoken(differ: Sequence[str], data: Data) -> str:
     """What `others` found in words, such as "the captions of coco in DIR (train captions)"."""
     kinds = dict.fromkeys(part.partition(" ")[2] for part in differ)
-    place = f" in {data['path']}" if data["path"] else ""
-    return f"the {' and '.join(kinds)} of {data['name']}{place} ({', '.join(differ)})"
+    place = f" in {data.path}" if data.path else ""
+    return f"the {' and '.join(kinds)} of {data.name}{place} ({', '.join(differ)})"
 
 
 def _or_rows(workdir: Path) -> str:

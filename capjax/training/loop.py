@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any
 
@@ -17,13 +18,12 @@ from tqdm import tqdm
 
 from capjax.data.batches import images_of
 from capjax.errors import InputError
-from capjax.parallel.devices import over_devices, replicate
-from capjax.parallel.memory import check_step, telling_memory
+from capjax.parallel import check_step, over_devices, replicate, telling_memory
 from capjax.run.checkpoint import Checkpoints
-from capjax.run.folder import MetricsLog, best_folder
-from capjax.training.stage import Stage, steps_of
-from capjax.training.stage_setting import Learnt, Setting
-from capjax.training.stages import STAGES
+from capjax.run.folder import best_folder
+from capjax.run.metrics_log import MetricsLog
+from capjax.training.plan import Planned
+from capjax.training.stage import Learnt, Run, Stage
 
 AHEAD = 2  # batches that are read while one is learnt from
 
@@ -51,18 +51,19 @@ class StopSignal:
 
 
 def batches(
-    setting: Setting, stage: Stage, begin: int, steps: int
+    run: Run, stage: Stage, begin: int, steps: int
 ) -> Generator[dict[str, Any], None, None]:
     """The batches of steps `begin` to `steps`: `rows`, and of images that are not kept on the
     device `taken`, read from the disk while the steps before are computed."""
-    of = np.asarray(setting.data["of"])
+    arrays, images = run.training.arrays, run.training.images
+    of = np.asarray(arrays["of"])
 
     def one(step: int) -> dict[str, Any]:
         rows = stage.rows(step)
-        if "image" in setting.data:
+        if "image" in arrays:
             return {"rows": rows}
         wanted = images_of(stage.kind, of, rows)
-        return {"rows": rows, "taken": {k: setting.pictures[i] for k, i in wanted.items()}}
+        return {"rows": rows, "taken": {k: images[i] for k, i in wanted.items()}}
 
     with ThreadPoolExecutor(1) as pool:
         asked: deque[Future] = deque()
@@ -77,135 +78,193 @@ def batches(
             pool.shutdown(cancel_futures=True)
 
 
+@dataclass
+class _Place:
+    """Where a stage stands. Stages follow one another on one count of steps."""
+
+    stage: int  # which of the recipe's
+    done: int  # its steps
+    base: int  # those of the stages before
+    best: float | None  # score of the best validation
+
+    @property
+    def step(self) -> int:
+        return self.base + self.done
+
+
 def run_stage(
-    setting: Setting, stop: StopSignal, index: int, name: str, there: Learnt | None
+    run: Run, stop: StopSignal, index: int, planned: Planned, learnt: Learnt
 ) -> Learnt | None:
     """Runs one stage of a recipe, or what is left of it, or finds that it is done.
 
     Args:
       index: which of the recipe's stages it is.
-      name: of the stage and of its settings in the configuration.
-      there: what to start from.
+      learnt: what to start from.
     Returns:
-      What there is at its end; None where a later stage is under way already.
+      What is learnt at its end; None where a later stage is under way already.
     Raises:
       Interrupted: after a signal, when the state has been saved.
       InputError: the loss is no longer a number; the last checkpoint before it is kept.
     """
-    config, options = setting.config, setting.config[name]
-    stage = STAGES[name](setting, options)
-    steps = steps_of(options, stage.per_epoch)
-    epoch = max(1, stage.per_epoch // options["batch"])
-    seed = jax.random.fold_in(jax.random.key(config["seed"]), index)
+    stage = planned.stage(run, planned.settings)
+    seed = jax.random.fold_in(jax.random.key(run.recipe.seed), index)
 
     def fresh() -> Any:
         # One program: a hundred small ones take half a minute to compile.
-        return jax.jit(stage.init)(jax.random.fold_in(seed, 0), there or Learnt())
+        return jax.jit(stage.init)(jax.random.fold_in(seed, 0), learnt)
 
-    # Stages follow one another on one count of steps; a checkpoint's note tells where it stands.
-    captions = zlib.crc32(np.asarray(setting.data["caption"]).tobytes())
+    with closing(Checkpoints(run.workdir / "checkpoints" / "last")) as last:
+        step, state, note = _restored(run, last, index, fresh)
+        if note["stage"] > index:
+            return None  # a later stage is under way, and has its own state
+        if state is None:
+            state, place = fresh(), _Place(index, 0, step, None)
+        else:
+            place = _Place(index, note["done"], note["base"], note["best"])
+        folder = best_folder(run.workdir, run.recipe.stages, planned.name)
+        with closing(Checkpoints(folder)) as kept:
+            work = _Work(run, planned, stage, place, last, kept)
+            state = work.learn(state, jax.random.fold_in(seed, 1), stop)
+    return stage.trained(state)
+
+
+def _restored(run: Run, last: Checkpoints, index: int, fresh: Any) -> tuple[int, Any, Any]:
+    """(step, state, note) of the last checkpoint; no state where it is of another stage."""
+    captions = _captions(run)
 
     def like(note: Mapping[str, Any]) -> Any:
         if note.get("captions", captions) != captions:
             raise InputError(
-                f"the captions of {config['data']['name']}, or {setting.workdir}/vocabulary.json,"
-                f" are not those that the run in {setting.workdir} was trained on;"
+                f"the captions of {run.recipe.data.name}, or {run.workdir}/vocabulary.json,"
+                f" are not those that the run in {run.workdir} was trained on;"
                 " restore them, or choose another --workdir"
             )
         return jax.eval_shape(fresh) if note["stage"] == index else None
 
-    found = setting.last.restore(like)
-    step, state, note = found or (0, None, {"stage": -1})
-    if note["stage"] > index:
-        return None  # a later stage is under way, and has its own state
-    if state is None:
-        state, note = fresh(), {"stage": index, "done": 0, "base": step, "best": None}
-    begin, base, best = note["done"], note["base"], note["best"]
-    log = MetricsLog(setting.workdir / "metrics.jsonl", base + begin)
+    return last.restore(like) or (0, None, {"stage": -1})
 
-    data = {**setting.data, **replicate(dict(stage.beside))}
 
-    def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
-        data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
-        return stage.update(state, data, batch["rows"], key)
+def _captions(run: Run) -> int:
+    """A sum by which the training captions are known."""
+    return zlib.crc32(np.asarray(run.training.arrays["caption"]).tobytes())
 
-    step_fn = over_devices(update, how=config["parallel"])
-    mend = f"lower config.{name}.batch={options['batch']}"
-    # Devices of a CPU share one memory.
-    devices = jax.local_devices()
-    copies = len(devices) if devices[0].platform == "cpu" else 1
-    keys = jax.random.fold_in(seed, 1)
-    every = config["validate_every"] or epoch
 
-    def save(done: int) -> None:
-        note = {"stage": index, "done": done, "base": base, "best": best, "captions": captions}
-        setting.last.save(base + done, state, note)
+class _Work:
+    """A stage at work: what it writes, and where it stands."""
 
-    def validate(done: int) -> None:
-        nonlocal best
+    def __init__(
+        self,
+        run: Run,
+        planned: Planned,
+        stage: Stage,
+        place: _Place,
+        last: Checkpoints,
+        kept: Checkpoints,
+    ):
+        self.run, self.planned, self.stage, self.place = run, planned, stage, place
+        self.last, self.kept = last, kept
+        self.steps = planned.settings.steps_of(stage.per_epoch)
+        self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step)
+        self.mend = f"lower config.{planned.name}.batch={planned.settings.batch}"
+        self.captions = _captions(run)
+        self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
+
+    def learn(self, state: Any, keys: jax.Array, stop: StopSignal) -> Any:
+        """Goes on to the stage's last step: the state there."""
+        recipe, place, name = self.run.recipe, self.place, self.planned.name
+        epoch = max(1, self.stage.per_epoch // self.planned.settings.batch)
+        every = recipe.validate_every or epoch
+        data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
+        step_fn = self._step_fn()
+        bar = tqdm(total=self.steps, initial=place.done, desc=name, unit="step", dynamic_ncols=True)
+        reader = closing(batches(self.run, self.stage, place.done, self.steps))
+        with bar, reader as ahead:
+            for first, batch in enumerate(ahead):
+                place.done += 1
+                key = jax.random.fold_in(keys, place.done)
+                with telling_memory(self.mend):
+                    if not first:  # the program is the one that the step then runs
+                        self._check_memory(step_fn.lower(state, data, batch, key).compile())
+                    state, metrics = step_fn(state, data, batch, key)
+                    # One step in flight at a time: virtual devices starve each other otherwise.
+                    jax.block_until_ready(metrics)
+                bar.update()
+                self._note_metrics(metrics, bar)
+                ended = place.done == self.steps
+                if place.done % every == 0 or ended:
+                    self._validate(state)
+                if place.done % recipe.save_every == 0 or ended or stop.name:
+                    self._save(state)
+                if stop.name and not ended:
+                    raise Interrupted(
+                        f"{stop.name}: saved at step {place.step} of stage {name};"
+                        " run the same command again to go on"
+                    )
+        return state
+
+    def _step_fn(self) -> Any:
+        def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
+            data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
+            return self.stage.update(state, data, batch["rows"], key)
+
+        return over_devices(update, how=self.run.recipe.parallel)
+
+    def _check_memory(self, program: Any) -> None:
+        devices = jax.local_devices()
+        # Devices of a CPU share one memory.
+        copies = len(devices) if devices[0].platform == "cpu" else 1
+        check_step(program, copies, self.mend)
+
+    def _note_metrics(self, metrics: Mapping[str, jax.Array], bar: tqdm) -> None:
+        """Logs a step's metrics when their time has come. Raises InputError at the first NaN."""
+        place, name = self.place, self.planned.name
+        self.spoken += self.stage.captions
+        # Looked at on every step: no state that is lost may take the place of a sound one.
+        row = {k: float(v) for k, v in metrics.items()}
+        if not all(math.isfinite(v) for v in row.values()):
+            workdir = self.run.workdir
+            left = f"; {workdir} keeps its checkpoints" if self.last.steps() else ""
+            raise InputError(
+                f"the loss or the gradient of stage {name} is not finite at step"
+                f" {place.step}{left}; start again in another --workdir with a lower"
+                f" config.{name}.learning_rate or a smaller config.{name}.clip"
+            )
+        if place.done % self.run.recipe.log_every == 0 or place.done == self.steps:
+            speed = self.spoken / (time.perf_counter() - self.since)
+            bar.set_postfix(loss=f"{row['loss']:.3f}", captions_per_s=f"{speed:.0f}")
+            self.log.add({"stage": name, "step": place.step, **row, "captions_per_s": speed})
+            self.since, self.spoken = time.perf_counter(), 0
+
+    def _validate(self, state: Any) -> None:
+        """Scores the validation split, and keeps what is learnt where it is the best so far."""
+        before, place, stage = time.perf_counter(), self.place, self.stage
         now = stage.trained(state)
         with telling_memory("lower config.decoding.width, samples or candidates"):
             scores = stage.validate(now)
-        told = {"epoch": done * options["batch"] / stage.per_epoch, **scores}
-        log.add({"stage": name, "step": base + done, **told})
-        tqdm.write(_line(name, base + done, scores))
+        epochs = place.done * self.planned.settings.batch / stage.per_epoch
+        name = self.planned.name
+        self.log.add({"stage": name, "step": place.step, "epoch": epochs, **scores})
+        tqdm.write(_line(name, place.step, scores))
         score = stage.score(scores)
-        if best is None or score > best or score == math.inf:
-            best = score if math.isfinite(score) else None
-            note = {"stage": index, "image": list(setting.image), "scores": scores}
+        if place.best is None or score > place.best or score == math.inf:
+            place.best = score if math.isfinite(score) else None
             keep = {"params": now.speaker}
             if now.evaluator is not None:
                 keep["evaluator"] = now.evaluator
-            kept.save(base + done, keep, note | {"evaluator": "evaluator" in keep})
+            note = {"stage": place.stage, "image": list(self.run.image), "scores": scores}
+            self.kept.save(place.step, keep, note | {"evaluator": "evaluator" in keep})
+        self.since += time.perf_counter() - before
 
-    bar = tqdm(total=steps, initial=begin, desc=name, unit="step", dynamic_ncols=True)
-    since, spoken = time.perf_counter(), 0
-    folder = best_folder(setting.workdir, config["stages"], name)
-    reader = closing(batches(setting, stage, begin, steps))
-    with bar, closing(Checkpoints(folder)) as kept, reader as ahead:
-        for done, batch in enumerate(ahead, begin + 1):
-            with telling_memory(mend):
-                key = jax.random.fold_in(keys, done)
-                if done == begin + 1:  # the program is the one that the step then runs
-                    check_step(step_fn.lower(state, data, batch, key).compile(), copies, mend)
-                state, metrics = step_fn(state, data, batch, key)
-                # One step in flight at a time: virtual devices starve each other otherwise.
-                jax.block_until_ready(metrics)
-            spoken += stage.captions
-            bar.update()
-            # Looked at on every step: no state that is lost may take the place of a sound one.
-            row = {k: float(v) for k, v in metrics.items()}
-            if not all(math.isfinite(v) for v in row.values()):
-                left = f"; {setting.workdir} keeps its checkpoints" if setting.last.steps() else ""
-                raise InputError(
-                    f"the loss or the gradient of stage {name} is not finite at step"
-                    f" {base + done}{left}; start again in another --workdir with a lower"
-                    f" config.{name}.learning_rate or a smaller config.{name}.clip"
-                )
-            if done % config["log_every"] == 0 or done == steps:
-                speed = spoken / (time.perf_counter() - since)
-                bar.set_postfix(loss=f"{row['loss']:.3f}", captions_per_s=f"{speed:.0f}")
-                log.add({"stage": name, "step": base + done, **row, "captions_per_s": speed})
-                since, spoken = time.perf_counter(), 0
-            if done % every == 0 or done == steps:
-                before = time.perf_counter()
-                validate(done)
-                since += time.perf_counter() - before
-            if done % config["save_every"] == 0 or done == steps or stop.name:
-                save(done)
-            if stop.name and done < steps:
-                raise Interrupted(
-                    f"{stop.name}: saved at step {base + done} of stage {name};"
-                    " run the same command again to go on"
-                )
-    return stage.trained(state)
+    def _save(self, state: Any) -> None:
+        note = asdict(self.place) | {"captions": self.captions}
+        self.last.save(self.place.step, state, note)
 
 
 def _line(name: str, step: int, scores: Mapping[str, float]) -> str:
-    told = "  ".join(
+    shown = "  ".join(
         f"{key.removeprefix('val_')} {value:.3f}"
         if isinstance(value, float)
         else f"{key.removeprefix('val_')} {value}"
         for key, value in scores.items()
     )
-    return f"{name} step {step}: {told}"
+    return f"{name} step {step}: {shown}"

@@ -16,12 +16,13 @@ from capjax.evaluation.record import Evaluation
 from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.report import Example, Html, facts, score_table, write_report
 from capjax.report.gallery import evenly
+from capjax.run.recipe import Recipe
 from capjax.training.stage_captions import many_section, stage_examples, stage_table
 
 
 def write_run_report(
     path: Path,
-    config: Mapping[str, Any],
+    recipe: Recipe,
     rows: Sequence[Mapping[str, Any]],
     found: Mapping[str, Evaluation],
     split: Split,
@@ -40,7 +41,7 @@ def write_run_report(
     """
     scores = {name: evaluation.scores for name, evaluation in found.items()}
     device = jax.devices()[0].device_kind
-    number = config["report_images"]
+    number = recipe.report_images
     rows = [charted(row) for row in rows]
     if stages:
         shown = stage_examples(split, stages, number)
@@ -50,8 +51,8 @@ def write_run_report(
     many = many_section(split, found["val"]) if number else None
     write_report(
         path,
-        title=f"{config['recipe']} on {config['data']['name']}",
-        configuration=config,
+        title=f"{recipe.recipe} on {recipe.data.name}",
+        configuration=recipe.given,
         metrics=rows,
         scores={name: measures(mine) for name, mine in scores.items()},
         beside=[*compared, *beside_scores(scores)],

@@ -1,20 +1,121 @@
-"""What a stage of a recipe is, and what all of them take their settings as."""
+"""What a stage of a recipe is: how it learns, and the settings that every one has.
+
+A stage is a file of `training.stages`, called as the stage is: its `Settings`, and `stage`, which
+makes of them and of the run what `loop.run_stage` runs.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from capjax.speaker import Params
-from capjax.training.stage_setting import Learnt, Setting
+from capjax.data.neighbours import nearest
+from capjax.data.prepare import Prepared
+from capjax.data.split import Split
+from capjax.data.vocabulary import Vocabulary
+from capjax.errors import InputError
+from capjax.judging import Evaluator
+from capjax.run.recipe import Recipe
+from capjax.run.trained import Trained
+from capjax.settings import ABOVE_0, BELOW_1, FROM_0, FROM_1, OneOf
+from capjax.speaker import Params, Speaker
+
+
+class Learnt(NamedTuple):
+    """What the stages of a run have learnt so far; None for what is still to be made."""
+
+    speaker: Params | None = None
+    evaluator: Params | None = None
+
+
+class Part(NamedTuple):
+    """A split of a run's dataset, as its stages see it."""
+
+    split: Split
+    images: np.ndarray  # [M, ...], as the speaker takes them
+    arrays: dict[str, jax.Array]  # of `caption_arrays`: what of it lies on the device
+
+
+class Run(NamedTuple):
+    """What the stages of a run share."""
+
+    recipe: Recipe
+    workdir: Path
+    speaker: Speaker
+    evaluator: Evaluator | None  # where the recipe has one
+    vocabulary: Vocabulary
+    image: tuple  # what the speaker is told of images
+    training: Part
+    validation: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """The settings that every stage has: for how long it learns, and by which optimizer."""
+
+    tunes: ClassVar[str] = ""  # its name, where it starts from a captioner
+    keeps_speaker: ClassVar[bool] = False  # whether it leaves the speaker as it is
+    tells_apart: ClassVar[bool] = True  # whether it learns from other images or their captions
+    folders: ClassVar[tuple[str, ...]] = ()  # those of its settings that are folders of runs
+
+    epochs: Annotated[float, ABOVE_0] = 0.0
+    steps: Annotated[int, FROM_0] = 0  # in the place of epochs
+    batch: Annotated[int, FROM_1]
+    learning_rate: Annotated[float, ABOVE_0]
+    warmup: Annotated[int, FROM_0]
+    schedule: Annotated[str, OneOf(("cosine", "constant"))]
+    clip: Annotated[float, FROM_0]
+    weight_decay: Annotated[float, FROM_0]
+    b1: Annotated[float, BELOW_1] = 0.9
+    b2: Annotated[float, BELOW_1] = 0.999
+    decoding: Mapping[str, Any] | None = None  # how captions are spoken after it; None: the run's
+
+    def check(self, recipe: Recipe, name: str) -> None:
+        """Raises InputError where settings do not fit one another; name: "config.STAGE"."""
+
+    def check_start(self, recipe: Recipe, start: Trained) -> None:
+        """Raises InputError where it is the first stage, and a run is no start for it."""
+
+    def check_others(
+        self, recipe: Recipe, vocabulary: Vocabulary, prepared: Prepared | None = None
+    ) -> None:
+        """Raises InputError where other runs that it reads do not fit.
+
+        prepared: None where images have not been encoded yet.
+        """
+
+    def steps_of(self, count: int) -> int:
+        """Its steps: as many as `steps` says, or `epochs` of `count` rows come to."""
+        return self.steps or max(1, round(self.epochs * count / self.batch))
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        """Adam, with a learning rate over so many steps, clipping and decay."""
+        return self.adam(self.learning_rate, self.weight_decay, steps)
+
+    def adam(self, peak: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
+        """The same with another learning rate and decay."""
+        warmup = min(self.warmup, steps // 2)
+        if self.schedule == "cosine":  # to 2 %
+            rate = optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps, 0.02 * peak)
+        else:
+            rise = optax.linear_schedule(0.0, peak, warmup)
+            rate = optax.join_schedules([rise, optax.constant_schedule(peak)], [warmup])
+        clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
+        return optax.chain(*clip, optax.adamw(rate, self.b1, self.b2, weight_decay=weight_decay))
+
+    def decoding_of(self, recipe: Recipe) -> dict[str, Any]:
+        """How captions are spoken after it: as it says, else as the recipe does."""
+        return dict(self.decoding or recipe.decoding)
 
 
 class Stage(NamedTuple):
     """How one kind of stage learns."""
 
-    init: Callable[[jax.Array, Learnt], Any]  # (key, what there is) -> state
+    init: Callable[[jax.Array, Learnt], Any]  # (key, what is learnt so far) -> state
     update: Callable[[Any, Any, jax.Array, jax.Array], Any]  # (state, data, rows, key), a device's
     trained: Callable[[Any], Learnt]  # out of a state: what is kept of it
     per_epoch: int  # rows of an epoch
@@ -26,36 +127,27 @@ class Stage(NamedTuple):
     beside: Mapping[str, Any] = {}  # arrays that it reads beside the training split's
 
 
-def steps_of(options: Mapping[str, Any], count: int) -> int:
-    """Steps of a stage: as many as `steps` says, or `epochs` of `count` rows come to."""
-    return options.get("steps") or max(1, round(options["epochs"] * count / options["batch"]))
+def own_speaker(run: Run, learnt: Learnt, key: jax.Array) -> Params:
+    """What the speaker has learnt so far, or its first parameters."""
+    return run.speaker.init(key) if learnt.speaker is None else learnt.speaker
 
 
-def speaker_there(setting: Setting, there: Learnt, key: jax.Array) -> Params:
-    return setting.speaker.init(key) if there.speaker is None else there.speaker
+def own_evaluator(run: Run, learnt: Learnt, key: jax.Array) -> Params:
+    """What the evaluator has learnt so far, or its first parameters."""
+    assert run.evaluator is not None
+    return run.evaluator.init(key) if learnt.evaluator is None else learnt.evaluator
 
 
-def evaluator_there(setting: Setting, there: Learnt, key: jax.Array) -> Params:
-    assert setting.evaluator is not None
-    return setting.evaluator.init(key) if there.evaluator is None else there.evaluator
+def near(run: Run, distractors: int, mined: int, among: np.ndarray) -> np.ndarray | None:
+    """The nearest `mined` of some training images to each of them; None without distractors."""
+    if not distractors:
+        return None
+    return nearest(run.training.images[among], min(mined, len(among) - 1))
 
 
-def optimizer(
-    options: Mapping[str, Any], steps: int, prefix: str = ""
-) -> optax.GradientTransformation:
-    """Adam with a stage's learning rate (its name after a prefix), clipping and decay."""
-    rate = learning_rate(options, steps, prefix)
-    clip = [optax.clip_by_global_norm(options["clip"])] if options["clip"] else []
-    decay = options[f"{prefix}weight_decay"]
-    b1, b2 = options.get("b1", 0.9), options.get("b2", 0.999)
-    return optax.chain(*clip, optax.adamw(rate, b1, b2, weight_decay=decay))
-
-
-def learning_rate(options: Mapping[str, Any], steps: int, prefix: str = "") -> optax.Schedule:
-    """A linear warm-up, then a cosine to 2 % or a constant."""
-    peak, warmup = options[f"{prefix}learning_rate"], min(options["warmup"], steps // 2)
-    if options["schedule"] == "cosine":
-        return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps, 0.02 * peak)
-    return optax.join_schedules(
-        [optax.linear_schedule(0.0, peak, warmup), optax.constant_schedule(peak)], [warmup]
-    )
+def check_baseline(baseline: str, samples: int, name: str) -> None:
+    """Raises InputError where a baseline needs other captions of an image and there are none."""
+    if baseline not in ("none", "greedy") and samples < 2:
+        raise InputError(
+            f"{name}.baseline={baseline!r} needs {name}.samples=2 or more, and has {samples}"
+        )

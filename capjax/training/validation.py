@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,43 +16,46 @@ from capjax.metrics import retrieval_ranks
 from capjax.objectives import losses
 from capjax.objectives.evaluator_training import Noise, three_scores
 from capjax.speaker import Params, Speaker, log_probs, scored
-from capjax.training.stage_setting import Learnt, Setting, decoding_after
+from capjax.training.stage import Learning, Learnt, Run
 
 
-def speaker_validation(
-    setting: Setting, there: Learnt, options: Mapping[str, Any]
-) -> dict[str, float]:
+def by_quality(scores: Mapping[str, float]) -> float:
+    """Keeps the validation with the best captions; of a single image there is no CIDEr-D."""
+    return scores.get("val_cider_d", scores["val_rouge_l"])
+
+
+def last_is_best(scores: Mapping[str, float]) -> float:
+    """Keeps the last, where nothing that is measured on the way tells what is best."""
+    return float("inf")
+
+
+def speaker_validation(run: Run, learnt: Learnt, settings: Learning) -> dict[str, float]:
     """Scores of the validation split's captions, by the stage's decoding."""
+    judge = (run.evaluator, learnt.evaluator) if run.evaluator and learnt.evaluator else None
+    part, noise = run.validation, run.recipe.noise
     found = evaluate(
-        setting.speaker,
-        there.speaker,
-        setting.vocabulary,
-        setting.split,
-        setting.images,
-        decoding_after(setting.config, options),
-        noise=setting.config["noise"],
-        judge=(setting.evaluator, there.evaluator)
-        if setting.evaluator and there.evaluator is not None
-        else None,
-        concepts=bool(setting.config.get("concepts")),
+        run.speaker,
+        learnt.speaker,
+        run.vocabulary,
+        part.split,
+        part.images,
+        settings.decoding_of(run.recipe),
+        noise=noise,
+        judge=judge,
+        concepts=run.recipe.concepts,
     )
-    nll = validation_nll(
-        setting.speaker,
-        there.speaker,
-        setting.validation,
-        setting.images,
-        setting.config["noise"],
-    )
+    nll = validation_nll(run.speaker, learnt.speaker, part.arrays, part.images, noise)
     names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
     return {"val_nll": nll} | {
         f"val_{name}": found.scores[name] for name in names if found.scores.get(name) is not None
     }
 
 
-def evaluator_validation(setting: Setting, there: Learnt, noise: Noise) -> dict[str, float]:
+def evaluator_validation(run: Run, learnt: Learnt, noise: Noise) -> dict[str, float]:
     """The evaluator's loss and mean r by source on the validation split, a caption an image."""
-    assert setting.evaluator is not None
-    of = np.asarray(setting.validation["of"])
+    assert run.evaluator is not None
+    validation, images = run.validation.arrays, run.validation.images
+    of = np.asarray(validation["of"])
     first = np.searchsorted(of, np.arange(of[-1] + 1))
     rows = np.stack([first, np.roll(first, -1)], 1)  # mismatched: the next image's caption
     batch, sums = min(200, len(rows)), np.zeros(4)
@@ -61,24 +63,24 @@ def evaluator_validation(setting: Setting, there: Learnt, noise: Noise) -> dict[
         part = np.arange(begin, begin + batch)
         part = rows[np.minimum(part, len(rows) - 1)]
         counts = np.arange(begin, begin + batch) < len(rows)
-        data = setting.validation | {"taken": {"image": setting.images[of[part[:, 0]]]}}
-        told = _judged(setting.speaker, setting.evaluator, noise, there, data, part, counts)
-        sums += np.asarray(told)
+        data = validation | {"taken": {"image": images[of[part[:, 0]]]}}
+        sums += np.asarray(_judged(run.speaker, run.evaluator, noise, learnt, data, part, counts))
     names = ("evaluator_loss", "r_real", "r_generated", "r_mismatched")
     return {f"val_{name}": float(x) / len(rows) for name, x in zip(names, sums, strict=True)}
 
 
-def listener_validation(setting: Setting, there: Learnt) -> dict[str, float]:
+def listener_validation(run: Run, learnt: Learnt) -> dict[str, float]:
     """How well the validation split's images are told by their first captions, at most 1,000.
 
     -> `val_listener_loss` (nats, of picking the image) and the shares picked first and among ten.
     """
-    assert setting.evaluator is not None
-    of = np.asarray(setting.validation["of"])
+    assert run.evaluator is not None
+    of = np.asarray(run.validation.arrays["of"])
     count = min(1000, of[-1] + 1)
-    captions = np.asarray(setting.validation["caption"])[np.searchsorted(of, np.arange(count))]
-    images = setting.images[:count]
-    scores = evaluator_scores(setting.evaluator, there.evaluator, images, captions)
+    captions = np.asarray(run.validation.arrays["caption"])
+    captions = captions[np.searchsorted(of, np.arange(count))]
+    images = run.validation.images[:count]
+    scores = evaluator_scores(run.evaluator, learnt.evaluator, images, captions)
     own = np.diagonal(scores)
     ranks = np.asarray(retrieval_ranks(scores))
     return {
@@ -92,7 +94,7 @@ def _judged(
     speaker: Speaker,
     evaluator: Evaluator,
     noise: Noise,
-    there: Learnt,
+    learnt: Learnt,
     data: dict,
     rows: jax.Array,
     counts: jax.Array,
@@ -102,10 +104,10 @@ def _judged(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows[:, 0])
     context = noise.context(batch["image"], keys)
     steps = batch["caption"].shape[1]
-    drawn = sample(speaker, there.speaker, context, keys, max_len=steps).words
-    logits = three_scores(evaluator, there.evaluator, {"image": batch["image"]}, batch, drawn)
-    told = jnp.concatenate([jax.vmap(losses.evaluator)(*logits)[None], jax.nn.sigmoid(logits)])
-    return jnp.where(counts[None], told, 0).sum(1)
+    drawn = sample(speaker, learnt.speaker, context, keys, max_len=steps).words
+    logits = three_scores(evaluator, learnt.evaluator, {"image": batch["image"]}, batch, drawn)
+    each = jnp.concatenate([jax.vmap(losses.evaluator)(*logits)[None], jax.nn.sigmoid(logits)])
+    return jnp.where(counts[None], each, 0).sum(1)
 
 
 def validation_nll(

@@ -13,7 +13,7 @@ from capjax.models.attention import where_looked
 from capjax.report import Html, Looks, looks, section
 from capjax.report.gallery import evenly
 from capjax.report.looks import END
-from capjax.run.folder import Trained
+from capjax.run import Trained
 
 SHOWN = 6  # images
 NOTE = (
@@ -32,16 +32,16 @@ def looks_section(
     on noise.
     """
     chosen = evenly(len(found.rows), number)
-    if not chosen or run.config["noise"] or run.config["cell"] == "nic":
+    if not chosen or run.recipe.noise or run.recipe.cell == "nic":
         return None
     texts = [found.rows[i].get("captions", [found.rows[i].get("caption")])[0] for i in chosen]
-    captions = run.vocabulary.encode_all(texts, run.config["decoding"]["max_len"] + 1)
+    captions = run.vocabulary.encode_all(texts, run.recipe.decoding["max_len"] + 1)
     read = jax.jit(partial(where_looked, run.speaker))
     context = {"image": images[np.array(chosen)]}
     if run.concepts:
         context["concept"] = np.array([(split.concepts or ())[i] for i in chosen], np.int32)
     weights = np.asarray(read(run.params, context, captions))
-    aside = run.config["cell"] == "adaptive"
+    aside = run.recipe.cell == "adaptive"
     regions = weights.shape[-1] - aside
     side = math.isqrt(regions)
     if side**2 != regions:

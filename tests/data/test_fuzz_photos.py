@@ -18,7 +18,7 @@ from capjax.data.features import read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Split
 from capjax.errors import InputError
-from capjax.run.folder import open_run
+from capjax.run.trained import open_run
 
 ENDINGS = (".jpg", ".png", ".webp", ".avif", ".gif", ".tif", ".bmp", "")
 SIZES = (0, 1, 255, 13_000, 16_383, 60_000, 0xFFFF, 0x10000, 2**31 - 1, 2**32 - 1)

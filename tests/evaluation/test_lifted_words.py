@@ -17,7 +17,7 @@ from capjax.evaluation.distractors import Distractors
 from capjax.evaluation.lifted_words import lifts, pairs_section, shaded_words, write_pairs
 from capjax.models.generator import generator
 from capjax.report.pairs import nats
-from capjax.run.folder import Trained
+from capjax.run import Recipe, Trained
 from capjax.speaker import Speaker, log_probs
 
 WORDS = ("dog", "</span><b>", "\u05db\u05dc\u05d1", "runs")
@@ -40,11 +40,14 @@ DECODING = {"method": "beam", "width": 3, "max_len": T}
 def run(request) -> Trained:
     speaker = generator(V, ("features", D), dim=8, noise=request.param)
     params = jax.tree.map(lambda x: 3 * x, jax.jit(speaker.init)(jax.random.key(1)))
-    return Trained({"noise": request.param, "decoding": DECODING}, VOCABULARY, speaker, params, 1)
+    given = {"noise": request.param, "decoding": DECODING}
+    data = {"name": "scenes", "encoder": "pixels64", "max_len": T}
+    recipe = Recipe.of({"data": data, "cell": "nic", "dim": 8, "dropout": 0.0, **given})
+    return Trained(recipe, VOCABULARY, speaker, params, 1)
 
 
 def context(run: Trained, images: np.ndarray) -> dict:
-    noise = run.config["noise"]
+    noise = run.recipe.noise
     zeros = {"noise": jnp.zeros((*images.shape[:-1], noise))} if noise else {}
     return {"image": jnp.asarray(images)} | zeros
 

@@ -22,7 +22,7 @@ from capjax.files.whole import write_json
 from capjax.judging import Evaluator, judge
 from capjax.models.encoders import pixels
 from capjax.run.checkpoint import Checkpoints
-from capjax.run.folder import evaluator_of, open_run, speaker_of
+from capjax.run.trained import evaluator_of, open_run, speaker_of
 
 WORDS = Vocabulary(("", "<unk>", "red", "blue", "wall", "a"))
 OTHER = Vocabulary(("", "<unk>", "a", "wall", "blue", "red"))  # the same words, other ids

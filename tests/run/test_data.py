@@ -9,8 +9,8 @@ from small_runs import paint_photos, train_here
 
 from capjax import compare, evaluate
 from capjax.errors import InputError
-from capjax.run.data import with_places
 from capjax.run.folder import check_claim
+from capjax.run.recipe import with_places
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from capjax.decoding.suppressor import emitter_suppressor
 from capjax.errors import InputError
 from capjax.evaluation.justification import justifies, of_likeness, of_scenes
 from capjax.models.encoders import pixels
-from capjax.run.folder import open_run
+from capjax.run.trained import open_run
 
 SMALL = {"dim": 16, "mle.epochs": 1.25, "mle.batch": 16, "log_every": 5, "report_images": 2}
 

@@ -20,9 +20,9 @@ from capjax.data.vocabulary import Vocabulary, tokenize
 from capjax.errors import InputError
 from capjax.metrics import cider_d, ngram_table
 from capjax.metrics.ids import encode
-from capjax.run.folder import open_run
+from capjax.run.trained import open_run
 from capjax.training.loop import Interrupted
-from capjax.training.tuning_stages import packed_references
+from capjax.training.stages.self_critical import packed_references
 
 SMALL = {
     "data.encoder": "pixels64",
@@ -234,14 +234,7 @@ def test_an_unknown_word_is_no_match_in_the_reward(tmp_path):
     """References hold the words that the vocabulary lacks under ids that no speaker says."""
     texts = (("a red dog runs", "one dog"), ("a blue dog runs", "a zebra"))
     words = Vocabulary.build(["a dog runs red"] * 5, 1)
-
-    class Training:
-        captions = texts
-
-    class Setting:
-        training, vocabulary = Training, words
-
-    packed = packed_references(Setting, count_end=False)
+    packed = packed_references(texts, words.ids, count_end=False)
     said = np.stack([words.encode(t, 6) for t in ("a zebra dog runs", "a dog runs")])
     got = cider_d(jax.numpy.asarray(said), packed["references"], packed["table"])
     split = [[" ".join(tokenize(t)) for t in every] for every in texts]

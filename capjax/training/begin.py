@@ -1,0 +1,168 @@
+"""What a run needs before it trains: its data, words and networks, or one sentence that refuses.
+
+What can be refused is, before images are encoded, which may take hours.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+
+from capjax.data import CLASSED, Dataset, check_name, load
+from capjax.data.batches import caption_arrays
+from capjax.data.features import Encoder
+from capjax.data.prepare import Prepared, form_of, prepare
+from capjax.data.tokens import tokenize
+from capjax.data.vocabulary import Vocabulary
+from capjax.data.word_notes import word_notes
+from capjax.decoding.speaking import check_decoding
+from capjax.errors import InputError, named
+from capjax.files.whole import read_json, whole, write_json
+from capjax.models.encoders import encoder_named
+from capjax.parallel import replicate
+from capjax.run.checkpoint import check_room
+from capjax.run.data import by_contents, check_training_data, record
+from capjax.run.folder import check_claim, saved
+from capjax.run.recipe import Recipe
+from capjax.run.trained import (
+    Trained,
+    check_classes,
+    evaluator_of,
+    image_kind,
+    open_run,
+    speaker_of,
+)
+from capjax.training.plan import Plan
+from capjax.training.stage import Learnt, Part, Run
+from capjax.training.start import check_encoder, fitted
+
+
+def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
+    """Reads and encodes a run's data, makes its networks, and writes what it is known by.
+
+    Returns:
+      (what its stages share, its dataset, what the first stage starts from).
+    Raises:
+      InputError: what is wrong with the recipe, the data, the folder or another run.
+    """
+    recipe, data = plan.recipe, plan.recipe.data
+    begun = check_claim(workdir, recipe.given, by_contents(workdir, data), plan.folders)
+    ours = begun and (workdir / "vocabulary.json").exists()
+    check_name(data.name)
+    encoder = encoder_named(data.encoder)
+    # A run that has a checkpoint of its own needs nothing any more of where it started from.
+    start = None if ours and saved(workdir, "last") else _start(recipe)
+    if recipe.concepts and data.name not in CLASSED:
+        raise InputError(
+            f"config.concepts=True, and the images of {data.name} have no classes; take"
+            f" {' or '.join(CLASSED)}"
+        )
+    dataset = load(data.name, data.path or None, data.cache or None)
+    vocabulary = _vocabulary(workdir if ours else None, start, dataset, data.min_count)
+    form = form_of(encoder, dataset.splits["train"])
+    image = image_kind(data.encoder, form.shape[1:])
+    concepts = dataset.concepts if recipe.concepts else ()
+    if ours and concepts:
+        check_classes(str(workdir), read_json(workdir / "concepts.json"), concepts)
+    if start:
+        check_classes(recipe.init_from, start.concepts, concepts)
+    speaker = speaker_of(recipe, len(vocabulary), image, len(concepts))
+    evaluator = evaluator_of(recipe, len(vocabulary), image)
+    _check_images(plan, dataset)
+    like = jax.eval_shape(speaker.init, jax.random.key(0))
+    judged = jax.eval_shape(evaluator.init, jax.random.key(0)) if evaluator else None
+    if start:
+        plan.stages[0].settings.check_start(recipe, start)
+        start = fitted(start, recipe, speaker, like, judged)
+    for stage in plan.stages:
+        stage.settings.check_others(recipe, vocabulary)
+    judge = (evaluator, judged) if evaluator else None
+    for stage in plan.stages:
+        decoding = stage.settings.decoding_of(recipe)
+        check_decoding(
+            decoding, speaker, like, form, recipe.noise, judge=judge, concepts=bool(concepts)
+        )
+
+    def check(found: Prepared) -> None:
+        if begun:
+            check_training_data(workdir, data, found, vocabulary)
+
+    prepared = prepare(
+        data.name, data.path or None, data.cache or None, encoder, dataset=dataset, check=check
+    )
+    check(prepared)
+    if not isinstance(encoder, Encoder):  # are those of another run the same?
+        if start:
+            check_encoder(recipe, start, prepared)
+        for stage in plan.stages:
+            stage.settings.check_others(recipe, vocabulary, prepared)
+    # Checkpoints hold the parameters, their average and two moments; three are there at once.
+    check_room(workdir, (like, judged), copies=4 * 3 + 3)
+    write_json(workdir / "config.json", recipe.given)
+    record(workdir, data, prepared)
+    if concepts:
+        write_json(workdir / "concepts.json", concepts)
+    with whole(workdir / "vocabulary.json") as draft:
+        vocabulary.save(draft)
+    training, validation = _parts(prepared, vocabulary, recipe)
+    run = Run(recipe, workdir, speaker, evaluator, vocabulary, image, training, validation)
+    return run, prepared, _learnt(start, recipe)
+
+
+def _start(recipe: Recipe) -> Trained | None:
+    """The run of init_from."""
+    if not recipe.init_from:
+        return None
+    with named("--config.init_from", recipe.init_from):
+        return open_run(recipe.init_from)
+
+
+def _learnt(start: Trained | None, recipe: Recipe) -> Learnt:
+    """What the first stage starts from; a judge of another kind is made anew."""
+    if not start:
+        return Learnt()
+    same = start.recipe.judged_by == recipe.judged_by
+    return Learnt(start.params, start.evaluator_params if same else None)
+
+
+def _vocabulary(
+    own: Path | None, start: Trained | None, dataset: Dataset, min_count: int
+) -> Vocabulary:
+    """The words of the run itself, of what it starts from, or of the training captions."""
+    if own:
+        path = own / "vocabulary.json"
+        try:
+            return Vocabulary.load(path)
+        except InputError as error:
+            raise InputError(f"{error}; delete the file, and it is made again") from error
+    texts = (text for split in dataset.splits.values() for each in split.captions for text in each)
+    for note in word_notes((text, tokenize(text)) for text in texts):
+        print(f"capjax: {note}", file=sys.stderr)
+    if start:
+        return start.vocabulary
+    texts = (text for each in dataset.splits["train"].captions for text in each)
+    return Vocabulary.build(texts, min_count)
+
+
+def _check_images(plan: Plan, dataset: Dataset) -> None:
+    """Raises InputError where a stage learns from other images, and there are none."""
+    apart = [one.name for one in plan.stages if one.settings.tells_apart]
+    if apart and len(dataset.splits["train"].ids) < 2:
+        raise InputError(
+            f"the training split of {plan.recipe.data.name} has one image, and stage {apart[0]}"
+            " learns from other images or their captions; give it two images or more, or take"
+            " configs/mle.py"
+        )
+
+
+def _parts(prepared: Prepared, vocabulary: Vocabulary, recipe: Recipe) -> list[Part]:
+    """The training split, on every device with its images where they fit, and the validation's."""
+    parts = []
+    for name in ("train", "val"):
+        split, images = prepared.splits[name], prepared.images[name]
+        arrays = caption_arrays(split, vocabulary, recipe.data.max_len)
+        if name == "train":
+            kept = images.nbytes <= recipe.data.resident * 2**20
+            arrays = replicate(arrays | ({"image": images} if kept else {}))
+        parts.append(Part(split, images, arrays))
+    return parts

@@ -1,0 +1,74 @@
+"""Speaker and evaluator against each other, every word valued by rollouts: G-GAN."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from capjax.data.batches import gather, rows_with_others
+from capjax.objectives.adversarial import AdversarialSettings, adversarial
+from capjax.objectives.algorithm import decoded
+from capjax.run.recipe import Recipe
+from capjax.settings import ABOVE_0, FROM_0
+from capjax.training.stage import (
+    Learning,
+    Learnt,
+    Run,
+    Stage,
+    check_baseline,
+    own_evaluator,
+    own_speaker,
+)
+from capjax.training.validation import evaluator_validation, last_is_best, speaker_validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Learning, AdversarialSettings):
+    evaluator_learning_rate: Annotated[float, ABOVE_0]
+    evaluator_weight_decay: Annotated[float, FROM_0]
+
+    def __post_init__(self) -> None:
+        """Left to `check`, which tells of settings by their names in the recipe."""
+
+    def check(self, recipe: Recipe, name: str) -> None:
+        check_baseline(self.baseline, self.samples, name)
+
+
+def stage(run: Run, settings: Settings) -> Stage:
+    assert run.evaluator is not None
+    batch, seed = settings.batch, run.recipe.seed
+    units = 1 + settings.evaluator_steps
+    of = np.asarray(run.training.arrays["of"])
+    noise = run.recipe.drawn_noise
+    steps = settings.steps_of(len(of))
+    algorithm = adversarial(
+        run.speaker,
+        run.evaluator,
+        settings.optimizer(steps),
+        settings.adam(
+            settings.evaluator_learning_rate,
+            settings.evaluator_weight_decay,
+            steps * settings.evaluator_steps,
+        ),
+        settings,
+        noise=noise,
+    )
+
+    def update(state, data, rows, key):
+        return algorithm.update(state, gather("units", data, rows), key)
+
+    return Stage(
+        init=lambda key, learnt: algorithm.init(
+            key, own_speaker(run, learnt, key), own_evaluator(run, learnt, key)
+        ),
+        update=update,
+        trained=lambda state: Learnt(decoded(state), state.evaluator),
+        per_epoch=len(of),
+        rows=lambda step: rows_with_others(of, batch, units, seed, step),
+        kind="units",
+        captions=batch * units,
+        validate=lambda learnt: (
+            speaker_validation(run, learnt, settings) | evaluator_validation(run, learnt, noise)
+        ),
+        score=last_is_best,
+    )

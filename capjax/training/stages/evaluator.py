@@ -1,0 +1,52 @@
+"""An evaluator that learns to tell people's captions from a speaker's, which stays as it is."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+
+from capjax.data.batches import gather, rows_with_others
+from capjax.objectives.evaluator_training import evaluator_training
+from capjax.settings import FROM_0
+from capjax.training.stage import Learning, Learnt, Run, Stage, own_speaker
+from capjax.training.validation import evaluator_validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Learning):
+    keeps_speaker: ClassVar[bool] = True
+
+    alpha: Annotated[float, FROM_0]  # weight of generated captions
+    beta: Annotated[float, FROM_0]  # weight of people's captions of other images
+
+
+def stage(run: Run, settings: Settings) -> Stage:
+    assert run.evaluator is not None
+    batch, seed = settings.batch, run.recipe.seed
+    of = np.asarray(run.training.arrays["of"])
+    noise = run.recipe.drawn_noise
+    algorithm = evaluator_training(
+        run.speaker,
+        run.evaluator,
+        settings.optimizer(settings.steps_of(len(of))),
+        alpha=settings.alpha,
+        beta=settings.beta,
+        noise=noise,
+    )
+
+    def update(state, data, rows, key):
+        return algorithm.update(state, gather("units", data, rows), key)
+
+    return Stage(
+        init=lambda key, learnt: algorithm.init(
+            key, own_speaker(run, learnt, key), learnt.evaluator
+        ),
+        update=update,
+        trained=lambda state: Learnt(state.speaker, state.params),
+        per_epoch=len(of),
+        rows=lambda step: rows_with_others(of, batch, 1, seed, step)[:, 0],
+        kind="units",
+        captions=batch,
+        validate=lambda learnt: evaluator_validation(run, learnt, noise),
+        score=lambda scores: -scores["val_evaluator_loss"],
+    )

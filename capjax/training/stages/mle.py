@@ -1,0 +1,63 @@
+"""Maximum likelihood: what every captioner learns first."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from capjax.data.batches import gather, rows_by_image, rows_of
+from capjax.objectives.algorithm import decoded
+from capjax.objectives.maximum_likelihood import maximum_likelihood
+from capjax.settings import BELOW_1, FROM_0, SHARE
+from capjax.training.stage import Learning, Learnt, Run, Stage
+from capjax.training.validation import by_quality, speaker_validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Learning):
+    tells_apart: ClassVar[bool] = False
+
+    captions_per_image: Annotated[int, FROM_0]  # an image once for so many; 0: a caption a row
+    label_smoothing: Annotated[float, BELOW_1]
+    scheduled_sampling: Annotated[float, SHARE]  # at the end, reached linearly
+    average: Annotated[float, BELOW_1]
+
+
+def stage(run: Run, settings: Settings) -> Stage:
+    batch, each, seed = settings.batch, settings.captions_per_image, run.recipe.seed
+    of = np.asarray(run.training.arrays["of"])
+    # An epoch is every caption once, or every image once with some of its captions.
+    count = len(run.training.split.ids) if each else len(of)
+    steps, own = settings.steps_of(count), settings.scheduled_sampling
+    algorithm = maximum_likelihood(
+        run.speaker,
+        settings.optimizer(steps),
+        label_smoothing=settings.label_smoothing,
+        scheduled_sampling=optax.linear_schedule(0.0, own, steps) if own else None,
+        average=settings.average,
+    )
+    width = run.recipe.noise
+
+    def update(state, data, rows, key):
+        chosen = gather("captions", data, rows)
+        if width:  # G-GAN's generator learns to speak without noise first
+            chosen["noise"] = jnp.zeros((rows.shape[0], width))
+        return algorithm.update(state, chosen, key)
+
+    return Stage(
+        init=lambda key, learnt: algorithm.init(key, learnt.speaker),
+        update=update,
+        trained=lambda state: Learnt(decoded(state)),
+        per_epoch=count,
+        rows=lambda step: (
+            rows_by_image(of, batch, each, seed, step)
+            if each
+            else rows_of(count, batch, seed, step)
+        ),
+        kind="captions",
+        captions=batch * (each or 1),
+        validate=lambda learnt: speaker_validation(run, learnt, settings),
+        score=by_quality,
+    )
