@@ -119,10 +119,10 @@ def contrastive(
                 speaker, state.params, context, own, others.shape[1], settings
             )
         else:
-            theirs = masked if settings.masks == "shared" else plain
-            check_sizes((speaker, state.params), (reference, state.reference), theirs)
+            reference_context = masked if settings.masks == "shared" else plain
+            check_sizes((speaker, state.params), (reference, state.reference), reference_context)
             captions = jnp.concatenate([own[:, None], others], 1)
-            q = log_probs_of(reference, state.reference, theirs, captions)
+            q = log_probs_of(reference, state.reference, reference_context, captions)
             gradient, metrics = pairs_gradient(
                 speaker, state.params, context, captions, q, settings
             )
@@ -131,11 +131,11 @@ def contrastive(
         params = optax.apply_updates(state.params, change)
         averaged = follow(state.average, params, settings.average)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
-        step, before = state.step + 1, state.reference
+        step, kept = state.step + 1, state.reference
         if replace:
-            now = averaged if settings.average else params
-            before = lax.cond(step % replace == 0, lambda: now, lambda: before)
-        return ContrastiveState(params, averaged, before, opt, step), metrics
+            new = averaged if settings.average else params
+            kept = lax.cond(step % replace == 0, lambda: new, lambda: state.reference)
+        return ContrastiveState(params, averaged, kept, opt, step), metrics
 
     return Algorithm(init, update)
 
@@ -232,13 +232,13 @@ def introspective_gradient(
         rolled = jnp.stack([jnp.roll(x, -k, 0) for k in range(each)], 1)
         return rolled.reshape(-1, *x.shape[1:])
 
-    looked = {name: around(x) for name, x in context.items() if name != "dropout"}
+    contexts = {name: around(x) for name, x in context.items() if name != "dropout"}
     if "dropout" in context:
-        looked["dropout"] = jnp.repeat(context["dropout"], each, 0)
+        contexts["dropout"] = jnp.repeat(context["dropout"], each, 0)
     captions = jnp.repeat(own, each, 0)[:, None]
 
     def loss(params):
-        p = log_probs_of(speaker, params, looked, captions).reshape(-1, each)
+        p = log_probs_of(speaker, params, contexts, captions).reshape(-1, each)
         ratio = p[:, :1] - p[:, 1:] - jnp.log(settings.nu)
         return jax.nn.softplus(-ratio).mean(), (p, ratio)
 

@@ -138,8 +138,8 @@ def reward_gradient(
         return noise.context(batch["image"], keys[0][::samples])
 
     if settings.baseline == "greedy":
-        said = greedy(speaker, params, own(), max_len=max_len).words
-        baseline = weighted_reward(rewards, batch, said[:, None])[0]
+        likeliest = greedy(speaker, params, own(), max_len=max_len).words
+        baseline = weighted_reward(rewards, batch, likeliest[:, None])[0]
     else:
         baseline = (total.sum(1, keepdims=True) - total) / (samples - 1)
     advantage = total - baseline
