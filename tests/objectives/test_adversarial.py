@@ -178,3 +178,14 @@ def test_what_cannot_be_is_refused():
         adversarial(speaker, critic, *steps, reward="praise")
     with pytest.raises(ValueError, match="a baseline needs at least 2 samples"):
         adversarial(speaker, critic, *steps, baseline="prefix")
+    with pytest.raises(TypeError, match="praise"):
+        adversarial(speaker, critic, *steps, praise=1)
+
+
+def test_settings_are_one_value_and_changes_by_name():
+    assert AdversarialSettings() == AdversarialSettings(rollouts=16, lanes=None, samples=1)
+    settings = AdversarialSettings(samples=2, baseline="prefix")
+    steps = optax.sgd(0.1), optax.sgd(0.1)
+    adversarial(speaker, critic, *steps, settings, entropy=0.1)
+    with pytest.raises(ValueError, match="a baseline needs at least 2 samples"):
+        adversarial(speaker, critic, *steps, settings, samples=1)
