@@ -24,13 +24,13 @@ def agree(**arrays: Any) -> int:
             check_array(x, called)
             if not x.ndim:
                 raise ValueError(
-                    f"{called} is {told(x)}; give an array led by a row for each image"
+                    f"{called} is {spec(x)}; give an array led by a row for each image"
                 )
             if first is None:
                 first = called, x
             elif x.shape[0] != first[1].shape[0]:
                 raise ValueError(
-                    f"{first[0]} {told(first[1])} and {called} {told(x)} do not agree: they lead"
+                    f"{first[0]} {spec(first[1])} and {called} {spec(x)} do not agree: they lead"
                     f" with {first[1].shape[0]} and {x.shape[0]}; give both as many rows"
                 )
     if first is None:
@@ -43,7 +43,7 @@ def agree(**arrays: Any) -> int:
 def check_context(context: Any, name: str = "context") -> int:
     """N of a context; raises ValueError unless it is a dict of arrays led by N, finite."""
     if not isinstance(context, Mapping) or jax.tree_util.all_leaves([context]):
-        raise ValueError(f"{name} is {told(context)}; give a dict of arrays, as {{'image': ...}}")
+        raise ValueError(f"{name} is {spec(context)}; give a dict of arrays, as {{'image': ...}}")
     n = agree(**{name: context})
     for path, x in jax.tree_util.tree_leaves_with_path(context):
         if not jnp.issubdtype(x.dtype, jnp.floating) or not seen(x):
@@ -52,7 +52,7 @@ def check_context(context: Any, name: str = "context") -> int:
             finite = bool(jnp.isfinite(x).all())
         if not finite:
             called = name + jax.tree_util.keystr(path)
-            raise ValueError(f"{called} {told(x)} holds NaN or infinity; give finite numbers")
+            raise ValueError(f"{called} {spec(x)} holds NaN or infinity; give finite numbers")
     return n
 
 
@@ -62,7 +62,7 @@ def check_batch(batch: Any, *names: str) -> int:
     names: of what is read, such as "image".
     """
     if not isinstance(batch, Mapping) or (missing := [name for name in names if name not in batch]):
-        lacks = f"lacks {missing}" if isinstance(batch, Mapping) else f"is {told(batch)}"
+        lacks = f"lacks {missing}" if isinstance(batch, Mapping) else f"is {spec(batch)}"
         raise ValueError(f"the batch {lacks}; give a dict of arrays with {', '.join(names)}")
     return agree(batch=batch)
 
@@ -79,8 +79,8 @@ def check_choices(contexts: Mapping[str, Any], name: str) -> None:
     shapes = {name + jax.tree_util.keystr(path): list(x.shape) for path, x in leaves}
     sizes = {shape[1] if len(shape) > 1 else 0 for shape in shapes.values()}
     if len(sizes) > 1 or 0 in sizes:
-        told = " and ".join(f"{called} {shape}" for called, shape in shapes.items())
-        raise ValueError(f"{told} must be [N, M, ...] with as many images M each, at least 1")
+        every = " and ".join(f"{called} {shape}" for called, shape in shapes.items())
+        raise ValueError(f"{every} must be [N, M, ...] with as many images M each, at least 1")
 
 
 def check_captions(
@@ -92,9 +92,9 @@ def check_captions(
     """
     check_array(captions, name)
     if captions.ndim != len(axes) or not jnp.issubdtype(captions.dtype, jnp.integer):
-        raise ValueError(f"{name} must be int32[{', '.join(axes)}], not {told(captions)}")
+        raise ValueError(f"{name} must be int32[{', '.join(axes)}], not {spec(captions)}")
     if not captions.size:
-        raise ValueError(f"{name} is {told(captions)} and holds nothing; give at least one word")
+        raise ValueError(f"{name} is {spec(captions)} and holds nothing; give at least one word")
     if not seen(captions):
         return
     with jax.ensure_compile_time_eval():
@@ -102,7 +102,7 @@ def check_captions(
     if least < 0 or (size is not None and most >= size):
         known = "0 and up" if size is None else f"0 to {size - 1}"
         raise ValueError(
-            f"{name} {told(captions)} holds the id {least if least < 0 else most}, and this model"
+            f"{name} {spec(captions)} holds the id {least if least < 0 else most}, and this model"
             f" knows {known}; give ids of its own vocabulary or classes"
         )
 
@@ -110,7 +110,7 @@ def check_captions(
 def check_typed(key: Any) -> None:
     """Raises ValueError unless a key, or an array of them, is typed."""
     if not hasattr(key, "dtype") or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError(f"key is {told(key)} and no typed key; make it by jax.random.key(seed)")
+        raise ValueError(f"key is {spec(key)} and no typed key; make it by jax.random.key(seed)")
 
 
 def check_key(key: Any, n: int | None = None) -> None:
@@ -118,7 +118,7 @@ def check_key(key: Any, n: int | None = None) -> None:
     check_typed(key)
     if key.ndim and key.shape != (n,):
         rows = "" if n is None else f", or one for each of the {n} rows: [{n}]"
-        raise ValueError(f"key is {told(key)}; give one key{rows}")
+        raise ValueError(f"key is {spec(key)}; give one key{rows}")
 
 
 def check_broadcast(x: Any, like: Any, name: str, others: str) -> None:
@@ -145,10 +145,10 @@ def check_example(shape: tuple[int, ...], **arrays: Any) -> None:
 def check_array(x: Any, name: str) -> None:
     """Raises ValueError where something is no array of numbers or keys."""
     if not isinstance(x, (jax.Array, np.ndarray)):
-        raise ValueError(f"{name} is {told(x)}; give an array")
+        raise ValueError(f"{name} is {spec(x)}; give an array")
     kinds = jnp.floating, jnp.integer, jnp.bool_, jax.dtypes.extended  # the last are typed keys
     if not any(jnp.issubdtype(x.dtype, kind) for kind in kinds):
-        raise ValueError(f"{name} is {told(x)}; give numbers")
+        raise ValueError(f"{name} is {spec(x)}; give numbers")
 
 
 def seen(x: jax.Array | np.ndarray) -> bool:
@@ -158,7 +158,7 @@ def seen(x: jax.Array | np.ndarray) -> bool:
     return isinstance(x, np.ndarray) or x.is_fully_addressable
 
 
-def told(x: Any) -> str:
+def spec(x: Any) -> str:
     """What something is, for a sentence: "float32[4, 8]", "of type list"."""
     if hasattr(x, "dtype") and hasattr(x, "shape"):
         return f"{x.dtype}{list(x.shape)}"

@@ -10,7 +10,7 @@ import pytest
 from capjax import teacher_forcing
 from capjax.decoding.beam import beam_search
 from capjax.decoding.sample import greedy, sample
-from capjax.models import recite
+from capjax.models import blocks
 from capjax.models.convnet import ConvNet
 from capjax.models.dropout import drop
 from capjax.models.generator import generator
@@ -265,7 +265,7 @@ def plain_scan(nic):
 @pytest.mark.parametrize("n", [1, 3, 13])
 def test_recite_and_the_plain_scan_agree_in_values_and_gradients(n, plain_scan, nic, monkeypatch):
     """Under dropout; the plain scan of the first n rows is that of all with no weight on others."""
-    monkeypatch.setattr(recite, "matmul_rows", lambda n, cpu: 4)
+    monkeypatch.setattr(blocks, "matmul_rows", lambda n, cpu: 4)
     given, expected = plain_scan(n)
     got = compiled_gradients(nic.speaker)(nic.params, *given)
     np.testing.assert_allclose(got[0], expected[0], atol=1e-6)

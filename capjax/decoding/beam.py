@@ -72,16 +72,21 @@ def beam_search(
     memory, carry = speaker.start(params, context)
 
     def extend(carry, words):
-        # The hypotheses of an example share its memory: it is neither copied nor moved.
-        carry, hidden = jax.vmap(speaker.step, (None, None, 1, 1), (1, 1))(
-            params, memory, carry, words
-        )
+        carry, hidden = step_beams(speaker)(params, memory, carry, words)
         logits = speaker.logits(params, hidden).astype(jnp.float32)
         scores = jax.nn.log_softmax(logits)
         return carry, forbid(scores, UNKNOWN) if forbid_unknown else scores
 
     n = rows_of(carry, context)
     return search(extend, carry, width, max_len, groups, diversity, n=n)
+
+
+def step_beams(speaker: Speaker) -> Callable:
+    """`speaker.step` of W hypotheses each: carry [N, W, ...], words int32[N, W], hidden [N, W, H].
+
+    The hypotheses of an example share its memory: it is neither copied nor moved.
+    """
+    return jax.vmap(speaker.step, (None, None, 1, 1), (1, 1))
 
 
 def search(
@@ -109,26 +114,6 @@ def search(
     each = width // groups
     group = [slice(first, first + each) for first in range(0, width, each)]
 
-    def grow(scores, ended, t, first, counts):
-        """One group's step, from the scores [N, each, V] of its extensions."""
-        vocabulary = scores.shape[-1]
-        ranked = (scores - diversity * counts[:, None]).reshape(n, -1)
-        # A hypothesis has one end, so of twice as many candidates at least `each` go on.
-        rank, index = lax.top_k(ranked, 2 * each)
-        score = jnp.take_along_axis(scores.reshape(n, -1), index, 1)
-        parent, word = first + index // vocabulary, index % vocabulary
-        closes = word == END
-        new = Ended(jnp.where(closes, score, -jnp.inf), jnp.full_like(word, t), parent)
-        ended = _best(_beside(ended, _columns(new, slice(each))), each)
-        order = lax.top_k(jnp.where(closes, -jnp.inf, rank), each)[1]
-        live = jnp.where(closes, -jnp.inf, score)
-        live, word, parent = (jnp.take_along_axis(x, order, 1) for x in (live, word, parent))
-        if groups > 1:  # what this group chose: the words it goes on with, and its ends
-            chosen = jnp.where(live > -jnp.inf, word, -1)
-            ends = (new.score[:, :each] > -jnp.inf).astype(jnp.float32).sum(1)
-            counts += jax.nn.one_hot(chosen, vocabulary).sum(1).at[:, END].add(ends)
-        return live, word, parent, ended, counts
-
     def one(t_and_state):
         t, state = t_and_state
         last = state.words[jnp.maximum(t - 1, 0)]  # ends at first
@@ -138,8 +123,10 @@ def search(
         grown = []
         for mine in group:
             ended = _columns(state.ended, mine)
-            *new, counts = grow(total[:, mine], ended, t, mine.start, counts)
-            grown.append(tuple(new))
+            new, ends = _grow(total[:, mine], ended, t, mine.start, diversity * counts)
+            grown.append(new)
+            if groups > 1:
+                counts += _choices(new, ends, scores.shape[-1])
         live, word, parent, ended = jax.tree.map(lambda *x: jnp.concatenate(x, 1), *grown)
         carry = jax.tree.map(lambda x: jax.vmap(lambda row, i: row[i])(x, parent), carry)
         words = lax.dynamic_update_index_in_dim(state.words, word, t, 0)
@@ -153,17 +140,10 @@ def search(
         live, ended = (x.reshape(n, groups, each) for x in (state.live, state.ended.score))
         return (t < max_len) & (live.max(-1) > ended.min(-1)).any()
 
-    blank = jnp.zeros((n, width), jnp.int32)
-    start = Beams(
-        carry=jax.tree.map(lambda x: jnp.repeat(x[:, None], width, 1), carry),
-        # A group starts from one empty hypothesis.
-        live=jnp.broadcast_to(jnp.where(jnp.arange(width) % each, -jnp.inf, 0.0), (n, width)),
-        words=jnp.full((max_len, n, width), END, jnp.int32),
-        parents=jnp.zeros((max_len, n, width), jnp.int32),
-        ended=Ended(jnp.full((n, width), -jnp.inf), blank, blank),
-    )
+    start = _begin(carry, n, width, each, max_len)
     t, state = lax.while_loop(hopeful, one, (jnp.int32(0), start))
     # What is live after the last step was cut there; before it, it has lost to all that ended.
+    blank = jnp.zeros((n, width), jnp.int32)
     cut = Ended(
         state.live, jnp.full_like(blank, t), jnp.broadcast_to(jnp.arange(width), (n, width))
     )
@@ -172,6 +152,62 @@ def search(
     ]
     best = _best(jax.tree.map(lambda *x: jnp.concatenate(x, 1), *grouped), width)
     return Captions(_trace(state.words, state.parents, best), best.score)
+
+
+class _Grown(NamedTuple):
+    """A group of G hypotheses after one more word; see Beams."""
+
+    live: jax.Array  # float32[N, G]
+    word: jax.Array  # int32[N, G]
+    parent: jax.Array  # int32[N, G]
+    ended: Ended
+
+
+def _begin(carry: Any, n: int, width: int, each: int, max_len: int) -> Beams:
+    """The beams before the first word."""
+    blank = jnp.zeros((n, width), jnp.int32)
+    return Beams(
+        carry=jax.tree.map(lambda x: jnp.repeat(x[:, None], width, 1), carry),
+        # A group starts from one empty hypothesis.
+        live=jnp.broadcast_to(jnp.where(jnp.arange(width) % each, -jnp.inf, 0.0), (n, width)),
+        words=jnp.full((max_len, n, width), END, jnp.int32),
+        parents=jnp.zeros((max_len, n, width), jnp.int32),
+        ended=Ended(jnp.full((n, width), -jnp.inf), blank, blank),
+    )
+
+
+def _grow(
+    scores: jax.Array, ended: Ended, t: jax.Array, first: int, penalty: jax.Array
+) -> tuple[_Grown, jax.Array]:
+    """One group's step.
+
+    Args:
+      scores: float32[N, G, V], of the extensions of the group's G hypotheses.
+      first: where the group's first hypothesis stands among all.
+      penalty: float32[N, V], by which words rank lower.
+    Returns:
+      (the group after it, bool[N, G] which of its best extensions are ends).
+    """
+    n, each, vocabulary = scores.shape
+    ranked = (scores - penalty[:, None]).reshape(n, -1)
+    # A hypothesis has one end, so of twice as many candidates at least `each` go on.
+    rank, index = lax.top_k(ranked, 2 * each)
+    score = jnp.take_along_axis(scores.reshape(n, -1), index, 1)
+    parent, word = first + index // vocabulary, index % vocabulary
+    closes = word == END
+    new = Ended(jnp.where(closes, score, -jnp.inf), jnp.full_like(word, t), parent)
+    ended = _best(_beside(ended, _columns(new, slice(each))), each)
+    order = lax.top_k(jnp.where(closes, -jnp.inf, rank), each)[1]
+    live = jnp.where(closes, -jnp.inf, score)
+    live, word, parent = (jnp.take_along_axis(x, order, 1) for x in (live, word, parent))
+    return _Grown(live, word, parent, ended), new.score[:, :each] > -jnp.inf
+
+
+def _choices(grown: _Grown, ends: jax.Array, vocabulary: int) -> jax.Array:
+    """How often a group chose each word, to go on with it or to end: float32[N, V]."""
+    chosen = jnp.where(grown.live > -jnp.inf, grown.word, -1)
+    count = ends.astype(jnp.float32).sum(1)
+    return jax.nn.one_hot(chosen, vocabulary).sum(1).at[:, END].add(count)
 
 
 def _columns(ended: Ended, mine: slice) -> Ended:

@@ -5,6 +5,7 @@ hardly any step is spent on padding; an evaluator reads along. What a completion
 its own key alone, so that the verdicts are the same, but for rounding, for any number of lanes.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -49,6 +50,29 @@ class Completed(NamedTuple):
     load: Load
 
 
+class Completer(NamedTuple):
+    """Who completes captions of N rows of a context and who judges them, and how."""
+
+    speaker: Speaker
+    params: Params
+    memory: Any  # the speaker's
+    evaluator: Evaluator
+    evaluator_params: Params
+    image: jax.Array  # float[N, D], as the evaluator sees it
+    rollouts: int  # n, completions of each beginning
+    max_len: int  # T, where a completion is cut
+
+
+class _Work(NamedTuple):
+    """What is to be done; the same throughout."""
+
+    by: Completer
+    starts: Starts
+    first: jax.Array  # int32[P, n], first words of the completions
+    queue: jax.Array  # int32[P n], the jobs, -1 past the last; each is p * n + k
+    jobs: jax.Array  # int32[], how many there are
+
+
 class _Lanes(NamedTuple):
     """L completions under way. Leaves lead with L."""
 
@@ -79,115 +103,36 @@ class _Loop(NamedTuple):
     fed: jax.Array  # float32[], as of Load
 
 
-def complete(
-    speaker: Speaker,
-    params: Params,
-    evaluator: Evaluator,
-    evaluator_params: Params,
-    memory: Any,
-    image: jax.Array,
-    starts: Starts,
-    *,
-    rollouts: int,
-    max_len: int,
-    lanes: int | None = None,
-) -> Completed:
+def complete(by: Completer, starts: Starts, lanes: int | None = None) -> Completed:
     """Completes beginnings of captions by drawing, and judges them.
 
     Args:
-      memory: the speaker's, of the context's rows.
-      image: float[N, D], as the evaluator sees the context's rows.
-      rollouts: completions of each beginning.
-      max_len: T, where a completion is cut.
       lanes: as in `rollout_values`.
     Raises:
       ValueError: rollouts or lanes below 1.
     """
-    if rollouts < 1 or (lanes is not None and lanes < 1):
-        raise ValueError(f"rollouts={rollouts} and lanes={lanes} must be at least 1")
+    if by.rollouts < 1 or (lanes is not None and lanes < 1):
+        raise ValueError(f"rollouts={by.rollouts} and lanes={lanes} must be at least 1")
     count = starts.row.shape[0]
     if not count:
         return Completed(jnp.zeros(0), Load(*jnp.zeros(3)))
-    width = lanes or default_lanes(count * rollouts)
-    first, closed = _first_words(
-        speaker, params, evaluator, evaluator_params, image, starts, rollouts
-    )
+    most = count * by.rollouts
+    width = lanes or default_lanes(most)
+    first, closed = _first_words(by, starts)
     # Completions that end at once need no lane.
     total = closed * (first == END).sum(1, dtype=jnp.float32)
     waiting = (first != END) & starts.open[:, None]
-    (queue,) = jnp.nonzero(waiting.reshape(-1), size=count * rollouts, fill_value=-1)
-    jobs = waiting.sum()
-
-    def begun(job):
-        """A lane's state for one job; -1 gives an idle one."""
-        p = jnp.maximum(job, 0) // rollouts
-        row = starts.row[p]
-        return _Lanes(
-            job=job,
-            word=first[p, jnp.maximum(job, 0) % rollouts],
-            position=starts.position[p],
-            carry=jax.tree.map(lambda x: x[p], starts.carry),
-            reading=jax.tree.map(lambda x: x[p], starts.reading),
-            memory=jax.tree.map(lambda x: x[row], memory),
-        )
-
-    def judge_half(state):
-        """Reads the last words of the ring's oldest half, and adds up the verdicts."""
-        width = state.lanes.job.size
-        at = state.judged % 2 * width
-        ending = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, at, width), state.ending)
-        reading = evaluator.read(evaluator_params, ending.reading, ending.word)
-        seen = image[starts.row[ending.start]]
-        verdict = jax.nn.sigmoid(evaluator.score(evaluator_params, seen, reading))
-        real = state.judged * width + jnp.arange(width) < state.ended
-        verdict = jnp.where(real, verdict.astype(jnp.float32), 0)
-        total = state.total.at[ending.start].add(verdict)
-        return state._replace(total=total, judged=state.judged + 1)
-
-    def one(state):
-        lanes = state.lanes
-        width = lanes.job.size
-        idle = lanes.job < 0
-        start = jnp.maximum(lanes.job, 0) // rollouts
-        keys = jax.vmap(jax.random.fold_in)(
-            starts.keys[start], jnp.maximum(lanes.job, 0) % rollouts
-        )
-        carry, hidden = speaker.step(params, lanes.memory, lanes.carry, lanes.word)
-        reading = evaluator.read(evaluator_params, lanes.reading, lanes.word)
-        position = lanes.position + 1
-        word = draw(jax.vmap(jax.random.fold_in)(keys, position), speaker.logits(params, hidden))
-        # Where the word that was fed in was the last that fits, this step was for nothing.
-        full = lanes.position == max_len - 1
-        over = ~idle & (full | (word == END) | (position == max_len - 1))
-        last = _Ending(
-            start, jnp.where(full, lanes.word, word), where_rows(full, lanes.reading, reading)
-        )
-        lanes = lanes._replace(word=word, position=position, carry=carry, reading=reading)
-        lanes, ending, number = _replace(lanes, state.ending, over, last, state, queue, jobs, begun)
-        state = state._replace(
-            lanes=lanes,
-            ending=ending,
-            taken=state.taken + jnp.minimum(number, jobs - state.taken),
-            ended=state.ended + number,
-            steps=state.steps + width,
-            fed=state.fed + (~idle & ~full).sum(dtype=jnp.float32),
-        )
-        full_half = state.ended >= (state.judged + 1) * width
-        return lax.cond(full_half, judge_half, lambda state: state, state)
-
-    def run(state, left):
-        """Runs until there are jobs for no more than so many lanes; then judges all that ended."""
-        many = lambda s: (s.lanes.job >= 0).sum() > left  # noqa: E731
-        return judge_half(lax.while_loop(many, one, state))
+    (queue,) = jnp.nonzero(waiting.reshape(-1), size=most, fill_value=-1)
+    work = _Work(by, starts, first, queue, waiting.sum())
 
     index = jnp.arange(width)
-    first_jobs = jnp.where(index < jobs, queue[jnp.minimum(index, count * rollouts - 1)], -1)
-    under_way = jax.vmap(begun)(first_jobs)
+    jobs = jnp.where(index < work.jobs, queue[jnp.minimum(index, most - 1)], -1)
+    under_way = jax.vmap(partial(_begun, work))(jobs)
     state = _Loop(
         lanes=under_way,
         ending=_ring(under_way),
         total=total,
-        taken=jnp.minimum(width, jobs),
+        taken=jnp.minimum(width, work.jobs),
         ended=jnp.int32(0),
         judged=jnp.int32(0),
         steps=jnp.float32(0),
@@ -195,32 +140,16 @@ def complete(
     )
     # What is left when the queue is empty moves together into a few lanes.
     few = width // 4
-    state = run(state, few)
+    state = _run(work, state, few)
     ended = state.ended
     if few:
-        (kept,) = jnp.nonzero(state.lanes.job >= 0, size=few, fill_value=width)
-        moved: Any = jax.tree.map(lambda x: x[jnp.minimum(kept, width - 1)], state.lanes)
-        moved = moved._replace(job=jnp.where(kept < width, moved.job, -1))
-        state = state._replace(
-            lanes=moved,
-            ending=_ring(moved),
-            ended=jnp.int32(0),
-            judged=jnp.int32(0),
-        )
-        state = run(state, 0)
+        state = _run(work, _gathered(state, few), 0)
         ended += state.ended
-    return Completed(
-        state.total / rollouts, Load(state.steps, state.fed, ended.astype(jnp.float32))
-    )
+    load = Load(state.steps, state.fed, ended.astype(jnp.float32))
+    return Completed(state.total / by.rollouts, load)
 
 
-def _ring(lanes):
-    """An empty ring for so many lanes."""
-    blank = jnp.zeros(2 * lanes.job.size, jnp.int32)
-    return _Ending(blank, blank, jax.tree.map(lambda x: jnp.concatenate([x, x]), lanes.reading))
-
-
-def _first_words(speaker, params, evaluator, evaluator_params, image, starts, rollouts):
+def _first_words(by: Completer, starts: Starts) -> tuple[jax.Array, jax.Array]:
     """First words of all completions int32[P, n], and r float32[P] of what ends at once.
 
     A beginning's completions draw their first words out of one distribution, computed once.
@@ -228,7 +157,7 @@ def _first_words(speaker, params, evaluator, evaluator_params, image, starts, ro
     packed, chunks = pack(starts.open)
     count = starts.row.shape[0]
     keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(
-        starts.keys, jnp.arange(rollouts)
+        starts.keys, jnp.arange(by.rollouts)
     )
 
     def chunk(i, state):
@@ -236,19 +165,73 @@ def _first_words(speaker, params, evaluator, evaluator_params, image, starts, ro
         at = packed[i]  # -1 where there is no more: the last row is then computed, and dropped
         mine = jax.tree.map(lambda x: x[at], starts._replace(keys=keys))
         draws = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)))(mine.keys, mine.position)
-        words = draw_several(draws, speaker.logits(params, mine.hidden))
+        words = draw_several(draws, by.speaker.logits(by.params, mine.hidden))
         ends = jnp.full(at.shape, END, jnp.int32)
-        reading = evaluator.read(evaluator_params, mine.reading, ends)
-        score = evaluator.score(evaluator_params, image[mine.row], reading)
+        reading = by.evaluator.read(by.evaluator_params, mine.reading, ends)
+        score = by.evaluator.score(by.evaluator_params, by.image[mine.row], reading)
         to = jnp.where(at < 0, count, at)
         first = first.at[to].set(words, mode="drop")
         return first, closed.at[to].set(jax.nn.sigmoid(score.astype(jnp.float32)), mode="drop")
 
-    blank = jnp.full((count, rollouts), END, jnp.int32), jnp.zeros(count)
+    blank = jnp.full((count, by.rollouts), END, jnp.int32), jnp.zeros(count)
     return lax.fori_loop(0, chunks, chunk, blank)
 
 
-def _replace(lanes, ending, over, last, state, queue, jobs, begun):
+def _begun(work: _Work, job: jax.Array) -> _Lanes:
+    """A lane's state for one job; -1 gives an idle one."""
+    by, starts = work.by, work.starts
+    p = jnp.maximum(job, 0) // by.rollouts
+    row = starts.row[p]
+    return _Lanes(
+        job=job,
+        word=work.first[p, jnp.maximum(job, 0) % by.rollouts],
+        position=starts.position[p],
+        carry=jax.tree.map(lambda x: x[p], starts.carry),
+        reading=jax.tree.map(lambda x: x[p], starts.reading),
+        memory=jax.tree.map(lambda x: x[row], by.memory),
+    )
+
+
+def _run(work: _Work, state: _Loop, left: int) -> _Loop:
+    """Runs until there are jobs for no more than so many lanes; then judges all that ended."""
+
+    def many(state):
+        return (state.lanes.job >= 0).sum() > left
+
+    return _judge_half(work, lax.while_loop(many, partial(_step, work), state))
+
+
+def _step(work: _Work, state: _Loop) -> _Loop:
+    """Feeds every lane its word and draws the next; what is over makes room for other jobs."""
+    by, lanes = work.by, state.lanes
+    width = lanes.job.size
+    idle = lanes.job < 0
+    start = jnp.maximum(lanes.job, 0) // by.rollouts
+    keys = jax.vmap(jax.random.fold_in)(
+        work.starts.keys[start], jnp.maximum(lanes.job, 0) % by.rollouts
+    )
+    carry, hidden = by.speaker.step(by.params, lanes.memory, lanes.carry, lanes.word)
+    reading = by.evaluator.read(by.evaluator_params, lanes.reading, lanes.word)
+    position = lanes.position + 1
+    draws = jax.vmap(jax.random.fold_in)(keys, position)
+    word = draw(draws, by.speaker.logits(by.params, hidden))
+    # Where the word that was fed in was the last that fits, this step was for nothing.
+    full = lanes.position == by.max_len - 1
+    over = ~idle & (full | (word == END) | (position == by.max_len - 1))
+    last = _Ending(
+        start, jnp.where(full, lanes.word, word), where_rows(full, lanes.reading, reading)
+    )
+    lanes = lanes._replace(word=word, position=position, carry=carry, reading=reading)
+    state = _refill(work, state._replace(lanes=lanes), over, last)
+    state = state._replace(
+        steps=state.steps + width,
+        fed=state.fed + (~idle & ~full).sum(dtype=jnp.float32),
+    )
+    full_half = state.ended >= (state.judged + 1) * width
+    return lax.cond(full_half, partial(_judge_half, work), lambda state: state, state)
+
+
+def _refill(work: _Work, state: _Loop, over: jax.Array, last: _Ending) -> _Loop:
     """Puts completions that are over into the ring, and their lanes' next jobs into the lanes."""
     width = over.shape[0]
     (order,) = jnp.nonzero(over, size=width, fill_value=0)
@@ -257,12 +240,47 @@ def _replace(lanes, ending, over, last, state, queue, jobs, begun):
     def swap(i, both):
         lanes, ending = both
         lane, place = order[i], (state.ended + i) % (2 * width)
-        at = jnp.minimum(state.taken + i, queue.size - 1)
-        job = jnp.where(state.taken + i < jobs, queue[at], -1)
+        at = jnp.minimum(state.taken + i, work.queue.size - 1)
+        job = jnp.where(state.taken + i < work.jobs, work.queue[at], -1)
         ending = put(ending, place, jax.tree.map(lambda x: x[lane], last))
-        return put(lanes, lane, begun(job)), ending
+        return put(lanes, lane, _begun(work, job)), ending
 
-    return *lax.fori_loop(0, number, swap, (lanes, ending)), number
+    lanes, ending = lax.fori_loop(0, number, swap, (state.lanes, state.ending))
+    return state._replace(
+        lanes=lanes,
+        ending=ending,
+        taken=state.taken + jnp.minimum(number, work.jobs - state.taken),
+        ended=state.ended + number,
+    )
+
+
+def _judge_half(work: _Work, state: _Loop) -> _Loop:
+    """Reads the last words of the ring's oldest half, and adds up the verdicts."""
+    by, width = work.by, state.lanes.job.size
+    at = state.judged % 2 * width
+    ending = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, at, width), state.ending)
+    reading = by.evaluator.read(by.evaluator_params, ending.reading, ending.word)
+    seen = by.image[work.starts.row[ending.start]]
+    verdict = jax.nn.sigmoid(by.evaluator.score(by.evaluator_params, seen, reading))
+    real = state.judged * width + jnp.arange(width) < state.ended
+    verdict = jnp.where(real, verdict.astype(jnp.float32), 0)
+    total = state.total.at[ending.start].add(verdict)
+    return state._replace(total=total, judged=state.judged + 1)
+
+
+def _gathered(state: _Loop, few: int) -> _Loop:
+    """What is under way, in so few lanes, with an empty ring."""
+    width = state.lanes.job.size
+    (kept,) = jnp.nonzero(state.lanes.job >= 0, size=few, fill_value=width)
+    moved: Any = jax.tree.map(lambda x: x[jnp.minimum(kept, width - 1)], state.lanes)
+    moved = moved._replace(job=jnp.where(kept < width, moved.job, -1))
+    return state._replace(lanes=moved, ending=_ring(moved), ended=jnp.int32(0), judged=jnp.int32(0))
+
+
+def _ring(lanes: _Lanes) -> _Ending:
+    """An empty ring for so many lanes."""
+    blank = jnp.zeros(2 * lanes.job.size, jnp.int32)
+    return _Ending(blank, blank, jax.tree.map(lambda x: jnp.concatenate([x, x]), lanes.reading))
 
 
 def default_lanes(jobs: int) -> int:

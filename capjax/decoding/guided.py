@@ -1,5 +1,6 @@
 """Beam search by what an evaluator is expected to say (Dai et al., 2017, at testing time)."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -7,12 +8,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.agreement import check_context, check_key, check_some
-from capjax.decoding.beam import search
-from capjax.decoding.completions import Starts, complete
+from capjax.decoding.beam import search, step_beams
+from capjax.decoding.completions import Completer, Starts, complete
 from capjax.decoding.draw import fold_in
 from capjax.decoding.sample import forbid
 from capjax.judging import Evaluator, check_vocabulary
-from capjax.speaker import END, UNKNOWN, Context, Params, Speaker
+from capjax.speaker import END, UNKNOWN, Carry, Context, Params, Speaker
 
 
 class Guided(NamedTuple):
@@ -66,85 +67,103 @@ def guided_search(
     memory, carry = speaker.start(params, context)
     image = evaluator.image(evaluator_params, context)
     n = image.shape[0]
-    keys = jax.random.split(key, n)
-    step = jax.vmap(speaker.step, (None, None, 1, 1), (1, 1))  # an example's share its memory
 
-    read = jax.vmap(evaluator.read, (None, 1, 1), 1)
-
-    def first_scores(carry):
-        carry, hidden = speaker.step(params, memory, carry, jnp.full(n, END, jnp.int32))
+    def first_logits():
+        _, hidden = speaker.step(params, memory, carry, jnp.full(n, END, jnp.int32))
         return speaker.logits(params, hidden)
 
-    size = jax.eval_shape(first_scores, carry).shape[-1]
-    branch = min(branch, size)
-
-    def extend(state, words):
-        carry, reading, t = state["carry"], state["reading"], state["position"][0, 0]
-        carry, hidden = step(params, memory, carry, words)
-        # The start is not read; the words that follow are.
-        after = read(evaluator_params, reading, words)
-        reading = jax.tree.map(lambda a, b: jnp.where(t > 0, a, b), after, reading)
-        value = jnp.where(state["words"] == words[..., None], state["values"], 0).sum(-1)
-
-        logits = speaker.logits(params, hidden).astype(jnp.float32)
-        logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
-        proposed, tried = lax.top_k(logits, branch)  # [N, W, K]
-        values = expected(carry, reading, tried, t)
-        scores = jnp.full((n * width, size), -jnp.inf)
-        row = jnp.arange(n * width)[:, None]
-        change = jnp.where(proposed > -jnp.inf, values - value[..., None], -jnp.inf)
-        scores = scores.at[row, tried.reshape(n * width, -1)].set(change.reshape(n * width, -1))
-        state = {
-            "carry": carry,
-            "reading": reading,
-            "position": state["position"] + 1,
-            "words": tried,
-            "values": values,
-        }
-        return state, scores.reshape(n, width, size)
-
-    def expected(carry, reading, tried, t):
-        """V after each of the words tried int32[N, W, K] at position t: float32 like them."""
-        many = width * branch
-        words = tried.reshape(n, many)
-        carry, reading = jax.tree.map(lambda x: jnp.repeat(x, branch, 1), (carry, reading))
-        carry, hidden = step(params, memory, carry, words)
-        reading = read(evaluator_params, reading, words)
-        every = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
-        here = every(fold_in(keys, t), jnp.arange(many))
-        carry, hidden, reading, words, here = jax.tree.map(
-            lambda x: x.reshape(n * many, *x.shape[2:]), (carry, hidden, reading, words, here)
-        )
-        starts = Starts(
-            row=jnp.repeat(jnp.arange(n), many),
-            carry=carry,
-            hidden=hidden,
-            reading=reading,
-            position=jnp.full(n * many, t + 1),
-            open=(words != END) & (t + 1 < max_len),
-            keys=here,
-        )
-        done = complete(
-            speaker,
-            params,
-            evaluator,
-            evaluator_params,
-            memory,
-            image,
-            starts,
-            rollouts=rollouts,
-            max_len=max_len,
-        )
-        r = jax.nn.sigmoid(evaluator.score(evaluator_params, image[starts.row], starts.reading))
-        return jnp.where(starts.open, done.value, r.astype(jnp.float32)).reshape(tried.shape)
-
-    tried = jnp.full((n, branch), -1, jnp.int32)
-    state = {
-        "carry": carry,
-        "reading": evaluator.start(evaluator_params, n),
-        "position": jnp.zeros(n, jnp.int32),
-        "words": tried,
-        "values": jnp.zeros(tried.shape),
-    }
-    found = search(extend, state, width, max_len, falling=False)
+    size = jax.eval_shape(first_logits).shape[-1]
+    guide = _Guide(
+        Completer(speaker, params, memory, evaluator, evaluator_params, image, rollouts, max_len),
+        min(branch, size),
+        forbid_unknown,
+        jax.random.split(key, n),
+    )
+    tried = jnp.full((n, guide.branch), -1, jnp.int32)
+    start = _Hypotheses(
+        carry=carry,
+        position=jnp.zeros(n, jnp.int32),
+        reading=evaluator.start(evaluator_params, n),
+        values=jnp.zeros(tried.shape),
+        words=tried,
+    )
+    found = search(partial(_extend, guide), start, width, max_len, falling=False)
     return Guided(found.words, found.log_prob)
+
+
+class _Guide(NamedTuple):
+    """What extends hypotheses, and tells what they are worth."""
+
+    by: Completer
+    branch: int  # K, next words tried of each hypothesis
+    forbid_unknown: bool
+    keys: jax.Array  # typed keys [N], of the completions
+
+
+class _Hypotheses(NamedTuple):
+    """W hypotheses of each example, before their last word was fed in. Leaves lead with N, W."""
+
+    carry: Carry
+    position: jax.Array  # int32[N, W], words fed in
+    reading: Carry  # the evaluator's
+    values: jax.Array  # float32[N, W, K], V after each of the words tried last
+    words: jax.Array  # int32[N, W, K], those words
+
+
+def _extend(guide: _Guide, state: _Hypotheses, words: jax.Array) -> tuple[_Hypotheses, jax.Array]:
+    """Feeds words int32[N, W] in: the hypotheses after them, and by how much each next word changes
+    what they are worth float32[N, W, V], -inf where it was not tried."""
+    by, t = guide.by, state.position[0, 0]
+    carry, hidden = step_beams(by.speaker)(by.params, by.memory, state.carry, words)
+    # The start is not read; the words that follow are.
+    after = _read(by, state.reading, words)
+    reading = jax.tree.map(lambda a, b: jnp.where(t > 0, a, b), after, state.reading)
+    value = jnp.where(state.words == words[..., None], state.values, 0).sum(-1)
+
+    logits = by.speaker.logits(by.params, hidden).astype(jnp.float32)
+    n, width, size = logits.shape
+    logits = forbid(logits, UNKNOWN) if guide.forbid_unknown else logits
+    proposed, tried = lax.top_k(logits, guide.branch)  # [N, W, K]
+    values = _expected(guide, carry, reading, tried, t)
+    scores = jnp.full((n * width, size), -jnp.inf)
+    row = jnp.arange(n * width)[:, None]
+    change = jnp.where(proposed > -jnp.inf, values - value[..., None], -jnp.inf)
+    scores = scores.at[row, tried.reshape(n * width, -1)].set(change.reshape(n * width, -1))
+    state = _Hypotheses(carry, state.position + 1, reading, values, tried)
+    return state, scores.reshape(n, width, size)
+
+
+def _expected(
+    guide: _Guide, carry: Carry, reading: Carry, tried: jax.Array, t: jax.Array
+) -> jax.Array:
+    """V after each of the words tried int32[N, W, K] at position t: float32 like them."""
+    by = guide.by
+    n, width, branch = tried.shape
+    many = width * branch
+    words = tried.reshape(n, many)
+    carry, reading = jax.tree.map(lambda x: jnp.repeat(x, branch, 1), (carry, reading))
+    carry, hidden = step_beams(by.speaker)(by.params, by.memory, carry, words)
+    reading = _read(by, reading, words)
+    every = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
+    keys = every(fold_in(guide.keys, t), jnp.arange(many))
+    carry, hidden, reading, words, keys = jax.tree.map(
+        lambda x: x.reshape(n * many, *x.shape[2:]), (carry, hidden, reading, words, keys)
+    )
+    starts = Starts(
+        row=jnp.repeat(jnp.arange(n), many),
+        carry=carry,
+        hidden=hidden,
+        reading=reading,
+        position=jnp.full(n * many, t + 1),
+        open=(words != END) & (t + 1 < by.max_len),
+        keys=keys,
+    )
+    done = complete(by, starts)
+    logits = by.evaluator.score(by.evaluator_params, by.image[starts.row], starts.reading)
+    r = jax.nn.sigmoid(logits).astype(jnp.float32)
+    return jnp.where(starts.open, done.value, r).reshape(tried.shape)
+
+
+def _read(by: Completer, reading: Carry, words: jax.Array) -> Carry:
+    """The evaluator's carry [N, W, ...] after words int32[N, W]."""
+    return jax.vmap(by.evaluator.read, (None, 1, 1), 1)(by.evaluator_params, reading, words)

@@ -1,7 +1,7 @@
 """Why is this of one class and not of another? Captions that say what tells two classes apart."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,23 +62,39 @@ def justify(
         raise ValueError(f"width={width} and max_len={max_len} must be at least 1")
     dark = jnp.zeros((seen["concept"].shape[0], 1))
     streams = [
-        (rationality, speaker, params, seen),
-        (1 - rationality, *blind, {"image": dark, "concept": seen["concept"]}),
-        (rationality - 1, *blind, {"image": dark, "concept": jnp.asarray(distractor)}),
+        _Stream(rationality, speaker, params, seen),
+        _Stream(1 - rationality, *blind, {"image": dark, "concept": seen["concept"]}),
+        _Stream(rationality - 1, *blind, {"image": dark, "concept": jnp.asarray(distractor)}),
     ]
-    starts = [one.start(its, what) for _, one, its, what in streams]
+    return _weighted_search(streams, **options)
+
+
+class _Stream(NamedTuple):
+    """A speaker whose log-probabilities count with a weight."""
+
+    weight: float
+    speaker: Speaker
+    params: Params
+    context: Context
+
+
+def _weighted_search(
+    streams: list[_Stream], width: int, max_len: int, forbid_unknown: bool
+) -> Captions:
+    """Beam search by the weighted sum of what speakers find each word worth, fed the same words."""
+    starts = [one.speaker.start(one.params, one.context) for one in streams]
 
     def extend(carries, words):
         score, following = jnp.float32(0), []
-        for (weight, one, its, _), (memory, _), carry in zip(streams, starts, carries, strict=True):
-            step = partial(one.step, its, memory)
+        for one, (memory, _), carry in zip(streams, starts, carries, strict=True):
+            step = partial(one.speaker.step, one.params, memory)
             carry, hidden = jax.vmap(step, (1, 1), (1, 1))(carry, words)
             following.append(carry)
-            if weight:
-                told = one.logits(its, hidden).astype(jnp.float32)
-                score += weight * jax.nn.log_softmax(told)
+            if one.weight:
+                logits = one.speaker.logits(one.params, hidden).astype(jnp.float32)
+                score += one.weight * jax.nn.log_softmax(logits)
         return tuple(following), forbid(score, UNKNOWN) if forbid_unknown else score
 
     carry = tuple(carry for _, carry in starts)
-    n = rows_of(carry, seen)
+    n = rows_of(carry, streams[0].context)
     return search(extend, carry, width, max_len, falling=False, n=n)

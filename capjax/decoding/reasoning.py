@@ -49,9 +49,11 @@ def reasoning_speaker(
     """
 
     def score(found: Captions) -> jax.Array:
-        heard = _heard(listener, listener_params, together(target, distractors), found.words)
+        log_f = _listener_log_probs(
+            listener, listener_params, together(target, distractors), found.words
+        )
         # Without weight nothing is asked: 0 times what a beam has not found is no number.
-        parts = [(rationality, found.log_prob), (1 - rationality, heard)]
+        parts = [(rationality, found.log_prob), (1 - rationality, log_f)]
         return jnp.asarray(sum(jnp.float32(weight) * part for weight, part in parts if weight))
 
     check_pair(target, distractors, rationality)
@@ -120,7 +122,9 @@ def _ranked(found: Captions, score: Callable[[Captions], jax.Array]) -> Captions
     return Captions(words, jnp.take_along_axis(worth, order, 1))
 
 
-def _heard(listener: Evaluator, params: Params, contexts: Context, words: jax.Array) -> jax.Array:
+def _listener_log_probs(
+    listener: Evaluator, params: Params, contexts: Context, words: jax.Array
+) -> jax.Array:
     """log f(the first image | caption) of captions int32[N, C, T]: float32[N, C].
 
     contexts: leaves [N, S, ...]; an image is looked at once, and a caption read once.

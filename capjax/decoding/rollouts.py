@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.agreement import check_key
-from capjax.decoding.completions import Load, Starts, complete
+from capjax.decoding.completions import Completer, Load, Starts, complete
 from capjax.decoding.draw import draw
 from capjax.judging import Evaluator, check_vocabulary, score_read
 from capjax.speaker import (
     END,
+    Carry,
     Context,
     Params,
     Speaker,
@@ -85,22 +86,38 @@ def values_and_load(
     image = evaluator.image(evaluator_params, context)
     final = jax.nn.sigmoid(score_read(evaluator, evaluator_params, image, captions))
     memory, carry = speaker.start(params, context)
-    carry, hidden = speaker.step(params, memory, carry, jnp.full(n, END, jnp.int32))
+    by = Completer(
+        speaker, params, memory, evaluator, evaluator_params, image, rollouts, max_len=steps
+    )
+    keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
+    done = complete(by, _prefixes(by, carry, captions, keys), lanes)
+    values = jnp.concatenate([done.value.reshape(-1, n).T, jnp.zeros((n, 1))], 1)
+    real = scored(captions)
+    last = jnp.arange(steps)[None] == real.sum(1, keepdims=True) - 1
+    values = jnp.where(last, final[:, None], jnp.where(real, values, 0))
+    return values, done.load
+
+
+def _prefixes(by: Completer, carry: Carry, captions: jax.Array, keys: jax.Array) -> Starts:
+    """The prefixes of captions int32[N, T] to be completed, from the carry before the first word.
+
+    Row p is the prefix of words 0..p // N of caption p % N. Long completions come first in the
+    queue, so that its end leaves few lanes waiting for others.
+    """
+    n, steps = captions.shape
+    carry, _ = by.speaker.step(by.params, by.memory, carry, jnp.full(n, END, jnp.int32))
 
     def one(state, word):
         carry, reading = state
-        carry, hidden = speaker.step(params, memory, carry, word)
-        reading = evaluator.read(evaluator_params, reading, word)
+        carry, hidden = by.speaker.step(by.params, by.memory, carry, word)
+        reading = by.evaluator.read(by.evaluator_params, reading, word)
         return (carry, reading), (carry, hidden, reading)
 
-    # Row p of what is flattened: the prefix of words 0..p // n of caption p % n. Long completions
-    # come first in the queue, so that its end leaves few lanes waiting for others.
-    start = carry, evaluator.start(evaluator_params, n)
+    start = carry, by.evaluator.start(by.evaluator_params, n)
     stored = lax.scan(one, start, captions.T[:-1])[1]
     carry, hidden, reading = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stored)
-    keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
     place = jnp.arange((steps - 1) * n)
-    starts = Starts(
+    return Starts(
         row=place % n,
         carry=carry,
         hidden=hidden,
@@ -109,23 +126,6 @@ def values_and_load(
         open=spoken(captions).T[:-1].reshape(-1),
         keys=jax.vmap(jax.random.fold_in)(keys[place % n], place // n),
     )
-    done = complete(
-        speaker,
-        params,
-        evaluator,
-        evaluator_params,
-        memory,
-        image,
-        starts,
-        rollouts=rollouts,
-        max_len=steps,
-        lanes=lanes,
-    )
-    values = jnp.concatenate([done.value.reshape(-1, n).T, jnp.zeros((n, 1))], 1)
-    real = scored(captions)
-    last = jnp.arange(steps)[None] == real.sum(1, keepdims=True) - 1
-    values = jnp.where(last, final[:, None], jnp.where(real, values, 0))
-    return values, done.load
 
 
 def plain_values(

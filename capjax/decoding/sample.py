@@ -53,12 +53,13 @@ def sample(
     plain = temperature == 1.0 and not forbid_unknown
 
     def choose(logits, t, key):
+        logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
         word, total = draw_scored(
             fold_in(key, t), logits, temperature=temperature, top_k=top_k, top_p=top_p
         )
         return word, total if plain else None
 
-    return _speak(speaker, params, context, choose, key, max_len, forbid_unknown)
+    return _speak(speaker, params, context, choose, key, max_len)
 
 
 def greedy(
@@ -78,9 +79,10 @@ def greedy(
     """
 
     def choose(logits, t, key):
+        logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
         return jnp.argmax(logits, -1).astype(jnp.int32), None
 
-    return _speak(speaker, params, context, choose, None, max_len, forbid_unknown)
+    return _speak(speaker, params, context, choose, None, max_len)
 
 
 def forbid(logits: jax.Array, word: int) -> jax.Array:
@@ -109,16 +111,19 @@ class _Spoken(NamedTuple):
     log_prob: jax.Array
 
 
+# (logits, step, keys) -> (a word a row, and where known the logits' logsumexp)
+Choose = Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array | None]]
+
+
 def _speak(
     speaker: Speaker,
     params: Params,
     context: Context,
-    choose: Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array | None]],
+    choose: Choose,
     key: jax.Array | None,
     max_len: int,
-    forbid_unknown: bool,
 ) -> Captions:
-    """choose: (logits, step, keys) -> (a word a row, and where known the logits' logsumexp).
+    """Captions by one chosen word after another.
 
     Rows whose captions have ended cost as much as others; so when enough of them have, those left
     go on alone (`_sizes`), where what a row draws depends on no other.
@@ -132,40 +137,22 @@ def _speak(
         check_key(key, n)
     apart = key is None or key.ndim > 0
     sizes = _sizes(n) if apart else [n]
-
-    def one(memory, key, state):
-        t, spoken = state
-        carry, hidden = speaker.step(params, memory, spoken.carry, spoken.word)
-        logits = speaker.logits(params, hidden).astype(jnp.float32)
-        word, total = choose(forbid(logits, UNKNOWN) if forbid_unknown else logits, t, key)
-        word = jnp.where(spoken.done, END, word)
-        chosen = jnp.take_along_axis(logits, word[:, None], 1)[:, 0]
-        total = jax.nn.logsumexp(logits, -1) if total is None else total
-        return t + 1, _Spoken(
-            carry,
-            word,
-            spoken.done | (word == END),
-            lax.dynamic_update_index_in_dim(spoken.words, word, t, 0),
-            spoken.log_prob + jnp.where(spoken.done, 0, chosen - total),
-        )
-
-    state = (
-        jnp.int32(0),
-        _Spoken(
-            carry,
-            jnp.full(n, END, jnp.int32),
-            jnp.zeros(n, bool),
-            jnp.full((max_len, n), END, jnp.int32),
-            jnp.zeros(n, jnp.float32),
-        ),
+    step = partial(_step, speaker, params, choose)
+    spoken = _Spoken(
+        carry,
+        jnp.full(n, END, jnp.int32),
+        jnp.zeros(n, bool),
+        jnp.full((max_len, n), END, jnp.int32),
+        jnp.zeros(n, jnp.float32),
     )
-    rows, words, log_prob = jnp.arange(n), state[1].words, state[1].log_prob
+    state = jnp.int32(0), spoken
+    rows, words, log_prob = jnp.arange(n), spoken.words, spoken.log_prob
     for least in [*sizes[1:], 0]:
 
         def going(state, least=least):
             return (state[0] < max_len) & ((~state[1].done).sum() > least)
 
-        state = lax.while_loop(going, partial(one, memory, key), state)
+        state = lax.while_loop(going, partial(step, memory, key), state)
         t, spoken = state
         words = words.at[:, rows].set(spoken.words)
         log_prob = log_prob.at[rows].set(spoken.log_prob)
@@ -177,3 +164,28 @@ def _speak(
             )
             state = t, rest._replace(words=rest.words.T)
     return Captions(words.T, log_prob)
+
+
+def _step(
+    speaker: Speaker,
+    params: Params,
+    choose: Choose,
+    memory: Any,
+    key: jax.Array | None,
+    state: tuple[jax.Array, _Spoken],
+) -> tuple[jax.Array, _Spoken]:
+    """One word more for every row whose caption goes on."""
+    t, spoken = state
+    carry, hidden = speaker.step(params, memory, spoken.carry, spoken.word)
+    logits = speaker.logits(params, hidden).astype(jnp.float32)
+    word, total = choose(logits, t, key)
+    word = jnp.where(spoken.done, END, word)
+    chosen = jnp.take_along_axis(logits, word[:, None], 1)[:, 0]
+    total = jax.nn.logsumexp(logits, -1) if total is None else total
+    return t + 1, _Spoken(
+        carry,
+        word,
+        spoken.done | (word == END),
+        lax.dynamic_update_index_in_dim(spoken.words, word, t, 0),
+        spoken.log_prob + jnp.where(spoken.done, 0, chosen - total),
+    )

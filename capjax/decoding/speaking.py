@@ -173,9 +173,9 @@ def speak_all(
         # The last batch is filled up, so that one program serves all.
         rows, left = np.arange(first, first + batch), len(images) - first
         rows = np.minimum(rows, len(images) - 1)
-        told = {name: jnp.asarray(x[rows]) for name, x in (beside or {}).items()}
+        others = {name: jnp.asarray(x[rows]) for name, x in (beside or {}).items()}
         row_key = jax.random.fold_in(key, first)
-        words, log_prob = speak(params, judge_params, jnp.asarray(images[rows]), told, row_key)
+        words, log_prob = speak(params, judge_params, jnp.asarray(images[rows]), others, row_key)
         yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
 
 
@@ -205,9 +205,9 @@ def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         if name not in METHODS[method]:
             takes = " or ".join(other for other in METHODS if name in METHODS[other])
             raise InputError(f"{flag} has no meaning for {method}; it needs --decoding={takes}")
-        fits, told = _RANGES.get(name, (lambda x: True, ""))
+        fits, wanted = _RANGES.get(name, (lambda x: True, ""))
         if not fits(value):
-            raise InputError(f"{flag} must be {told}")
+            raise InputError(f"{flag} must be {wanted}")
     return decoding | given
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.agreement import agree, check_captions, check_choices, check_context, check_some
-from capjax.decoding.beam import beam_search, search
+from capjax.decoding.beam import beam_search, search, step_beams
 from capjax.decoding.sample import forbid
 from capjax.speaker import UNKNOWN, Captions, Carry, Context, Params, Speaker, log_probs, rows_of
 
@@ -55,9 +55,7 @@ def emitter_suppressor(
     memory, carry = pair.start(params, together(target, distractors))
 
     def extend(carry, words):
-        carry, hidden = jax.vmap(pair.step, (None, None, 1, 1), (1, 1))(
-            params, memory, carry, words
-        )
+        carry, hidden = step_beams(pair)(params, memory, carry, words)
         scores = pair.logits(params, hidden)
         return carry, forbid(scores, UNKNOWN) if forbid_unknown else scores
 
@@ -142,8 +140,8 @@ def introspective_score(
 
 def together(target: Context, distractors: Context) -> Context:
     """Targets and their distractors as one context: leaves [N, 1 + M, ...]."""
-    mine, tree = jax.tree.flatten(dict(target))
-    pairs = zip(mine, jax.tree.leaves(dict(distractors)), strict=True)
+    leaves, tree = jax.tree.flatten(dict(target))
+    pairs = zip(leaves, jax.tree.leaves(dict(distractors)), strict=True)
     return jax.tree.unflatten(tree, [jnp.concatenate([x[:, None], y], 1) for x, y in pairs])
 
 

@@ -15,7 +15,7 @@ from capjax.decoding.speaking import JUDGED, Judged, decoding_of
 from capjax.decoding.suppressor import emitter_suppressor, suppressed, together
 from capjax.errors import InputError
 from capjax.parallel.memory import check_fits
-from capjax.speaker import Captions, Params, Speaker, log_probs, repeated
+from capjax.speaker import Captions, Context, Params, Speaker, log_probs, repeated
 
 WIDTH = 3  # of the beam, where a recipe searches otherwise
 STREAMS = 128  # images that are spoken of or held down at once, where one target has no more
@@ -117,21 +117,21 @@ def tell_apart(
     key = jax.random.key(0) if key is None else key
     number = rows.shape[1]
     batch = max(1, min(len(images), STREAMS // (1 + number)))
-    told = jax.eval_shape(lambda k: jax.random.split(k, batch), key)
+    keys_shape = jax.eval_shape(lambda k: jax.random.split(k, batch), key)
 
     def shapes(number: int) -> tuple[Any, ...]:
         part, kind = images.shape[1:], images.dtype
         return (
             jax.ShapeDtypeStruct((batch, *part), kind),
             jax.ShapeDtypeStruct((batch, number, *part), kind),
-            told,
+            keys_shape,
         )
 
-    heard = None if teller.guide is None else teller.guide[1]
+    guide_params = None if teller.guide is None else teller.guide[1]
 
     def compiled(number: int) -> Any:
-        speak = _speaking(speaker, noise, dict(decoding), number, teller)
-        return jax.jit(speak).lower(params, heard, *shapes(number)).compile()
+        speak = _speaking(speaker, noise, decoding, number, teller)
+        return jax.jit(speak).lower(params, guide_params, *shapes(number)).compile()
 
     speak = compiled(number)
     check_fits(speak, number, "distractors of an image", lambda: compiled(1))
@@ -139,64 +139,96 @@ def tell_apart(
         part = np.minimum(np.arange(first, first + batch), len(images) - 1)
         keys = jax.random.split(jax.random.fold_in(key, first), batch)
         around = np.asarray(pool[rows[part].ravel()]).reshape(batch, number, *images.shape[1:])
-        words, log_prob = speak(params, heard, np.asarray(images[part]), around, keys)
+        words, log_prob = speak(params, guide_params, np.asarray(images[part]), around, keys)
         left = min(batch, len(images) - first)
         yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
 
 
+class _Way(NamedTuple):
+    """How captions of a target among distractors are found."""
+
+    speaker: Speaker
+    teller: Teller
+    method: str  # "greedy", "sample" or "beam"
+    samples: int  # K, captions of each target
+    width: int  # of a beam
+    draw: dict[str, Any]  # temperature and truncation
+    common: dict[str, Any]  # max_len and forbid_unknown
+
+
 def _speaking(
-    speaker: Speaker, noise: int, decoding: dict[str, Any], number: int, teller: Teller
+    speaker: Speaker, noise: int, decoding: Mapping[str, Any], number: int, teller: Teller
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """(params, the guide's, images [N, ...], others [N, M, ...], keys [N]) -> (words [N, K, T],
     log-probabilities [N, K])"""
-    max_len = decoding["max_len"]
-    method, each = decoding["method"], decoding.get("samples", 1)
-    width = max(each, decoding.get("width", WIDTH))
-    forbid = decoding.get("forbid_unknown", False)
-    name, rationality, candidates, guide = teller
+    samples = decoding.get("samples", 1)
+    way = _Way(
+        speaker,
+        teller,
+        decoding["method"],
+        samples,
+        width=max(samples, decoding.get("width", WIDTH)),
+        draw={name: decoding[name] for name in _DRAW if name in decoding},
+        common={
+            "max_len": decoding["max_len"],
+            "forbid_unknown": decoding.get("forbid_unknown", False),
+        },
+    )
+    find = _ranked if teller.name in RANKED else _searched
 
-    def context(images: jax.Array, lead: tuple[int, ...]) -> dict[str, jax.Array]:
+    def context(images: jax.Array, lead: tuple[int, ...]) -> Context:
         return {"image": images} | ({"noise": jnp.zeros((*lead, noise))} if noise else {})
 
-    def found(params, heard, target, rest, keys) -> jax.Array:
-        if name in RANKED:
-            drawn = keys if method == "sample" else None
-            options = {"rationality": rationality, "candidates": candidates, "max_len": max_len}
-            options["forbid_unknown"] = forbid
-            if name == "introspective":
-                ranked = introspective_speaker(speaker, params, target, rest, drawn, **options)
-            else:
-                assert guide is not None  # as check_teller sees to
-                ranked = reasoning_speaker(
-                    speaker, params, guide[0], heard, target, rest, drawn, **options
-                )
-            return ranked.words[:, :each]
-        make = incremental if name == "incremental" else suppressed
-        pair, seen = make(speaker, number, rationality), together(target, rest)
-        if method == "sample":
-            rows = jax.vmap(lambda k: jax.random.split(k, each))(keys).reshape(-1)
-            options = {name: decoding[name] for name in _DRAW if name in decoding}
-            options |= {"max_len": max_len, "forbid_unknown": forbid}
-            drawn = sample(repeated(pair, each), params, seen, rows, **options)
-            return drawn.words.reshape(keys.shape[0], each, -1)
-        if method == "greedy":
-            return greedy(pair, params, seen, max_len=max_len, forbid_unknown=forbid).words[:, None]
-        options = {"width": width, "max_len": max_len, "forbid_unknown": forbid}
-        if name == "incremental":
-            beams: Captions = beam_search(pair, params, seen, **options)
-        else:
-            beams = emitter_suppressor(
-                speaker, params, target, rest, rationality=rationality, **options
-            )
-        return beams.words[:, :each]
-
-    def speak(params, heard, images, others, keys):
+    def speak(params, guide_params, images, others, keys):
         n = images.shape[0]
-        target = context(images, (n,))
-        words = found(params, heard, target, context(others, (n, number)), keys)
+        target, rest = context(images, (n,)), context(others, (n, number))
+        words = find(way, (params, guide_params), target, rest, keys)
         count = words.shape[1]
         seen = jax.tree.map(lambda x: jnp.repeat(x, count, 0), target)
-        told = log_probs(speaker, params, seen, words.reshape(n * count, -1)).sum(1)
-        return words, told.reshape(n, count)
+        log_p = log_probs(speaker, params, seen, words.reshape(n * count, -1)).sum(1)
+        return words, log_p.reshape(n, count)
 
     return speak
+
+
+def _ranked(
+    way: _Way, params: tuple[Params, Params], target: Context, others: Context, keys: jax.Array
+) -> jax.Array:
+    """The best of candidates: words int32[N, K, T]. params: the speaker's and the guide's."""
+    teller = way.teller
+    drawn = keys if way.method == "sample" else None
+    options = {"rationality": teller.rationality, "candidates": teller.candidates, **way.common}
+    if teller.name == "introspective":
+        found = introspective_speaker(way.speaker, params[0], target, others, drawn, **options)
+    else:
+        assert teller.guide is not None  # as check_teller sees to
+        listener = teller.guide[0]
+        found = reasoning_speaker(
+            way.speaker, params[0], listener, params[1], target, others, drawn, **options
+        )
+    return found.words[:, : way.samples]
+
+
+def _searched(
+    way: _Way, params: tuple[Params, Params], target: Context, others: Context, keys: jax.Array
+) -> jax.Array:
+    """Captions by scores of every word: words int32[N, K, T]. params: as of `_ranked`."""
+    incrementally, rationality = way.teller.name == "incremental", way.teller.rationality
+    number = others["image"].shape[1]
+    pair = (incremental if incrementally else suppressed)(way.speaker, number, rationality)
+    seen = together(target, others)
+    if way.method == "sample":
+        rows = jax.vmap(lambda k: jax.random.split(k, way.samples))(keys).reshape(-1)
+        several = repeated(pair, way.samples)
+        drawn = sample(several, params[0], seen, rows, **way.draw, **way.common)
+        return drawn.words.reshape(keys.shape[0], way.samples, -1)
+    if way.method == "greedy":
+        return greedy(pair, params[0], seen, **way.common).words[:, None]
+    options = {"width": way.width, **way.common}
+    if incrementally:
+        beams: Captions = beam_search(pair, params[0], seen, **options)
+    else:
+        beams = emitter_suppressor(
+            way.speaker, params[0], target, others, rationality=rationality, **options
+        )
+    return beams.words[:, : way.samples]

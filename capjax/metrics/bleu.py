@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from capjax.agreement import check_array, told
+from capjax.agreement import check_array, spec
 from capjax.metrics.matches import (
     ORDERS,
     check_images,
@@ -127,7 +127,7 @@ def _statistics(candidates: jax.Array, references: jax.Array, mask: jax.Array | 
         check_array(mask, "mask")
         if mask.shape != references.shape[:2] or mask.dtype != bool:
             raise ValueError(
-                f"mask {told(mask)} and references {told(references)} do not agree; give bool[N, R]"
+                f"mask {spec(mask)} and references {spec(references)} do not agree; give bool[N, R]"
             )
     allowed = present(references) if mask is None else present(references) & mask
     ours, theirs = tokens(candidates), tokens(references)

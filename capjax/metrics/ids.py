@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from capjax.agreement import told
+from capjax.agreement import spec
 
 _FIRST = 2  # 0 is the end, and 1 a vocabulary's unknown word
 
@@ -35,7 +35,7 @@ def encode(
     if isinstance(captions, str):
         raise ValueError("captions must be a list of lists of texts, not one text")
     if words is not None and not isinstance(words, Mapping):
-        raise ValueError(f"words is {told(words)}; give {{word: id}}, as a vocabulary's ids")
+        raise ValueError(f"words is {spec(words)}; give {{word: id}}, as a vocabulary's ids")
     if max_len is not None and (not isinstance(max_len, int) or max_len < 1):
         raise ValueError(f"max_len={max_len!r} must be a whole number, at least 1")
     words = dict(words or {})

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from capjax.agreement import agree, check_array, told
+from capjax.agreement import agree, check_array, spec
 from capjax.speaker import scored, spoken
 
 ORDERS = 4  # n-grams of 1 to 4 words, as BLEU and CIDEr count them
@@ -110,7 +110,7 @@ def check_width(name: str, ids: Any) -> None:
         limits = np.iinfo(np.int32)
         if ids.max() > limits.max or ids.min() < limits.min:
             raise ValueError(
-                f"{name} {told(ids)} holds ids beyond 32 bits, {ids.min()} to {ids.max()}; number"
+                f"{name} {spec(ids)} holds ids beyond 32 bits, {ids.min()} to {ids.max()}; number"
                 " the words from 2 up (capjax.metrics.encode)"
             )
 
@@ -120,7 +120,7 @@ def check_ids(name: str, ids: jax.Array, axes: str) -> None:
     check_array(ids, name)
     sound = ids.ndim == len(axes) and jnp.issubdtype(ids.dtype, jnp.integer)
     if not sound or 0 in ids.shape:
-        raise ValueError(f"{name} must be int32[{', '.join(axes)}] and not empty, not {told(ids)}")
+        raise ValueError(f"{name} must be int32[{', '.join(axes)}] and not empty, not {spec(ids)}")
 
 
 def check_images(candidates: jax.Array, references: jax.Array, axes: str = "NT") -> None:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from capjax.agreement import agree, check_array, told
+from capjax.agreement import agree, check_array, spec
 
 RECALLS = (1, 3, 5, 10)
 
@@ -60,7 +60,7 @@ def retrieve(score: Score, captions: Any, images: Any, name: str) -> tuple[dict[
     scores = jnp.asarray(score(captions, images))
     if scores.shape != pair:
         raise ValueError(
-            f"score gave {told(scores)} for captions {told(captions)} and {pair[1]} images; it must"
+            f"score gave {spec(scores)} for captions {spec(captions)} and {pair[1]} images; it must"
             f" give float{list(pair)}"
         )
     ranks = np.asarray(retrieval_ranks(scores))

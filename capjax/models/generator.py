@@ -5,8 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from capjax.agreement import agree, check_captions, told
+from capjax.agreement import agree, check_captions, spec
 from capjax.models.attention import Adaptive, Att2in
+from capjax.models.captioner import Captioner
 from capjax.models.dense import check_dtype
 from capjax.models.image_kind import blank_image, check_image, check_images, check_vocab_size
 from capjax.models.nic import NIC
@@ -69,6 +70,13 @@ def generator(
         vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype, noise
     )
 
+    return _speaker(module)
+
+
+def _speaker(module: Captioner) -> Speaker:
+    """A captioner's functions of its parameters."""
+    image, noise, concepts = module.image, module.noise, module.concepts
+
     def init(key):
         context = {"image": blank_image(image)}
         if noise:
@@ -86,7 +94,7 @@ def generator(
         check_images(image, context)
         if noise and context["noise"].shape[1:] != (noise,):
             raise ValueError(
-                f"context['noise'] is {told(context['noise'])}, and this generator reads"
+                f"context['noise'] is {spec(context['noise'])}, and this generator reads"
                 f" float[N, {noise}]"
             )
         if concepts:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from capjax.agreement import check_array, told
+from capjax.agreement import check_array, spec
 
 IMAGES = '("features", D), ("regions", R, D) or ("pixels", H, W)'
 
@@ -29,7 +29,7 @@ def check_image(image: tuple) -> None:
 def check_vocab_size(vocab_size: Any) -> None:
     """Raises ValueError where it is no whole number."""
     if not isinstance(vocab_size, (int, np.integer)) or isinstance(vocab_size, bool):
-        raise ValueError(f"vocab_size is {told(vocab_size)}; give a whole number, len(vocabulary)")
+        raise ValueError(f"vocab_size is {spec(vocab_size)}; give a whole number, len(vocabulary)")
 
 
 def blank_image(image: tuple) -> jax.Array:
@@ -47,7 +47,7 @@ def check_images(image: tuple, context: Mapping[str, Any]) -> None:
             context["dropout"].dtype, jax.dtypes.prng_key
         ):
             raise ValueError(
-                f"context['dropout'] is {told(context['dropout'])}; give one typed key a row, by"
+                f"context['dropout'] is {spec(context['dropout'])}; give one typed key a row, by"
                 " jax.random.split(key, N)"
             )
     if "image" not in context:
@@ -59,6 +59,6 @@ def check_images(image: tuple, context: Mapping[str, Any]) -> None:
     ):
         kind = "uint8" if image[0] == "pixels" else "float"
         raise ValueError(
-            f"context['image'] is {told(found)}, and this model reads"
+            f"context['image'] is {spec(found)}, and this model reads"
             f" {kind}[N, {', '.join(map(str, wanted.shape[1:]))}], as its image {image!r} says"
         )

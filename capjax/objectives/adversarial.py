@@ -12,18 +12,11 @@ from capjax.agreement import check_batch
 from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
-from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
-from capjax.objectives.evaluator_training import Noise, evaluator_step
+from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
+from capjax.objectives.evaluator_training import EvaluatorState, Noise, evaluator_training
+from capjax.objectives.maximum_likelihood import caption_loss
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
-from capjax.speaker import (
-    Context,
-    Params,
-    Speaker,
-    log_probs,
-    scored,
-    shift,
-    weighted_score,
-)
+from capjax.speaker import Context, Params, Speaker, log_probs, scored, shift, weighted_score
 
 REWARDS = ("evaluator", "constant", "shuffled")
 BASELINES = ("none", "leave_one_out", "prefix")
@@ -110,13 +103,20 @@ def adversarial(
     Returns:
       Algorithm(init, update): init(key, params, evaluator_params); a batch is {"image" [B, U, ...],
       "caption" and "mismatched" int32[B, U, T]} with U = 1 + evaluator_steps, the first for the
-      speaker. Metrics: see `speaker_gradient`; r by source and the loss of the last evaluator
-      update.
+      speaker. Metrics: see `speaker_gradient`; r by source, the loss and the gradient's norm of the
+      last evaluator update.
     Raises:
       ValueError: as `AdversarialSettings`.
     """
     settings = replace(settings or AdversarialSettings(), **changes)
-    evaluator_steps = settings.evaluator_steps
+    judging = evaluator_training(
+        speaker,
+        evaluator,
+        evaluator_optimizer,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        noise=noise,
+    )
 
     def init(key: jax.Array, params: Params, evaluator_params: Params) -> AdversarialState:
         params, evaluator_params = jax.tree.map(jnp.copy, (params, evaluator_params))
@@ -131,134 +131,95 @@ def adversarial(
 
     def update(state: AdversarialState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
-        keys = jax.random.split(key, 1 + evaluator_steps)
-
-        def judge(judge_state, i):
-            params, opt = judge_state
-            mine = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 1, False), batch)
-            params, opt, metrics = evaluator_step(
-                speaker,
-                evaluator,
-                evaluator_optimizer,
-                state.params,
-                params,
-                opt,
-                mine,
-                keys[i],
-                alpha=settings.alpha,
-                beta=settings.beta,
-                noise=noise,
-            )
-            return (params, opt), metrics
-
-        judged: dict[str, jax.Array] = {}
-        judge_state = state.evaluator, state.evaluator_optimizer
-        if evaluator_steps:
-            steps = jnp.arange(1, 1 + evaluator_steps)
-            judge_state, history = lax.scan(judge, judge_state, steps)
-            judged = {k: v[-1] for k, v in history.items()}
-            judged["evaluator_loss"] = judged.pop("loss")
-            judged["evaluator_gradient_norm"] = judged.pop("gradient_norm")
+        keys = jax.random.split(key, 1 + settings.evaluator_steps)
+        state, evaluator_metrics = update_evaluator(judging, state, batch, keys)
         first = jax.tree.map(lambda x: x[:, 0], batch)
         gradient, metrics = speaker_gradient(
-            speaker,
-            state.params,
-            state.lagged if settings.lag else state.params,
-            evaluator,
-            judge_state[0],
-            first,
-            keys[0],
-            settings,
-            noise,
+            speaker, evaluator, state, first, keys[0], settings, noise
         )
         gradient, metrics = lax.pmean((gradient, metrics), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
-
-        new = AdversarialState(
-            params,
-            follow(state.average, params, settings.average),
-            follow(state.lagged, params, settings.lag),
-            opt,
-            *judge_state,
+        new = state._replace(
+            params=params,
+            average=follow(state.average, params, settings.average),
+            lagged=follow(state.lagged, params, settings.lag),
+            optimizer=opt,
         )
-        return new, metrics | judged
+        return new, metrics | evaluator_metrics
 
     return Algorithm(init, update)
 
 
+def update_evaluator(
+    judging: Algorithm, state: AdversarialState, batch: Context, keys: jax.Array
+) -> tuple[AdversarialState, Metrics]:
+    """The evaluator's updates by `evaluator_training`, one for each unit of a batch but the first.
+
+    -> (the state after them, metrics of the last one; none where there is no update).
+    """
+    units = keys.shape[0]
+    if units == 1:
+        return state, {}
+
+    def one(evaluator, i):
+        params, opt = evaluator
+        unit = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 1, False), batch)
+        new, metrics = judging.update(EvaluatorState(params, opt, state.params), unit, keys[i])
+        return (new.params, new.optimizer), metrics
+
+    start = state.evaluator, state.evaluator_optimizer
+    (params, opt), history = lax.scan(one, start, jnp.arange(1, units))
+    metrics = {name: x[-1] for name, x in history.items()}
+    metrics["evaluator_loss"] = metrics.pop("loss")
+    metrics["evaluator_gradient_norm"] = metrics.pop("gradient_norm")
+    return state._replace(evaluator=params, evaluator_optimizer=opt), metrics
+
+
 def speaker_gradient(
     speaker: Speaker,
-    params: Params,
-    lagged: Params,
     evaluator: Evaluator,
-    evaluator_params: Params,
+    state: AdversarialState,
     batch: Context,
     key: jax.Array,
     settings: AdversarialSettings,
     noise: Noise,
-) -> tuple[Params, dict[str, jax.Array]]:
+) -> tuple[Params, Metrics]:
     """The gradient of what the speaker minimises, of one device's share; see `adversarial`.
 
     Returns:
-      (the gradient, metrics): `loss`, `reward` (mean r of the drawn captions), `value_first`,
-      `value_middle`, `value_last` (mean value after the first, the middle and the last word),
-      `advantage` (root mean square of values less baseline), the lanes' `busy` share, and
-      `drawn_metrics`.
+      (the gradient, metrics): `loss`, `advantage` (root mean square of values less baseline),
+      `drawn_metrics`, and with a judged reward those of `judged_values`.
     """
-    captions, samples = batch["caption"], settings.samples
-    rows, steps = captions.shape
+    rows, steps = batch["caption"].shape
+    params, samples = state.params, settings.samples
     n = rows * samples
     keys = jax.vmap(lambda k: jax.random.split(k, 5), out_axes=1)(row_keys(key, n))
-    image = jnp.repeat(batch["image"], samples, 0)
-    context = noise.context(image, keys[0])
+    context = noise.context(jnp.repeat(batch["image"], samples, 0), keys[0])
     speaking = context | ({"dropout": keys[1]} if settings.dropout else {})
     drawn = sample(speaker, params, speaking, keys[2], max_len=steps)
     words, real = drawn.words, scored(drawn.words)
-    count = real.sum(1)
-    metrics: dict[str, jax.Array] = {}
+    metrics: Metrics = {}
     if settings.reward == "constant":
         values = jnp.where(real, 0.5, 0.0)
     else:
-        values, load = values_and_load(
-            speaker,
-            lagged,
-            evaluator,
-            evaluator_params,
-            context,
-            words,
-            keys[3],
-            rollouts=settings.rollouts,
-            lanes=settings.lanes or None,
+        values, metrics = judged_values(
+            speaker, evaluator, state, context, words, keys[3], settings
         )
-        last = jnp.take_along_axis(values, count[:, None] - 1, 1)
-        metrics |= {
-            "reward": last.mean(),
-            "value_first": values[:, 0].mean(),
-            "value_middle": jnp.take_along_axis(values, count[:, None] // 2, 1).mean(),
-            "value_last": jnp.take_along_axis(values, jnp.maximum(count - 2, 0)[:, None], 1).mean(),
-            "busy": load.busy,
-        }
-        if settings.reward == "shuffled":
-            # Of the next image's captions; after its end a caption keeps its verdict.
-            kept = jnp.where(real, values, last)
-            values = jnp.where(real, jnp.roll(kept, samples, 0), 0)
     advantage = values - _baseline(values, real, samples, settings.baseline)
     if settings.entropy:
         chosen = lax.stop_gradient(log_probs(speaker, params, speaking, words))
         advantage = advantage - settings.entropy * chosen
     weights = jnp.where(real, advantage, 0)
-    total = lax.pmean(count.sum().astype(jnp.float32), "data")
+    total = lax.pmean(real.sum().astype(jnp.float32), "data")
 
     def loss(params):
         value, _ = weighted_score(speaker, params, speaking, shift(words), words, -weights / n)
         if settings.likelihood:
             own = noise.context(batch["image"], keys[4][::samples])
             own["dropout"] = keys[1][::samples]
-            real_words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
-            weight = jnp.float32(-settings.likelihood) / real_words
-            value += weighted_score(speaker, params, own, shift(captions), captions, weight)[0]
+            value += caption_loss(speaker, params, own, batch["caption"], settings.likelihood)
         return value
 
     value, gradient = jax.value_and_grad(loss)(params)
@@ -268,6 +229,50 @@ def speaker_gradient(
         **drawn_metrics(drawn),
     }
     return gradient, metrics
+
+
+def judged_values(
+    speaker: Speaker,
+    evaluator: Evaluator,
+    state: AdversarialState,
+    context: Context,
+    words: jax.Array,
+    key: jax.Array,
+    settings: AdversarialSettings,
+) -> tuple[jax.Array, Metrics]:
+    """What each word of drawn captions int32[N, T] is worth to the evaluator.
+
+    Returns:
+      (float32[N, T], metrics): `reward` (mean r of the captions), `value_first`, `value_middle`,
+      `value_last` (mean value after the first, the middle and the last word), and the lanes' `busy`
+      share.
+    """
+    values, load = values_and_load(
+        speaker,
+        state.lagged if settings.lag else state.params,
+        evaluator,
+        state.evaluator,
+        context,
+        words,
+        key,
+        rollouts=settings.rollouts,
+        lanes=settings.lanes or None,
+    )
+    real = scored(words)
+    count = real.sum(1)
+    last = jnp.take_along_axis(values, count[:, None] - 1, 1)
+    metrics = {
+        "reward": last.mean(),
+        "value_first": values[:, 0].mean(),
+        "value_middle": jnp.take_along_axis(values, count[:, None] // 2, 1).mean(),
+        "value_last": jnp.take_along_axis(values, jnp.maximum(count - 2, 0)[:, None], 1).mean(),
+        "busy": load.busy,
+    }
+    if settings.reward == "shuffled":
+        # Of the next image's captions; after its end a caption keeps its verdict.
+        kept = jnp.where(real, values, last)
+        values = jnp.where(real, jnp.roll(kept, settings.samples, 0), 0)
+    return values, metrics
 
 
 def _baseline(values: jax.Array, real: jax.Array, samples: int, kind: str) -> jax.Array:

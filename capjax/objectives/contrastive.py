@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from capjax.agreement import check_batch, check_captions
-from capjax.objectives.algorithm import Algorithm, follow, row_keys
+from capjax.objectives.algorithm import Algorithm, Metrics, follow, row_keys
 from capjax.settings import ABOVE_0, BELOW_1, FROM_0, OneOf
 from capjax.speaker import (
     Context,
@@ -106,119 +106,160 @@ def contrastive(
       ValueError: as `ContrastiveSettings`.
     """
     settings = dataclasses.replace(settings or ContrastiveSettings(), **changes)
-    nu, pairs, masks, average = settings.nu, settings.pairs, settings.masks, settings.average
-    likelihood, label_smoothing = settings.likelihood, settings.label_smoothing
 
     def init(key: jax.Array, params: Params, reference_params: Params) -> ContrastiveState:
         params, reference_params = jax.tree.map(jnp.copy, (params, reference_params))
-        averaged = jax.tree.map(jnp.copy, params) if average else ()
+        averaged = jax.tree.map(jnp.copy, params) if settings.average else ()
         step = jnp.zeros((), jnp.int32)
         return ContrastiveState(params, averaged, reference_params, optimizer.init(params), step)
+
+    def update(state: ContrastiveState, batch: Context, key: jax.Array):
+        check_pairs(batch)
+        own, others = batch["caption"], batch["mismatched"]
+        plain = {k: v for k, v in batch.items() if k not in ("caption", "mismatched")}
+        masked = plain | {"dropout": row_keys(key, own.shape[0])}
+        context = plain if settings.masks == "none" else masked
+        if settings.pairs == "introspective":
+            gradient, metrics = introspective_gradient(
+                speaker, state.params, context, own, others.shape[1], settings
+            )
+        else:
+            reference_context = masked if settings.masks == "shared" else plain
+            check_sizes((speaker, state.params), (reference, state.reference), reference_context)
+            captions = jnp.concatenate([own[:, None], others], 1)
+            q = log_probs_of(reference, state.reference, reference_context, captions)
+            gradient, metrics = pairs_gradient(
+                speaker, state.params, context, captions, q, settings
+            )
+        gradient, metrics = lax.pmean((gradient, metrics), "data")
+        change, opt = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, change)
+        averaged = follow(state.average, params, settings.average)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
+        step, kept = state.step + 1, state.reference
+        if replace:
+            new = averaged if settings.average else params
+            kept = lax.cond(step % replace == 0, lambda: new, lambda: state.reference)
+        return ContrastiveState(params, averaged, kept, opt, step), metrics
+
+    return Algorithm(init, update)
+
+
+def check_pairs(batch: Context) -> None:
+    """Raises ValueError where a batch's true and mismatched captions do not go together."""
+    check_batch(batch, "caption", "mismatched")
+    own, others = batch["caption"], batch["mismatched"]
+    check_captions(own, name="caption")
+    check_captions(others, "NKT", "mismatched")
+    if others.shape[2] != own.shape[1]:
+        raise ValueError(
+            f"caption {list(own.shape)} and mismatched {list(others.shape)} do not agree; pad"
+            " both to one length"
+        )
+
+
+def check_sizes(
+    target: tuple[Speaker, Params], reference: tuple[Speaker, Params], context: Context
+) -> None:
+    """Raises ValueError where two speakers are seen to know vocabularies of other sizes."""
+    sizes = [vocabulary_size(speaker, params, context) for speaker, params in (target, reference)]
+    if None not in sizes and sizes[0] != sizes[1]:
+        raise ValueError(
+            f"the speaker knows {sizes[0]} ids and its reference {sizes[1]}; give two that"
+            " share a vocabulary"
+        )
+
+
+def pairs_gradient(
+    speaker: Speaker,
+    params: Params,
+    context: Context,
+    captions: jax.Array,
+    q: jax.Array,
+    settings: ContrastiveSettings,
+) -> tuple[Params, Metrics]:
+    """The gradient of the loss against a reference, of one device's share, and its metrics.
+
+    Args:
+      captions: int32[B, 1 + K, T], an image's own first.
+      q: float32[B, 1 + K], their log-probabilities by the reference.
+    """
+    rows, count = captions.shape[0], captions.shape[1] - 1
+    true = 0.0 if settings.pairs == "negative_only" else 1.0
+    mismatched = 0.0 if settings.pairs == "positive_only" else -1.0 / count
+    sides = jnp.array([true] + count * [mismatched], jnp.float32)
+    beside = jnp.stack([q, jnp.broadcast_to(sides[None], q.shape)], -1)
+    pull = jnp.where(jnp.arange(1 + count)[:, None] == 0, -settings.likelihood, 0.0)
+    nu, smoothing = settings.nu, settings.label_smoothing
+    weights = (1 - smoothing) * pull if settings.likelihood else None
+    even = smoothing * pull if settings.likelihood and smoothing else None
 
     def one(log_p: jax.Array, beside: jax.Array) -> jax.Array:
         """A caption's part of the loss; a true one's side is above 0, mismatched ones' below."""
         log_q, side = beside
         return jnp.abs(side) * jax.nn.softplus(-jnp.sign(side) * (log_p - log_q - jnp.log(nu)))
 
-    def update(state: ContrastiveState, batch: Context, key: jax.Array):
-        check_batch(batch, "caption", "mismatched")
-        own, others = batch["caption"], batch["mismatched"]
-        check_captions(own, name="caption")
-        check_captions(others, "NKT", "mismatched")
-        if others.shape[2] != own.shape[1]:
-            raise ValueError(
-                f"caption {list(own.shape)} and mismatched {list(others.shape)} do not agree; pad"
-                " both to one length"
-            )
-        captions = jnp.concatenate([own[:, None], others], 1)
-        count = others.shape[1]
-        true = 0.0 if pairs == "negative_only" else 1.0
-        mismatched = 0.0 if pairs == "positive_only" else -1.0 / count
-        sides = jnp.array([true] + count * [mismatched], jnp.float32)
-        plain = {k: v for k, v in batch.items() if k not in ("caption", "mismatched")}
-        masked = plain | {"dropout": row_keys(key, own.shape[0])}
-        context = plain if masks == "none" else masked
-        theirs = masked if masks == "shared" else plain
+    def loss(params):
+        total, p = caption_score(speaker, params, context, captions, one, beside, weights, even)
+        return total / rows, p
 
-        sizes = [
-            vocabulary_size(one, its, theirs)
-            for one, its in ((speaker, state.params), (reference, state.reference))
-        ]
-        if pairs != "introspective" and None not in sizes and sizes[0] != sizes[1]:
-            raise ValueError(
-                f"the speaker knows {sizes[0]} ids and its reference {sizes[1]}; give two that"
-                " share a vocabulary"
-            )
-        if pairs == "introspective":
-            return introspect(state, context, own, count)
-        q = log_probs_of(reference, state.reference, theirs, captions)
-        beside = jnp.stack([q, jnp.broadcast_to(sides[None], q.shape)], -1)
-        pull = jnp.where(jnp.arange(1 + count)[:, None] == 0, -likelihood, 0.0)
-        weights = (1 - label_smoothing) * pull if likelihood else None
-        even = label_smoothing * pull if likelihood and label_smoothing else None
+    (value, p), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    h = jax.nn.sigmoid(p - q - jnp.log(nu))
+    return gradient, {
+        "loss": value,
+        "h_true": h[:, 0].mean(),
+        "h_mismatched": h[:, 1:].mean(),
+        "log_ratio": (p - q)[:, 0].mean(),
+        "nll": nats_a_word(p[:, 0], captions[:, 0]),
+    }
 
-        def loss(params):
-            total, p = caption_score(speaker, params, context, captions, one, beside, weights, even)
-            return total / own.shape[0], p
 
-        (value, p), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        h = jax.nn.sigmoid(p - q - jnp.log(nu))
-        words = lax.pmean(scored(own).sum().astype(jnp.float32), "data")
-        told = {
-            "loss": value,
-            "h_true": h[:, 0].mean(),
-            "h_mismatched": h[:, 1:].mean(),
-            "log_ratio": (p - q)[:, 0].mean(),
-            "nll": -p[:, 0].sum() / words,
-        }
-        return learnt(state, gradient, told)
+def introspective_gradient(
+    speaker: Speaker,
+    params: Params,
+    context: Context,
+    own: jax.Array,
+    count: int,
+    settings: ContrastiveSettings,
+) -> tuple[Params, Metrics]:
+    """The gradient where captions int32[B, T] are told from by their own and other images.
 
-    def introspect(state: ContrastiveState, context: Context, own: jax.Array, count: int):
-        """An update by the captions' own and other images, where both are the target's to say."""
-        each = 1 + count
-        if each > own.shape[0]:
-            raise ValueError(
-                f"mismatched has {count} captions, and of {own.shape[0]} images a device there are"
-                f" {own.shape[0] - 1} others; give more images or fewer captions"
-            )
+    count: K, other images of the batch that each caption is read with.
+    """
+    each = 1 + count
+    if each > own.shape[0]:
+        raise ValueError(
+            f"mismatched has {count} captions, and of {own.shape[0]} images a device there are"
+            f" {own.shape[0] - 1} others; give more images or fewer captions"
+        )
 
-        def around(x: jax.Array) -> jax.Array:
-            rolled = jnp.stack([jnp.roll(x, -k, 0) for k in range(each)], 1)
-            return rolled.reshape(-1, *x.shape[1:])
+    def around(x: jax.Array) -> jax.Array:
+        rolled = jnp.stack([jnp.roll(x, -k, 0) for k in range(each)], 1)
+        return rolled.reshape(-1, *x.shape[1:])
 
-        looked = {name: around(x) for name, x in context.items() if name != "dropout"}
-        if "dropout" in context:
-            looked["dropout"] = jnp.repeat(context["dropout"], each, 0)
-        captions = jnp.repeat(own, each, 0)[:, None]
+    contexts = {name: around(x) for name, x in context.items() if name != "dropout"}
+    if "dropout" in context:
+        contexts["dropout"] = jnp.repeat(context["dropout"], each, 0)
+    captions = jnp.repeat(own, each, 0)[:, None]
 
-        def loss(params):
-            p = log_probs_of(speaker, params, looked, captions).reshape(-1, each)
-            ratio = p[:, :1] - p[:, 1:] - jnp.log(nu)
-            return jax.nn.softplus(-ratio).mean(), (p, ratio)
+    def loss(params):
+        p = log_probs_of(speaker, params, contexts, captions).reshape(-1, each)
+        ratio = p[:, :1] - p[:, 1:] - jnp.log(settings.nu)
+        return jax.nn.softplus(-ratio).mean(), (p, ratio)
 
-        (value, (p, ratio)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        words = lax.pmean(scored(own).sum().astype(jnp.float32), "data")
-        told = {
-            "loss": value,
-            "h_true": jax.nn.sigmoid(ratio).mean(),
-            "log_ratio": ratio.mean(),
-            "nll": -p[:, 0].sum() / words,
-        }
-        return learnt(state, gradient, told)
+    (value, (p, ratio)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+    return gradient, {
+        "loss": value,
+        "h_true": jax.nn.sigmoid(ratio).mean(),
+        "log_ratio": ratio.mean(),
+        "nll": nats_a_word(p[:, 0], own),
+    }
 
-    def learnt(state: ContrastiveState, gradient: Params, told: dict[str, jax.Array]):
-        gradient, metrics = lax.pmean((gradient, told), "data")
-        change, opt = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, change)
-        averaged = follow(state.average, params, average)
-        metrics["gradient_norm"] = optax.tree.norm(gradient)
-        step, before = state.step + 1, state.reference
-        if replace:
-            now = averaged if average else params
-            before = lax.cond(step % replace == 0, lambda: now, lambda: before)
-        return ContrastiveState(params, averaged, before, opt, step), metrics
 
-    return Algorithm(init, update)
+def nats_a_word(log_p: jax.Array, captions: jax.Array) -> jax.Array:
+    """-log_p float[N] of captions int32[N, T] for each word of all devices: float[]."""
+    words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
+    return -log_p.sum() / words
 
 
 def log_probs_of(

@@ -61,63 +61,33 @@ def evaluator_training(
 
     def update(state: EvaluatorState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
-        params, opt, metrics = evaluator_step(
-            speaker,
-            evaluator,
-            optimizer,
-            state.speaker,
-            state.params,
-            state.optimizer,
-            batch,
-            key,
-            alpha=alpha,
-            beta=beta,
-            noise=noise,
-        )
+        rows, steps = batch["caption"].shape
+        keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, rows))
+        context = noise.context(batch["image"], keys[0])
+        check_vocabulary(speaker, state.speaker, context, evaluator)
+        drawn = sample(speaker, state.speaker, context, keys[1], max_len=steps).words
+
+        def loss(params):
+            seen = {"image": batch["image"], "dropout": keys[2]}
+            logits = three_scores(evaluator, params, seen, batch, drawn)
+            each = jax.vmap(lambda *x: losses.evaluator(*x, alpha=alpha, beta=beta))(*logits)
+            return each.mean(), logits
+
+        (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        shares = jax.nn.sigmoid(logits).mean(1)
+        value, shares, gradient = lax.pmean((value, shares, gradient), "data")
+        change, opt = optimizer.update(gradient, state.optimizer, state.params)
+        metrics = {
+            "loss": value,
+            "r_real": shares[0],
+            "r_generated": shares[1],
+            "r_mismatched": shares[2],
+            "gradient_norm": optax.tree.norm(gradient),
+        }
+        params = optax.apply_updates(state.params, change)
         return EvaluatorState(params, opt, state.speaker), metrics
 
     return Algorithm(init, update)
-
-
-def evaluator_step(
-    speaker: Speaker,
-    evaluator: Evaluator,
-    optimizer: optax.GradientTransformation,
-    speaker_params: Params,
-    params: Params,
-    opt: Any,
-    batch: Context,
-    key: jax.Array,
-    *,
-    alpha: float,
-    beta: float,
-    noise: Noise,
-) -> tuple[Params, Any, dict[str, jax.Array]]:
-    """One update of an evaluator against fresh draws: (params, optimizer state, metrics)."""
-    rows, steps = batch["caption"].shape
-    keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, rows))
-    context = noise.context(batch["image"], keys[0])
-    check_vocabulary(speaker, speaker_params, context, evaluator)
-    drawn = sample(speaker, speaker_params, context, keys[1], max_len=steps).words
-
-    def loss(params):
-        seen = {"image": batch["image"], "dropout": keys[2]}
-        logits = three_scores(evaluator, params, seen, batch, drawn)
-        each = jax.vmap(lambda *x: losses.evaluator(*x, alpha=alpha, beta=beta))(*logits)
-        return each.mean(), logits
-
-    (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-    shares = jax.nn.sigmoid(logits).mean(1)
-    value, shares, gradient = lax.pmean((value, shares, gradient), "data")
-    change, opt = optimizer.update(gradient, opt, params)
-    metrics = {
-        "loss": value,
-        "r_real": shares[0],
-        "r_generated": shares[1],
-        "r_mismatched": shares[2],
-        "gradient_norm": optax.tree.norm(gradient),
-    }
-    return optax.apply_updates(params, change), opt, metrics
 
 
 def three_scores(

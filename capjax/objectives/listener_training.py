@@ -53,14 +53,14 @@ def listener_training(listener: Evaluator, optimizer: optax.GradientTransformati
             place = lax.axis_index("data") * rows + jnp.arange(rows)
             mine = jnp.take_along_axis(scores, place[:, None], 1)[:, 0]
             by_image = jax.nn.logsumexp(scores, 1) - mine
-            told = {
+            metrics = {
                 "picked_image": (own > others.max(1)).astype(jnp.float32).mean(),
                 "picked_caption": (mine >= scores.max(1)).astype(jnp.float32).mean(),
             }
-            return (by_caption.mean() + by_image.mean()) / 2, told
+            return (by_caption.mean() + by_image.mean()) / 2, metrics
 
-        (value, told), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        gradient, metrics = lax.pmean((gradient, told | {"loss": value}), "data")
+        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+        gradient, metrics = lax.pmean((gradient, metrics | {"loss": value}), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return ListenerState(optax.apply_updates(state.params, change), opt), metrics

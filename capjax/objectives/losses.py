@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from capjax.agreement import check_array, check_captions, check_example, told
+from capjax.agreement import check_array, check_captions, check_example, spec
 from capjax.speaker import scored
 
 
@@ -98,7 +98,7 @@ def contrastive(
     check_array(log_p_mismatched, "log_p_mismatched")
     if log_p_mismatched.ndim != 1 or not log_p_mismatched.size:
         raise ValueError(
-            f"log_p_mismatched is {told(log_p_mismatched)}; give float[K] of at least one caption"
+            f"log_p_mismatched is {spec(log_p_mismatched)}; give float[K] of at least one caption"
         )
     true = log_p - log_q - jnp.log(nu)
     mismatched = log_p_mismatched - log_q_mismatched - jnp.log(nu)

@@ -87,6 +87,18 @@ def maximum_likelihood(
     return Algorithm(init, update)
 
 
+def caption_loss(
+    speaker: Speaker, params: Params, context: Context, captions: jax.Array, weight: float
+) -> jax.Array:
+    """Maximum likelihood beside another loss: weight times nats a word of captions int32[N, T].
+
+    -> float[], one device's share, over the words of all devices.
+    """
+    words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
+    each = jnp.float32(-weight) / words
+    return weighted_score(speaker, params, context, shift(captions), captions, each)[0]
+
+
 def own_words(
     speaker: Speaker,
     params: Params,

@@ -54,7 +54,7 @@ def listener_reward(listener: Evaluator, params: Params) -> Reward:
     """
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
-        own, others = _told_apart(listener, params, batch, captions)
+        own, others = _own_and_others(listener, params, batch, captions)
         return own - jnp.logaddexp(own, jax.nn.logsumexp(others, -1))
 
     return reward
@@ -69,7 +69,7 @@ def self_retrieval_reward(listener: Evaluator, params: Params, margin: float = 0
     """
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
-        own, others = _told_apart(listener, params, batch, captions)
+        own, others = _own_and_others(listener, params, batch, captions)
         return -jax.nn.relu(margin - own + others.max(-1))
 
     return reward
@@ -82,7 +82,7 @@ def check_drawn(batch: Context, captions: jax.Array) -> None:
     agree(batch=batch["image"], captions=captions)
 
 
-def _told_apart(
+def _own_and_others(
     listener: Evaluator, params: Params, batch: Context, captions: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """A listener's scores of captions int32[B, S, T]: float32[B, S], float32[B, S, J]."""
@@ -113,8 +113,8 @@ def among_others(
     scores = score_all(listener, params, shared, carry)
     place = jnp.repeat(lax.axis_index("data") * rows + jnp.arange(rows), each)
     own = jnp.take_along_axis(scores, place[:, None], 1)[:, 0]
-    mine = jnp.arange(shared.shape[0])[None] == place[:, None]
-    others = [jnp.where(mine, -jnp.inf, scores)]
+    is_own = jnp.arange(shared.shape[0])[None] == place[:, None]
+    others = [jnp.where(is_own, -jnp.inf, scores)]
     if "distractors" in batch:
         around = batch["distractors"]
         count = around.shape[1]

@@ -11,13 +11,16 @@ from jax import lax
 
 from capjax.agreement import check_batch
 from capjax.decoding.sample import greedy, sample
-from capjax.objectives.algorithm import Algorithm, drawn_metrics, follow, row_keys
+from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Noise
+from capjax.objectives.maximum_likelihood import caption_loss
 from capjax.objectives.rewards import Reward
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Context, Params, Speaker, repeated, scored, shift, weighted_score
 
 BASELINES = ("leave_one_out", "greedy")
+
+Rewards = Mapping[str, tuple[float, Reward]]  # by name, (weight, reward) each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class SelfCriticalState(NamedTuple):
 def self_critical(
     speaker: Speaker,
     optimizer: optax.GradientTransformation,
-    rewards: Mapping[str, tuple[float, Reward]],
+    rewards: Rewards,
     settings: SelfCriticalSettings | None = None,
     *,
     max_len: int = 20,
@@ -87,81 +90,98 @@ def self_critical(
     settings = replace(settings or SelfCriticalSettings(), **changes)
     if not rewards:
         raise ValueError("there must be a reward (there are 0)")
-    samples, baseline, likelihood = settings.samples, settings.baseline, settings.likelihood
-    dropout, average = settings.dropout, settings.average
 
     def init(key: jax.Array, params: Params) -> SelfCriticalState:
         params = jax.tree.map(jnp.copy, params)
-        averaged = jax.tree.map(jnp.copy, params) if average else ()
+        averaged = jax.tree.map(jnp.copy, params) if settings.average else ()
         return SelfCriticalState(params, averaged, optimizer.init(params))
 
     def update(state: SelfCriticalState, batch: Context, key: jax.Array):
-        check_batch(batch, "image", *(["caption"] if likelihood else []))
-        images = batch["image"].shape[0]
-        n = images * samples
-        keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, n))
-        # With noise a caption has a context of its own; without, an image is taken in once.
-        each = 1 if noise.width else samples
-        image = jnp.repeat(batch["image"], samples // each, 0)
-        context = noise.context(image, keys[0])
-        if dropout:
-            context["dropout"] = keys[1][::each]
-        several = repeated(speaker, each)
-        drawn = sample(several, state.params, context, keys[2], max_len=max_len)
-        words = drawn.words
-        grouped = words.reshape(images, samples, max_len)
-
-        def rewarded(captions: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-            """float32[B, S] of captions int32[B, S, T], and each reward by its name."""
-            found = {
-                name: jnp.asarray(reward(batch, captions)) for name, (_, reward) in rewards.items()
-            }
-            for name, value in found.items():
-                if jnp.shape(value) != captions.shape[:2]:
-                    raise ValueError(
-                        f"the reward {name!r} is {list(jnp.shape(value))} for captions"
-                        f" {list(captions.shape)}; it must be one number for each, [B, S]"
-                    )
-            total = sum(rewards[name][0] * value for name, value in found.items())
-            return jnp.asarray(total), found
-
-        total, found = rewarded(grouped)
-        if baseline == "greedy":
-            plain = noise.context(batch["image"], keys[0][::samples])
-            said = greedy(speaker, state.params, plain, max_len=max_len).words
-            base = rewarded(said[:, None])[0]
-        else:
-            base = (total.sum(1, keepdims=True) - total) / (samples - 1)
-        advantage = total - base
-        rows = words.reshape(-1, each, max_len)
-        weights = jnp.where(scored(rows), -advantage.reshape(-1, each, 1) / n, 0)
-
-        def loss(params):
-            value, _ = weighted_score(speaker, params, context, shift(rows), rows, weights)
-            if likelihood:
-                own = noise.context(batch["image"], keys[0][::samples])
-                own["dropout"] = keys[1][::samples]
-                captions = batch["caption"]
-                count = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
-                weight = jnp.float32(-likelihood) / count
-                value += weighted_score(speaker, params, own, shift(captions), captions, weight)[0]
-            return value
-
-        value, gradient = jax.value_and_grad(loss)(state.params)
-        told = {
-            "loss": value,
-            "reward": total.mean(),
-            "baseline": base.mean(),
-            "advantage": jnp.square(advantage).mean(),
-            **{name: x.mean() for name, x in found.items()},
-            **drawn_metrics(drawn),
-        }
-        gradient, metrics = lax.pmean((gradient, told), "data")
+        check_batch(batch, "image", *(["caption"] if settings.likelihood else []))
+        gradient, metrics = reward_gradient(
+            speaker, state.params, rewards, batch, key, settings, max_len, noise
+        )
+        gradient, metrics = lax.pmean((gradient, metrics), "data")
         metrics["advantage"] = jnp.sqrt(metrics["advantage"])
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
-        averaged = follow(state.average, params, average)
+        averaged = follow(state.average, params, settings.average)
         metrics["gradient_norm"] = optax.tree.norm(gradient)
         return SelfCriticalState(params, averaged, opt), metrics
 
     return Algorithm(init, update)
+
+
+def reward_gradient(
+    speaker: Speaker,
+    params: Params,
+    rewards: Rewards,
+    batch: Context,
+    key: jax.Array,
+    settings: SelfCriticalSettings,
+    max_len: int,
+    noise: Noise,
+) -> tuple[Params, Metrics]:
+    """The gradient of what is minimised, of one device's share, and its metrics.
+
+    As in `self_critical`, but `advantage` is the mean square.
+    """
+    images, samples = batch["image"].shape[0], settings.samples
+    n = images * samples
+    keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, n))
+    # With noise a caption has a context of its own; without, an image is taken in once.
+    each = 1 if noise.width else samples
+    context = noise.context(jnp.repeat(batch["image"], samples // each, 0), keys[0])
+    if settings.dropout:
+        context["dropout"] = keys[1][::each]
+    drawn = sample(repeated(speaker, each), params, context, keys[2], max_len=max_len)
+    words = drawn.words
+    total, found = weighted_reward(rewards, batch, words.reshape(images, samples, max_len))
+
+    def own() -> Context:
+        """Of the images, once each."""
+        return noise.context(batch["image"], keys[0][::samples])
+
+    if settings.baseline == "greedy":
+        likeliest = greedy(speaker, params, own(), max_len=max_len).words
+        baseline = weighted_reward(rewards, batch, likeliest[:, None])[0]
+    else:
+        baseline = (total.sum(1, keepdims=True) - total) / (samples - 1)
+    advantage = total - baseline
+    rows = words.reshape(-1, each, max_len)
+    weights = jnp.where(scored(rows), -advantage.reshape(-1, each, 1) / n, 0)
+
+    def loss(params):
+        value, _ = weighted_score(speaker, params, context, shift(rows), rows, weights)
+        if settings.likelihood:
+            masked = own() | {"dropout": keys[1][::samples]}
+            value += caption_loss(speaker, params, masked, batch["caption"], settings.likelihood)
+        return value
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    return gradient, {
+        "loss": value,
+        "reward": total.mean(),
+        "baseline": baseline.mean(),
+        "advantage": jnp.square(advantage).mean(),
+        **{name: x.mean() for name, x in found.items()},
+        **drawn_metrics(drawn),
+    }
+
+
+def weighted_reward(
+    rewards: Rewards, batch: Context, captions: jax.Array
+) -> tuple[jax.Array, Metrics]:
+    """The weighted sum of rewards float32[B, S] of captions int32[B, S, T], and each by its name.
+
+    Raises ValueError where a reward is not one number for each caption.
+    """
+    found = {name: jnp.asarray(reward(batch, captions)) for name, (_, reward) in rewards.items()}
+    for name, value in found.items():
+        if jnp.shape(value) != captions.shape[:2]:
+            raise ValueError(
+                f"the reward {name!r} is {list(jnp.shape(value))} for captions"
+                f" {list(captions.shape)}; it must be one number for each, [B, S]"
+            )
+    total = sum(rewards[name][0] * value for name, value in found.items())
+    return jnp.asarray(total), found

@@ -13,7 +13,12 @@ from capjax.judging import judge
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.objectives import losses
-from capjax.objectives.adversarial import AdversarialSettings, adversarial, speaker_gradient
+from capjax.objectives.adversarial import (
+    AdversarialSettings,
+    AdversarialState,
+    adversarial,
+    speaker_gradient,
+)
 from capjax.objectives.evaluator_training import Noise, evaluator_training
 from capjax.parallel.devices import over_devices
 from capjax.speaker import log_probs, scored
@@ -58,10 +63,10 @@ def test_the_gradient_is_that_of_the_expected_reward(params, judged, baseline, s
 
     settings = AdversarialSettings(rollouts=2, lanes=4, samples=samples, baseline=baseline)
 
+    state = AdversarialState(params, (), (), (), judged, ())
+
     def one(_, key):
-        return speaker_gradient(
-            speaker, params, params, critic, judged, batch, key, settings, Noise()
-        )[0]
+        return speaker_gradient(speaker, critic, state, batch, key, settings, Noise())[0]
 
     # A device each: every one has keys of its own.
     many = jax.jit(jax.vmap(one, (0, None), axis_name="data"))(
@@ -173,3 +178,14 @@ def test_what_cannot_be_is_refused():
         adversarial(speaker, critic, *steps, reward="praise")
     with pytest.raises(ValueError, match="a baseline needs at least 2 samples"):
         adversarial(speaker, critic, *steps, baseline="prefix")
+    with pytest.raises(TypeError, match="praise"):
+        adversarial(speaker, critic, *steps, praise=1)
+
+
+def test_settings_are_one_value_and_changes_by_name():
+    assert AdversarialSettings() == AdversarialSettings(rollouts=16, lanes=None, samples=1)
+    settings = AdversarialSettings(samples=2, baseline="prefix")
+    steps = optax.sgd(0.1), optax.sgd(0.1)
+    adversarial(speaker, critic, *steps, settings, entropy=0.1)
+    with pytest.raises(ValueError, match="a baseline needs at least 2 samples"):
+        adversarial(speaker, critic, *steps, settings, samples=1)
