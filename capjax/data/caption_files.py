@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from capjax.data import coco, cub
 from capjax.data.annotations import Photo, read_captions_csv, read_captions_json, read_karpathy
-from capjax.data.photo_files import PhotoFiles, check_images, check_splits, place
+from capjax.data.photo_files import PhotoFiles, check_images
+from capjax.data.photo_places import check_splits, place
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
 
