@@ -82,13 +82,13 @@ def _find(name: str, path: Path, restval: bool) -> _Source:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folder of {name} as --config.data.path")
     if name == "cub":
-        found = cub.find(path)
+        birds = cub.find(path)
         return _Source(
-            found.tables + found.captions,
-            found.folder,
-            lambda: cub.read(found),
-            cub.read_classes(found),
-            found.layout(),
+            birds.tables + birds.captions,
+            birds.folder,
+            lambda: cub.read(birds),
+            cub.read_classes(birds),
+            birds.layout(),
         )
     wanted = ("captions.json", "captions.csv") if name == "folder" else (f"dataset_{name}.json",)
     folder = path if path.is_dir() else path.parent

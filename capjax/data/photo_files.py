@@ -44,22 +44,22 @@ def photos_in(folder: Path) -> list[Path]:
         shown = sorted(path for path in folder.iterdir() if not hidden(path.name))
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror}") from error
-    found = [
+    photos = [
         path
         for path in shown
         if not path.is_dir()
         and (path.suffix.lower() in ENDINGS or (not path.suffix and starts_like_a_photo(path)))
     ]
-    if not found:
+    if not photos:
         raise InputError(f"the folder {folder} holds no photo ({', '.join(sorted(ENDINGS))})")
-    if len(found) < len(shown):
-        first = next(path.name for path in shown if path not in found)
+    if len(photos) < len(shown):
+        first = next(path.name for path in shown if path not in photos)
         print(
-            f"capjax: {len(shown) - len(found)} files and folders in {folder} are no photos by "
+            f"capjax: {len(shown) - len(photos)} files and folders in {folder} are no photos by "
             f"their names and are left out, the first is {first}",
             file=sys.stderr,
         )
-    return found
+    return photos
 
 
 def photo_files(names: Sequence[str]) -> list[Path]:
@@ -91,13 +91,13 @@ def check_images(split: Split, progress: bool = True, size: int = 224) -> None:
         return
     files = split.image.files
     with ThreadPoolExecutor() as pool:
-        found = tqdm(
+        reasons = tqdm(
             pool.map(partial(_unreadable, size=size), files),
             "checking images",
             len(files),
             disable=None if progress else True,
         )
-        bad = [why for why in found if why]
+        bad = [why for why in reasons if why]
     if bad:
         raise InputError(f"{len(bad)} of {len(files)} images cannot be used: {bad[0]}")
 
