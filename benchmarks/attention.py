@@ -56,7 +56,7 @@ def main() -> None:
             batch = {"image": image, "caption": captions}
             state = jax.block_until_ready(step(state, (), batch, jax.random.key(1)))[0]
 
-        told = {"training step": seconds(learn, flags.repeats)}
+        times = {"training step": seconds(learn, flags.repeats)}
         for name, decode in (
             ("sample", jax.jit(partial(capjax.sample, speaker))),
             ("beam of 3", jax.jit(partial(capjax.beam_search, speaker, width=3))),
@@ -66,9 +66,9 @@ def main() -> None:
             def speak(decode=decode, params=params, image=image, more=more):
                 jax.block_until_ready(decode(params, {"image": image}, *more))
 
-            told[name] = seconds(speak, flags.repeats)
-        base = base or told
-        for name, taken in told.items():
+            times[name] = seconds(speak, flags.repeats)
+        base = base or times
+        for name, taken in times.items():
             print(f"{cell:9} {name:14} {taken:.3f} s, {taken / base[name]:.2f}x nic")
 
 

@@ -237,10 +237,9 @@ def main() -> None:
     rows = []
     for name, (time_, flops, captions) in measured.items():
         speed, peer = flops / time_ / 1e9, peers.get(name)
-        told = f"{peer:9.2f}" if peer else f"{'-':>9}"
         print(
-            f"{name:22}{time_:9.3f}{captions / time_:12.0f}{speed:9.1f}{speed / peak:9.0%}{told}"
-            + (f"  ({peer / time_:.1f}x)" if peer else "")
+            f"{name:22}{time_:9.3f}{captions / time_:12.0f}{speed:9.1f}{speed / peak:9.0%}"
+            + (f"{peer:9.2f}  ({peer / time_:.1f}x)" if peer else f"{'-':>9}")
         )
         rows.append(
             {"case": name, "seconds": time_, "gflops": speed, "share": speed / peak, "torch": peer}

@@ -151,7 +151,7 @@ def main() -> None:
     candidates = jnp.asarray(ids[1 : IMAGES + 1].reshape(-1, STEPS))
     references = jnp.asarray(ids[image])
     truth = {k: texts[i] for k, i in enumerate(image)}
-    said = {k: [text] for k, text in enumerate(spoken)}
+    hypotheses = {k: [text] for k, text in enumerate(spoken)}
     packed = pack_references(references, table)
     sets, samples = texts[:IMAGES], jnp.asarray(ids[:IMAGES])
 
@@ -163,8 +163,8 @@ def main() -> None:
     pairs = [(text, truth[k]) for k, text in enumerate(spoken)]
     python = {
         "cider_d": lambda: scorer.score(pairs),
-        "bleu": lambda: np.array(Bleu(4).compute_score(truth, said, 0)[1]).T,
-        "rouge_l": lambda: Rouge().compute_score(truth, said)[1],
+        "bleu": lambda: np.array(Bleu(4).compute_score(truth, hypotheses, 0)[1]).T,
+        "rouge_l": lambda: Rouge().compute_score(truth, hypotheses)[1],
         "self_cider": lambda: self_cider(scorer, sets),
         "mbleu": lambda: mutual_bleu(sets),
         "distinct": lambda: distinct(sets),

@@ -77,7 +77,7 @@ class Case:
         self.images = rng.normal(size=(batch, IMAGE)).astype(np.float32)
 
     def values(self, n: int, lanes: int | None = None) -> Load:
-        found = _values(
+        result = _values(
             self.speaker,
             self.evaluator,
             n,
@@ -88,7 +88,7 @@ class Case:
             jnp.asarray(self.captions),
             jax.random.key(2),
         )
-        return jax.block_until_ready(found)[1]
+        return jax.block_until_ready(result)[1]
 
     def work(self, load: Load) -> float:
         """Floating-point operations; the lanes' part of them is as they tell."""
@@ -143,15 +143,15 @@ def torch_versions(case: Case, n: int):
     def finish(state, word, t, given, early=True):
         """Speaks on from a prefix of words 0..t; the captions, and r by reading them whole."""
         done = torch.zeros(len(word), dtype=torch.bool)
-        said = list(given)
+        spoken = list(given)
         for q in range(t + 1, STEPS):
             state = speaker.cell(speaker.embed(word), state)
             word = torch.where(done, 0, draw(state[0], q))
             done |= word == 0
-            said.append(word)
+            spoken.append(word)
             if early and done.all():
                 break
-        return torch.stack(said, 1)
+        return torch.stack(spoken, 1)
 
     def read(words, state, done, seen, early=True):
         for q in range(words.shape[1]):
@@ -177,9 +177,9 @@ def torch_versions(case: Case, n: int):
                 for q in range(t + 1):
                     state = speaker.cell(speaker.embed(word), state)
                     word = captions[:, q]
-                said = finish(state, word, t, captions[:, : t + 1].T, early=False)
+                finished = finish(state, word, t, captions[:, : t + 1].T, early=False)
                 done = torch.zeros(batch, dtype=torch.bool)
-                r = read(said, blank(batch), done, seen, early=False)
+                r = read(finished, blank(batch), done, seen, early=False)
                 values[:, t] += r / n * (captions[:, t] > 0)
         return values
 
@@ -198,8 +198,9 @@ def torch_versions(case: Case, n: int):
             for q in range(t + 1):
                 state = speaker.cell(speaker.embed(word), state)
                 word = many[:, q]
-            said = finish(state, word, t, many[:, : t + 1].T)
-            r = read(said, blank(len(said)), torch.zeros(len(said), dtype=torch.bool), seen)
+            finished = finish(state, word, t, many[:, : t + 1].T)
+            done = torch.zeros(len(finished), dtype=torch.bool)
+            r = read(finished, blank(len(finished)), done, seen)
             values[:, t] = r.view(batch, n).mean(1) * (captions[:, t] > 0)
         return values
 
@@ -217,9 +218,9 @@ def torch_versions(case: Case, n: int):
                 break
             reading = judge.cell(judge.embed(word), reading)
             many = tuple(x.repeat_interleave(n, 0) for x in state)
-            said = finish(many, word.repeat_interleave(n), t, ())
+            finished = finish(many, word.repeat_interleave(n), t, ())
             before = tuple(x.repeat_interleave(n, 0) for x in reading)
-            r = read(said, before, torch.zeros(len(said), dtype=torch.bool), seen)
+            r = read(finished, before, torch.zeros(len(finished), dtype=torch.bool), seen)
             values[:, t] = r.view(batch, n).mean(1) * (word > 0)
             state = speaker.cell(speaker.embed(word), state)
         return values
@@ -249,7 +250,7 @@ def main() -> None:
     rows = []
     for batch, n in sizes:
         case = Case(batch, flags.dtype)
-        found = case.values(n, flags.lanes)
+        load = case.values(n, flags.lanes)
         time_ = seconds(lambda: case.values(n, flags.lanes), flags.repeats)  # noqa: B023
         memory = (
             _values.lower(
@@ -272,8 +273,8 @@ def main() -> None:
                 "batch": batch,
                 "rollouts": n,
                 "seconds": time_,
-                "gflops": case.work(found) / time_ / 1e9,
-                "busy": float(found.busy),
+                "gflops": case.work(load) / time_ / 1e9,
+                "busy": float(load.busy),
                 "completions": int((case.captions > 0).sum()) * n,
                 "temporary_mb": memory / 1e6,
             }
@@ -307,8 +308,8 @@ def main() -> None:
             print(f"torch, {name}: {peers[name]:.1f} s{ratio}")
     if flags.json:
         with open(flags.json, "w", encoding="utf-8") as file:
-            told = {"device": device, "peak_gflops": peak, "rows": rows, "torch": peers}
-            json.dump(told, file, indent=1)
+            result = {"device": device, "peak_gflops": peak, "rows": rows, "torch": peers}
+            json.dump(result, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -126,8 +126,8 @@ def theirs(references: np.ndarray, repeats: int, dtype: str) -> float:
             done = done | (word == 0)
             if done.all():
                 break
-        said = torch.stack(words, 1).numpy()
-        scores = Cider().compute_score(truth, {i: [spell(c)] for i, c in enumerate(said)})[1]
+        captions = torch.stack(words, 1).numpy()
+        scores = Cider().compute_score(truth, {i: [spell(c)] for i, c in enumerate(captions)})[1]
         reward = torch.as_tensor(scores, dtype=torch.float32).view(IMAGES, SAMPLES)
         base = (reward.sum(1, keepdim=True) - reward) / (SAMPLES - 1)
         loss = -((reward - base).view(-1) * torch.stack(log_probs, 1).sum(1)).mean()
@@ -162,8 +162,8 @@ def main() -> None:
         )
     if not flags.no_torch:
         taken = theirs(references, max(1, flags.repeats // 2), flags.dtype)
-        told = f"{taken:.3f} s, {number / taken:.0f} samples/s, {taken / base:.1f}x"
-        print(f"PyTorch leave_one_out  {told}")
+        line = f"{taken:.3f} s, {number / taken:.0f} samples/s, {taken / base:.1f}x"
+        print(f"PyTorch leave_one_out  {line}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main() -> None:
     self_retrieval.pairwise_log_probs(speaker, params, few, captions)  # compiles
     peak = matmul_peak()
     start = time.perf_counter()
-    found = self_retrieval.pairwise_log_probs(speaker, params, {"image": images}, captions)
+    scores = self_retrieval.pairwise_log_probs(speaker, params, {"image": images}, captions)
     together_s = time.perf_counter() - start
     peak = max(peak, matmul_peak())
 
@@ -58,7 +58,7 @@ def main() -> None:
     apart_s = flags.images * seconds(
         lambda: one(params, jnp.asarray(images[0]), given).block_until_ready(), 3
     )
-    difference = np.abs(found[:, 0] - np.asarray(one(params, jnp.asarray(images[0]), given)))
+    difference = np.abs(scores[:, 0] - np.asarray(one(params, jnp.asarray(images[0]), given)))
 
     flops = flags.images * work(tree.prefixes, 1)
     speed = flops / together_s / 1e9

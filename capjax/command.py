@@ -7,10 +7,11 @@ printed after that is dropped, and the command does its work. Ctrl-C ends it wit
 
 import codecs
 import io
+import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -50,13 +51,14 @@ def command(main: Callable[[], Any], compiles: bool = True) -> NoReturn:
     sys.exit(status)
 
 
-def printable(text: str) -> bool:
-    """Whether the standard output can show a text as it is."""
+def json_line(row: Mapping[str, Any]) -> str:
+    """One line that any reader of JSON takes: what cannot be shown is written as its escapes."""
+    line = json.dumps(row, ensure_ascii=False)
     try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
-        return False
-    return True
+        return json.dumps(row)
+    return line
 
 
 _interrupted: list[int] = []  # signals that came
@@ -68,11 +70,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _unraisable(told: Any) -> None:
+def _unraisable(unraisable: Any) -> None:
     """An interrupt that came where nothing can be raised, as in the collection of garbage."""
-    if _interrupted and issubclass(told.exc_type, KeyboardInterrupt):
+    if _interrupted and issubclass(unraisable.exc_type, KeyboardInterrupt):
         _die()
-    sys.__unraisablehook__(told)
+    sys.__unraisablehook__(unraisable)
 
 
 def _die() -> None:

@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     print(terminal(tables, shutil.get_terminal_size((120, 24)).columns), flush=True)
-    for said in [*notes, *(said for plot in drawn for said in plot.unsaid), *unplotted]:
-        print(f"capjax: {said}", file=sys.stderr)
+    for note in [*notes, *(note for plot in drawn for note in plot.missing), *unplotted]:
+        print(f"capjax: {note}", file=sys.stderr)
     print(f"\nwritten: {', '.join(map(str, written))}")
     return 0
 

@@ -29,21 +29,21 @@ def differences(tables: Sequence[Table], baseline: str) -> list[Table]:
     Raises:
       InputError: no table has it, or captions that its scores are of cannot be read.
     """
-    found: list[Table] = []
-    there = False
+    result: list[Table] = []
+    named = False
     for table in tables:
-        found.append(table)
+        result.append(table)
         if table.kind or table.conditions.protocol != ORDINARY:
             continue
         bases = [n for n, row in enumerate(table.rows) if _is(row, baseline)]
-        there = there or bool(bases)
+        named = named or bool(bases)
         others = [n for n, row in enumerate(table.rows) if n not in bases and not row.people]
         if bases and others:
-            found.append(_differences(table, bases, others))
-    if not there:
+            result.append(_differences(table, bases, others))
+    if not named:
         runs = dict.fromkeys(row.run for table in tables for row in table.rows if not row.over)
         raise InputError(f"--against={baseline} is none of the runs compared: {', '.join(runs)}")
-    return found
+    return result
 
 
 def _is(row: Row, baseline: str) -> bool:
@@ -67,8 +67,8 @@ def _differences(table: Table, bases: list[int], others: list[int]) -> Table:
             rows.append(_less(row, base))
         plain = len(alike) > 1 or base.decoding == row.decoding
         names[id(rows[-1])] = label if plain else f"{label}, less {table.labels[alike[0]]}"
-    found = tabulate(rows, names, kind="differences", about=about, best=_clear)
-    return found._replace(conditions=table.conditions)
+    result = tabulate(rows, names, kind="differences", about=about, best=_clear)
+    return result._replace(conditions=table.conditions)
 
 
 def _clear(rows: Sequence[Row], columns: Sequence[Measure]) -> set[tuple[int, str]]:
@@ -109,7 +109,7 @@ def _values(name: str, images: Mapping[str, Mapping[str, Any]], row: Row) -> dic
     """Each image's part of a measure that is their mean; empty where it is no such mean."""
     ranked = re.fullmatch(r"(\w*retrieval)_(?:r(\d+)|mean_rank)(@.*)", name)
     key = f"{ranked[1]}_rank{ranked[3]}" if ranked else name
-    values: dict[str, Any] = {image: found.get(key) for image, found in images.items()}
+    values: dict[str, Any] = {image: scores.get(key) for image, scores in images.items()}
     if not values or not all(isinstance(value, int | float) for value in values.values()):
         return {}
     if ranked and ranked[2]:

@@ -13,8 +13,8 @@ def labelled(rows: Sequence[Row]) -> list[tuple[Row, str]]:
     spoken = [n for n, row in enumerate(rows) if row.decoding and not row.people]
     if len({bool(rows[n].decoding.get("forbid_unknown")) for n in spoken}) > 1:
         for n in spoken:
-            said = "without" if rows[n].decoding.get("forbid_unknown") else "with"
-            labels[n] += f", {said} <unk>"
+            how = "without" if rows[n].decoding.get("forbid_unknown") else "with"
+            labels[n] += f", {how} <unk>"
     settings = dict.fromkeys(name for row in rows for name in row.decoding)
     parts = [
         [row.conditions.split or "split not told" for row in rows],
@@ -45,21 +45,21 @@ def labelled(rows: Sequence[Row]) -> list[tuple[Row, str]]:
 
 def spell(decoding: Mapping[str, Any]) -> str:
     """A decoding in a few words: "beam 3", "greedy", "sample x5 t=0.7"; "" where none is told."""
-    said = {name: _short(value) for name, value in decoding.items()}
-    method = said.pop("method", "")
+    settings = {name: _short(value) for name, value in decoding.items()}
+    method = settings.pop("method", "")
     for name in ("max_len", "forbid_unknown"):  # in the label where they differ only
-        said.pop(name, None)
+        settings.pop(name, None)
     words = [method]
-    if method == "beam" and "width" in said:
-        words.append(said.pop("width"))
-    if method in ("beam", "sample") and (samples := said.pop("samples", "1")) != "1":
+    if method == "beam" and "width" in settings:
+        words.append(settings.pop("width"))
+    if method in ("beam", "sample") and (samples := settings.pop("samples", "1")) != "1":
         words.append(f"x{samples}")
-    if method == "beam" and said.get("groups") == "1":  # then diversity does nothing
-        del said["groups"]
-        said.pop("diversity", None)
+    if method == "beam" and settings.get("groups") == "1":  # then diversity does nothing
+        del settings["groups"]
+        settings.pop("diversity", None)
     if method == "sample":
-        words.append(f"t={said.pop('temperature', '1')}")
-    words += [f"{name}={value}" for name, value in said.items() if value != "None"]
+        words.append(f"t={settings.pop('temperature', '1')}")
+    words += [f"{name}={value}" for name, value in settings.items() if value != "None"]
     return " ".join(words)
 
 

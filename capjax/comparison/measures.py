@@ -108,7 +108,7 @@ def in_order(names: set[str]) -> list[Measure]:
     """The measures of these names, by group, then by kind, with r10 after r5."""
     return sorted(
         map(measure, names),
-        key=lambda found: (GROUPS.index(found.group), found.rank, natural(found.name)),
+        key=lambda one: (GROUPS.index(one.group), one.rank, natural(one.name)),
     )
 
 

@@ -38,25 +38,25 @@ def number(table: Table, row: int, column: Measure) -> str | None:
 def marks_note(table: Table, mark: str) -> str:
     """What marks in a table mean and which columns it has not, in sentences; or ""."""
     judges = _judges(table)
-    said = []
+    sentences = []
     if table.best and table.kind == "differences":
-        said.append(f"{mark} more than {CLEAR} standard errors from 0.")
+        sentences.append(f"{mark} more than {CLEAR} standard errors from 0.")
     elif table.best:
-        said.append(_best_note(table, mark, judges))
+        sentences.append(_best_note(table, mark, judges))
     if any(column.better < 0 for column in table.columns):
-        said.append("\u2193 lower is better.")
+        sentences.append("\u2193 lower is better.")
     for kind, judged in judges.items():
         who = [f"{words} (of {'; '.join(of)})" for words, of in judged]
-        said.append(f"{kind} is {', or '.join(who) if len(judged) > 1 else judged[0][0]}.")
+        sentences.append(f"{kind} is {', or '.join(who) if len(judged) > 1 else judged[0][0]}.")
     if table.kind == "differences":
-        said.append("\u00b1 the standard error of the mean difference, image by image.")
+        sentences.append("\u00b1 the standard error of the mean difference, image by image.")
     means = {row.run: ", ".join(one.run for one in row.over) for row in table.rows if row.over}
     if means:
         of = "; ".join(f"{name} is the mean of {runs}" for name, runs in means.items())
-        said.append(f"\u00b1 the standard deviation over seeds (n - 1); {of}.")
+        sentences.append(f"\u00b1 the standard deviation over seeds (n - 1); {of}.")
     if details := [table.prefix + column.name for column in table.columns if column.detail]:
-        said.append(f"In table.csv only: {', '.join(details)}.")
-    return " ".join(said)
+        sentences.append(f"In table.csv only: {', '.join(details)}.")
+    return " ".join(sentences)
 
 
 def _best_note(table: Table, mark: str, judges: Mapping[str, Sequence]) -> str:
@@ -66,8 +66,8 @@ def _best_note(table: Table, mark: str, judges: Mapping[str, Sequence]) -> str:
     if several and any(column.of_samples for column in table.columns):
         among.append("of several captions an image: among rows with equally many")
     picked = [column.name for column in table.columns if column.of_distractors]
-    told = {row.distractors for row in table.rows if any(n in row.scores for n in picked)}
-    if len(told) > 1:
+    distractors = {row.distractors for row in table.rows if any(n in row.scores for n in picked)}
+    if len(distractors) > 1:
         among.append("told from distractors: among rows with the same")
     if any(len(judged) > 1 for judged in judges.values()):
         among.append("by a judge: among rows with the same")
@@ -81,7 +81,7 @@ def _best_note(table: Table, mark: str, judges: Mapping[str, Sequence]) -> str:
 
 def _judges(table: Table) -> dict[str, list[tuple[str, list[str]]]]:
     """{"listener": [(who judged, labels of the rows), ...]}, and "e_ngan", where they judged."""
-    found = {}
+    judges = {}
     for kind in JUDGES:
         judged: dict[str, tuple[str, list[str]]] = {}
         columns = [column for column in table.columns if column.judge == kind]
@@ -90,16 +90,16 @@ def _judges(table: Table) -> dict[str, list[tuple[str, list[str]]]]:
                 judge = row.judge(theirs[0])
                 judged.setdefault(judge.parameters, (judge.words, []))[1].append(label)
         if judged:
-            found[kind] = list(judged.values())
-    return found
+            judges[kind] = list(judged.values())
+    return judges
 
 
 def groups(table: Table) -> list[tuple[str, list[Measure]]]:
     """The columns by what they tell, each with the name of that, without details."""
     return [
-        (group, found)
+        (group, columns)
         for group in GROUPS
-        if (found := [c for c in table.columns if c.group == group and not c.detail])
+        if (columns := [c for c in table.columns if c.group == group and not c.detail])
     ]
 
 
@@ -134,7 +134,7 @@ def _terminal(table: Table, width: int) -> str:
             for row, label in enumerate(labels):
                 shown = [cells[row] for _, cells, _ in block]
                 lines.append(_line(f"  {label}", room, shown, block))
-    lines += ["", *(f"  - {said}" for said in table.lacks)]
+    lines += ["", *(f"  - {lack}" for lack in table.lacks)]
     if note := marks_note(table, "*"):
         lines.append(f"  {note}")
     return "\n".join(line.rstrip() for line in lines).rstrip()
@@ -166,7 +166,7 @@ def markdown(tables: Sequence[Table], plots: Sequence[tuple[str, str]] = ()) -> 
                 lines.append(_md_row([_md(label), *cells]))
             parts.append("\n".join(lines))
         if table.lacks:
-            parts.append("\n".join(f"- \u2013 {_md(said)}" for said in table.lacks))
+            parts.append("\n".join(f"- \u2013 {_md(lack)}" for lack in table.lacks))
         if note := marks_note(table, "**Bold:**"):
             parts.append(note)
     return "\n\n".join(parts) + "\n"
@@ -185,10 +185,10 @@ def long_csv(tables: Sequence[Table]) -> str:
     writer.writerow(FIELDS)
     for table in tables:
         for index, (row, label) in enumerate(zip(table.rows, table.labels, strict=True)):
-            told: list[object] = ["" if value is None else value for value in row.conditions]
-            told += [label, row.run, "yes" if row.people else "no"]
-            told += [json.dumps(row.decoding)]
-            told += ["" if value is None else value for value in (row.step, row.n_samples)]
+            of_row: list[object] = ["" if value is None else value for value in row.conditions]
+            of_row += [label, row.run, "yes" if row.people else "no"]
+            of_row += [json.dumps(row.decoding)]
+            of_row += ["" if value is None else value for value in (row.step, row.n_samples)]
             files = "; ".join(str(one.source) for one in row.over or (row,))
             for column in table.columns:
                 value = row.scores.get(column.name)
@@ -197,9 +197,9 @@ def long_csv(tables: Sequence[Table]) -> str:
                 why = why_missing(row, column) if value is None else ""
                 name = table.prefix + column.name
                 apart = row.spread.get(column.name)
-                told_of = [column.group, name, column.reading, shown]
-                told_of += ["" if apart is None else repr(apart), best, why, files]
-                writer.writerow([*told, *told_of])
+                of_measure = [column.group, name, column.reading, shown]
+                of_measure += ["" if apart is None else repr(apart), best, why, files]
+                writer.writerow([*of_row, *of_measure])
     return stream.getvalue()
 
 

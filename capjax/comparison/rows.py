@@ -98,12 +98,12 @@ class Row(NamedTuple):
     def apart(self, *measures: Measure) -> Apart:
         """What must be equal besides the conditions, for these measures of two to be comparable."""
         several = any(one.of_samples for one in measures)
-        told = any(one.of_distractors for one in measures)
+        told_apart = any(one.of_distractors for one in measures)
         judges = tuple(self.judge(one).parameters for one in measures if one.judge)
         others = tuple(self.digests.get(one.depends, "") for one in measures if one.depends)
         return Apart(
             self.n_samples if several else None,
-            self.distractors if told else None,
+            self.distractors if told_apart else None,
             judges or None,
             others if any(others) else None,
         )
@@ -120,9 +120,9 @@ class Row(NamedTuple):
         Nearest images are so by the features that a run sees, so a digest tells which. Hard ones
         are every captioner's own, and are compared as such.
         """
-        told = text(self.decoding.get("distractors") or "not told")
-        which = self.digests.get("distractors", "") if told.startswith("nearest") else ""
-        return f"{told} ({which[:8]})" if which else told
+        how = text(self.decoding.get("distractors") or "not told")
+        which = self.digests.get("distractors", "") if how.startswith("nearest") else ""
+        return f"{how} ({which[:8]})" if which else how
 
 
 def text(value: object) -> str:

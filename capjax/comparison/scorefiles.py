@@ -44,9 +44,9 @@ def read(arguments: Iterable[str | Path]) -> tuple[list[Row], list[str]]:
                 also = f" (as {seen[whole]})" if seen[whole] != path else ""
                 raise InputError(f"{path} is given twice{also}; name it once")
             seen[whole] = path
-            found, said = _evaluation(path)
-            rows += found
-            notes += said
+            of_file, left_out = _evaluation(path)
+            rows += of_file
+            notes += left_out
     if not rows:
         raise InputError(
             "nothing to compare: name folders of runs, or scores*.json files that evaluate wrote"
@@ -59,8 +59,8 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"there is no folder or file {path}; name a run's folder or its scores")
-    if found := sorted(path.glob("scores*.json"), key=lambda file: natural(file.name)):
-        return found
+    if files := sorted(path.glob("scores*.json"), key=lambda file: natural(file.name)):
+        return files
     below = sorted({str(file.parent) for file in path.glob("*/scores*.json")})
     mend = (
         f"name the folders in it, such as {below[0]}"
@@ -71,6 +71,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
+    """The rows of a file, and sentences on what of it is in none."""
     try:
         content = read_json(path)
     except RecursionError:
@@ -80,22 +81,52 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
     scores, notes = _scores(path, content)
     if not scores:
         raise InputError(f"{path} holds no scores: there is no number in it; evaluate again")
+    row = _row(path, content, scores)
+    notes += _notes(path, content, row.conditions)
+    rows = [row]
+    for key in ("n-1", "n-1 human"):
+        if (part := content.get(key)) is None:
+            continue
+        if not isinstance(part, dict):
+            raise InputError(f"{path}: {key!r} holds no scores but a {_kind(part)}")
+        scores, unshown = _scores(path, part, f"{key}: ")
+        notes += unshown
+        if scores:
+            rows.append(_held_out_row(row, content, part, scores, people=key == "n-1 human"))
+        else:
+            notes.append(f"{path}: {key!r} holds no number and is left out")
+    return rows, notes
+
+
+def _row(path: Path, content: Mapping[str, Any], scores: dict[str, float]) -> Row:
+    """The row of an evaluation against all references."""
     run = content.get("run")
     run = text(run if run is not None else path.resolve().parent.name) or "(no name)"
     decoding = _decoding(path, content.get("decoding"))
     step = _count(path, content, "step")
     n_samples, seed = _count(path, content, "n_samples"), _count(path, content, "seed")
-    conditions, reasons = _conditions(path, ORDINARY, content), _reasons(path, content)
-    # Captions that were scored from a file have no step, though they lie in the folder of a run.
-    trained = None if step is None else training(path.parent)
-    rows = [
-        Row(
-            path, False, run, decoding, step, seed, n_samples, conditions, scores, reasons,
-            _judges(path, content), trained, digests=_digests(path, content),
-        )
-    ]  # fmt: skip
-    told = content.get("notes")
-    notes += [f"{path}: {text(note)}" for note in (told if isinstance(told, list) else [])]
+    return Row(
+        path,
+        False,
+        run,
+        decoding,
+        step,
+        seed,
+        n_samples,
+        conditions=_conditions(path, ORDINARY, content),
+        scores=scores,
+        reasons=_reasons(path, content),
+        judges=_judges(path, content),
+        # Captions scored from a file have no step, though they lie in the folder of a run.
+        trained=None if step is None else training(path.parent),
+        digests=_digests(path, content),
+    )
+
+
+def _notes(path: Path, content: Mapping[str, Any], conditions: Conditions) -> list[str]:
+    """The notes of a file, and what it does not tell of its scores."""
+    own = content.get("notes")
+    notes = [f"{path}: {text(note)}" for note in (own if isinstance(own, list) else [])]
     if lacks := ", ".join(conditions.lacks()):
         notes.append(
             f"{path} does not tell {lacks}, so it stands in a table of its own;"
@@ -106,34 +137,32 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
             f"{path} does not tell which references it was scored on, being older than that, and"
             " stands with others of its kind only; evaluate it again to compare it with newer ones"
         )
-    for key in ("n-1", "n-1 human"):
-        if content.get(key) is None:
-            continue
-        people, block = key == "n-1 human", content[key]
-        if not isinstance(block, dict):
-            raise InputError(f"{path}: {key!r} holds no scores but a {_kind(block)}")
-        held, said = _scores(path, block, f"{key}: ")
-        notes += said
-        if not held:
-            notes.append(f"{path}: {key!r} holds no number and is left out")
-            continue
-        rows.append(
-            Row(
-                path,
-                people,
-                "people" if people else run,
-                {"method": "held-out caption"} if people else decoding,
-                None if people else step,
-                None if people else seed,
-                _count(path, block, "n_samples") or (1 if people else n_samples),
-                _conditions(path, HELD_OUT, _held_out(content, block)),
-                held,
-                reasons | _reasons(path, block),
-                {},
-                None if people else trained,
-            )
-        )
-    return rows, notes
+    return notes
+
+
+def _held_out_row(
+    row: Row,
+    content: Mapping[str, Any],
+    part: Mapping[str, Any],
+    scores: dict[str, float],
+    *,
+    people: bool,
+) -> Row:
+    """The row of an n-1 part of a file, the model's or people's. row: of the whole file."""
+    path = row.source
+    held_out = row._replace(
+        people=people,
+        n_samples=_count(path, part, "n_samples") or (1 if people else row.n_samples),
+        conditions=_conditions(path, HELD_OUT, _held_out(content, part)),
+        scores=scores,
+        reasons=row.reasons | _reasons(path, part),
+        judges={},
+        digests={},
+    )
+    if not people:
+        return held_out
+    decoding = {"method": "held-out caption"}
+    return held_out._replace(run="people", decoding=decoding, step=None, seed=None, trained=None)
 
 
 def _scores(path: Path, content: Mapping[str, Any], where: str = "") -> tuple[dict, list[str]]:
@@ -186,7 +215,7 @@ def _decoding(path: Path, value: Any) -> dict[str, Any]:
 
 
 def _conditions(path: Path, protocol: str, content: Mapping[str, Any]) -> Conditions:
-    def told(name: str) -> str | None:
+    def condition(name: str) -> str | None:
         value = content.get(name)
         if isinstance(value, dict):  # df: {"source": ..., "n": ...}
             if set(value) == {"source", "n"}:
@@ -200,8 +229,12 @@ def _conditions(path: Path, protocol: str, content: Mapping[str, Any]) -> Condit
         scored = f"{scored}-{digests.get('held_out', '')}"
     return Conditions(
         protocol,
-        told("dataset") or _dataset_beside(path),
-        *(told("split"), told("n_images"), told("references"), told("df"), told("tokenizer")),
+        dataset=condition("dataset") or _dataset_beside(path),
+        split=condition("split"),
+        n_images=condition("n_images"),
+        references=condition("references"),
+        df=condition("df"),
+        tokenizer=condition("tokenizer"),
         scored=scored,
         images=digests.get("images") if scored else None,
     )
@@ -209,17 +242,17 @@ def _conditions(path: Path, protocol: str, content: Mapping[str, Any]) -> Condit
 
 def _digests(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
     """What tells the references, images and the like that were scored from others."""
-    told = content.get("digests") or {}
-    if not isinstance(told, dict) or not all(isinstance(x, str) for x in told.values()):
+    digests = content.get("digests") or {}
+    if not isinstance(digests, dict) or not all(isinstance(x, str) for x in digests.values()):
         raise InputError(f"{path}: 'digests' does not tell what was scored; evaluate again")
-    return {text(name): text(value) for name, value in told.items()}
+    return {text(name): text(value) for name, value in digests.items()}
 
 
-def _held_out(content: Mapping[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:
+def _held_out(content: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     """An n-1 part of a file with what the file tells of it; never the file's own references."""
     models = content.get("n-1")
     references = models.get("references") if isinstance(models, dict) else None
-    own = {name: value for name, value in block.items() if value is not None}
+    own = {name: value for name, value in part.items() if value is not None}
     return {**content, "references": references} | own
 
 
@@ -233,18 +266,20 @@ def _dataset_beside(path: Path) -> str | None:
 
 
 def _reasons(path: Path, content: Mapping[str, Any]) -> dict[str, str]:
-    told = content.get("unavailable") or {}
-    if not isinstance(told, dict):
-        raise InputError(f"{path}: 'unavailable' holds no reasons but a {_kind(told)}")
-    return {text(name): text(why) for name, why in told.items()}
+    reasons = content.get("unavailable") or {}
+    if not isinstance(reasons, dict):
+        raise InputError(f"{path}: 'unavailable' holds no reasons but a {_kind(reasons)}")
+    return {text(name): text(why) for name, why in reasons.items()}
 
 
 def _judges(path: Path, content: Mapping[str, Any]) -> dict[str, Judge]:
-    told = content.get("judges") or {}
-    if not isinstance(told, dict):
-        raise InputError(f"{path}: 'judges' names no judges but is a {_kind(told)}; evaluate again")
+    named = content.get("judges") or {}
+    if not isinstance(named, dict):
+        raise InputError(
+            f"{path}: 'judges' names no judges but is a {_kind(named)}; evaluate again"
+        )
     judges = {}
-    for kind, judge in told.items():
+    for kind, judge in named.items():
         if not isinstance(judge, dict) or not {"run", "step", "parameters"} <= judge.keys():
             raise InputError(
                 f"{path}: the judge {text(kind)} lacks run, step or parameters; evaluate again"

@@ -72,33 +72,33 @@ def over_seeds(rows: Sequence[Row]) -> list[Row]:
         alike = (row.trained.settings, row.n_samples, decoding) if row.trained else id(row)
         families.setdefault(alike, []).append(row)
     averaged = []
-    for found in families.values():
-        seeds = {row.trained.seeds for row in found if row.trained}
-        several = len(found) == len(seeds) > 1  # no run evaluated twice
-        averaged += [_mean(found)] if several else found
+    for family in families.values():
+        seeds = {row.trained.seeds for row in family if row.trained}
+        several = len(family) == len(seeds) > 1  # no run evaluated twice
+        averaged += [_mean(family)] if several else family
     return averaged
 
 
-def _mean(found: Sequence[Row]) -> Row:
+def _mean(rows: Sequence[Row]) -> Row:
     scores, reasons = {}, {}
-    for name in dict.fromkeys(name for row in found for name in row.scores):
-        lack = ", ".join(row.run for row in found if name not in row.scores)
+    for name in dict.fromkeys(name for row in rows for name in row.scores):
+        lack = ", ".join(row.run for row in rows if name not in row.scores)
         if lack:
             reasons[name] = f"not of every seed: {lack} has no value"
-        elif len({row.apart(measure(name)) for row in found}) > 1:
+        elif len({row.apart(measure(name)) for row in rows}) > 1:
             one = measure(name)
             what = one.judge or OF_DIGEST.get(one.depends) or "distractors"
             reasons[name] = f"the {what} of every seed is another, or not told"
         else:
-            scores[name] = mean([row.scores[name] for row in found])
-    return found[0]._replace(
-        run=called([row.run for row in found]),
-        step=_common([row.step for row in found]),
-        seed=_common([row.seed for row in found]),
+            scores[name] = mean([row.scores[name] for row in rows])
+    return rows[0]._replace(
+        run=called([row.run for row in rows]),
+        step=_common([row.step for row in rows]),
+        seed=_common([row.seed for row in rows]),
         scores=scores,
-        reasons={name: why for row in found for name, why in row.reasons.items()} | reasons,
-        over=tuple(found),
-        spread={name: deviation([row.scores[name] for row in found]) for name in scores},
+        reasons={name: why for row in rows for name, why in row.reasons.items()} | reasons,
+        over=tuple(rows),
+        spread={name: deviation([row.scores[name] for row in rows]) for name in scores},
     )
 
 

@@ -21,8 +21,8 @@ def comparison_page(
     Arguments: notes, sentences on what is left out; footer, in words.
     """
     parts = []
-    for found in tables:
-        drawn = [plot for kind in plots for of, plot in kind.panels if of is found]
+    for table in tables:
+        drawn = [plot for kind in plots for of, plot in kind.panels if of is table]
         charts = (
             Html(
                 f'<div class="charts" style="margin-top:1.25rem">{join(map(scatter, drawn))}</div>'
@@ -30,28 +30,28 @@ def comparison_page(
             if drawn
             else ""
         )
-        parts.append(section(found.title, _note(found.settings), charts, _tables(found)))
-    left_out = [*notes, *(said for kind in plots for said in kind.unsaid)]
+        parts.append(section(table.title, _note(table.settings), charts, _tables(table)))
+    left_out = [*notes, *(note for kind in plots for note in kind.missing)]
     if left_out:
         parts.append(section("Left out", *map(_note, left_out)))
-    every = [row for found in tables if not found.kind for row in found.rows]
+    every = [row for table in tables if not table.kind for row in table.rows]
     runs = dict.fromkeys(row.run for row in every if not row.people)
     title = "One run" if len(runs) == 1 else f"{len(runs)} runs side by side"
     return page(title, parts, footer=footer)
 
 
-def _tables(found: Table) -> Html:
+def _tables(table: Table) -> Html:
     pieces: list[Html] = []
-    for group, columns in groups(found):
+    for group, columns in groups(table):
         rows = [
-            [_kept_together(label), *(_cell(found, row, column) for column in columns)]
-            for row, label in enumerate(found.labels)
+            [_kept_together(label), *(_cell(table, row, column) for column in columns)]
+            for row, label in enumerate(table.labels)
         ]
-        heads = [Html(""), *(_head(found.heading(column)) for column in columns)]
+        heads = [Html(""), *(_head(table.heading(column)) for column in columns)]
         shown = html_table(heads, rows, group.capitalize())
         pieces.append(Html(f'<div style="margin-top:1.75rem">{shown}</div>'))
-    pieces += [_note(f"\u2013 {said}") for said in found.lacks]
-    if note := marks_note(found, "Bold:"):
+    pieces += [_note(f"\u2013 {lack}") for lack in table.lacks]
+    if note := marks_note(table, "Bold:"):
         pieces.append(_note(note))
     return join(pieces)
 
@@ -67,14 +67,14 @@ def _kept_together(label: str) -> Html:
     return join(pieces, " ")
 
 
-def _cell(found: Table, row: int, column: Measure) -> Html:
+def _cell(table: Table, row: int, column: Measure) -> Html:
     shown = escape(
-        (number(found, row, column) or "\u2013").replace("-", "\u2212").replace(" ", "\xa0")
+        (number(table, row, column) or "\u2013").replace("-", "\u2212").replace(" ", "\xa0")
     )
-    if column.name not in found.rows[row].scores:
-        why = escape(why_missing(found.rows[row], column))
+    if column.name not in table.rows[row].scores:
+        why = escape(why_missing(table.rows[row], column))
         shown = Html(f'<span class="missing" title="{why}">{shown}</span>')
-    elif (row, column.name) in found.best:
+    elif (row, column.name) in table.best:
         shown = Html(f"<b>{shown}</b>")
     return Html(f'<div class="number">{shown}</div>')
 
@@ -87,5 +87,5 @@ def _head(name: str) -> Html:
     return Html(f'<div class="number">{shown}</div>')
 
 
-def _note(said: str) -> Html:
-    return Html(f'<p class="note">{escape(said)}</p>')
+def _note(text: str) -> Html:
+    return Html(f'<p class="note">{escape(text)}</p>')

@@ -35,23 +35,24 @@ class Table(NamedTuple):
     @property
     def title(self) -> str:
         """What the table is about: dataset, split, references, and the protocol where it is n-1."""
-        told = self.conditions
-        data = f"{told.dataset or 'dataset not told'} {told.split or ''}".rstrip()
+        conditions = self.conditions
+        data = f"{conditions.dataset or 'dataset not told'} {conditions.split or ''}".rstrip()
         kinds = {"seeds": "Over seeds: ", "differences": f"Differences from {self.about}: "}
         data = kinds.get(self.kind, "") + data
-        if told.protocol == HELD_OUT:
-            return f"{data}, n-1 protocol: {told.references or 'references not told'}"
-        return f"{data}, references: {told.references or 'not told'}"
+        if conditions.protocol == HELD_OUT:
+            return f"{data}, n-1 protocol: {conditions.references or 'references not told'}"
+        return f"{data}, references: {conditions.references or 'not told'}"
 
     @property
     def settings(self) -> str:
         """The rest of what its scores depend on, in words."""
-        told = self.conditions
-        digests = f"; digests: {told.data}" if told.data else ""
+        conditions = self.conditions
+        digests = f"; digests: {conditions.data}" if conditions.data else ""
         return (
-            f"{told.n_images or 'number of'} images{'' if told.n_images else ' not told'}; "
-            f"document frequencies: {told.df or 'not told'}; "
-            f"tokenizer: {told.tokenizer or 'not told'}{digests}"
+            f"{conditions.n_images or 'number of'} images"
+            f"{'' if conditions.n_images else ' not told'}; "
+            f"document frequencies: {conditions.df or 'not told'}; "
+            f"tokenizer: {conditions.tokenizer or 'not told'}{digests}"
         )
 
 
@@ -85,16 +86,16 @@ def compare(rows: Sequence[Row]) -> list[Table]:
     groups: dict[Any, list[Row]] = {}
     for row in kept:
         alone = id(row) if row.conditions.lacks() else None
-        told = row.conditions.but_images()
-        if len(seen[told]) > 1:
-            told = told._replace(images=row.conditions.images)
-        groups.setdefault((told, alone), []).append(row)
-    order = sorted(groups.values(), key=lambda found: found[0].conditions.protocol == HELD_OUT)
+        conditions = row.conditions.but_images()
+        if len(seen[conditions]) > 1:
+            conditions = conditions._replace(images=row.conditions.images)
+        groups.setdefault((conditions, alone), []).append(row)
+    order = sorted(groups.values(), key=lambda group: group[0].conditions.protocol == HELD_OUT)
     tables = []
-    for found in order:
-        tables.append(tabulate(found, names))
-        averaged = over_seeds(found)
-        if len(averaged) < len(found):
+    for group in order:
+        tables.append(tabulate(group, names))
+        averaged = over_seeds(group)
+        if len(averaged) < len(group):
             labels = {id(row): name for row, name in labelled(averaged)}
             tables.append(tabulate(averaged, labels, kind="seeds"))
     return tables
@@ -103,7 +104,7 @@ def compare(rows: Sequence[Row]) -> list[Table]:
 def curves(table: Table) -> list[Curve]:
     """The rows of a table, joined where they differ in one number of their decoding only."""
     free = list(range(len(table.rows)))
-    found: list[Curve] = []
+    lines: list[Curve] = []
     settings = dict.fromkeys(
         name for row in table.rows for name, value in row.decoding.items() if _is_number(value)
     )
@@ -124,10 +125,10 @@ def curves(table: Table) -> list[Curve]:
                 ordered = [index for _, index in sorted(zip(values, members, strict=True))]
                 joined = [table.rows[index] for index in ordered]
                 name = span(joined, table.labels[ordered[0]], setting)
-                found.append(Curve(name, setting, ordered))
+                lines.append(Curve(name, setting, ordered))
                 free = [index for index in free if index not in members]
-    found += [Curve(table.labels[index], "", [index]) for index in free]
-    return sorted(found, key=lambda curve: min(curve.rows))
+    lines += [Curve(table.labels[index], "", [index]) for index in free]
+    return sorted(lines, key=lambda curve: min(curve.rows))
 
 
 def _people_once(rows: Sequence[Row]) -> list[Row]:
@@ -157,7 +158,7 @@ def _same_people(one: Row, other: Row) -> bool:
 
 
 def tabulate(
-    found: Sequence[Row],
+    comparable: Sequence[Row],
     names: Mapping[int, str],
     *,
     kind: str = "",
@@ -169,19 +170,21 @@ def tabulate(
     Arguments: names, {id of a row: its label}; kind and about, as of Table; best, what finds the
     values to mark, the best of a column by default.
     """
-    runs = list(dict.fromkeys(row.run for row in found))
+    runs = list(dict.fromkeys(row.run for row in comparable))
 
     def place(row: Row) -> tuple:
         return row.people, runs.index(row.run), natural(names[id(row)])
 
-    rows = sorted(found, key=place)
+    rows = sorted(comparable, key=place)
     labels = [names[id(row)] for row in rows]
     columns = in_order({name for row in rows for name in row.scores})
     marked, lacks = (best or _best)(rows, columns), _lacks(rows, labels, columns)
     # A run's dataset has a name, and captions of a file only that of the references' file.
-    told = sorted((r.conditions for r in rows), key=lambda c: (c.dataset is None, c.images is None))
-    conditions = next((c for c in told if c.images), told[0])
-    conditions = conditions._replace(dataset=conditions.dataset or told[0].dataset)
+    by_lack = sorted(
+        (row.conditions for row in rows), key=lambda one: (one.dataset is None, one.images is None)
+    )
+    conditions = next((c for c in by_lack if c.images), by_lack[0])
+    conditions = conditions._replace(dataset=conditions.dataset or by_lack[0].dataset)
     return Table(conditions, rows, labels, columns, marked, lacks, kind, about)
 
 
@@ -189,7 +192,7 @@ def _best(rows: list[Row], columns: list[Measure]) -> set[tuple[int, str]]:
     """The best model's values. Where a measure depends on the number of captions an image, on the
     distractors, on a judge or on what a digest tells, only rows with the same compete. Where all
     are equal none is best."""
-    found: set[tuple[int, str]] = set()
+    best: set[tuple[int, str]] = set()
     for column in columns:
         classes: dict[Any, dict[int, float]] = {}
         for index, row in enumerate(rows):
@@ -198,8 +201,8 @@ def _best(rows: list[Row], columns: list[Measure]) -> set[tuple[int, str]]:
         for values in classes.values():
             if column.better and len(set(values.values())) > 1:
                 top = max(column.better * value for value in values.values())
-                found |= {(i, column.name) for i, v in values.items() if column.better * v == top}
-    return found
+                best |= {(i, column.name) for i, v in values.items() if column.better * v == top}
+    return best
 
 
 def why_missing(row: Row, column: Measure) -> str:
@@ -222,13 +225,13 @@ def _lacks(rows: list[Row], labels: list[str], columns: list[Measure]) -> list[s
                 because.setdefault(why_missing(row, column), []).append(index)
         for why, members in because.items():
             missing.setdefault((why, tuple(members)), []).append(column.name)
-    said = []
+    sentences = []
     for (why, of), names in missing.items():
         where = "; ".join(labels[index] for index in of)
         if len(of) == len(rows):
             where = "in no row" if len(rows) > 1 else labels[0]
-        said.append(f"{', '.join(names)}: {why} ({where})")
-    return said
+        sentences.append(f"{', '.join(names)}: {why} ({where})")
+    return sentences
 
 
 def _is_number(value: Any) -> bool:

@@ -22,7 +22,7 @@ class Plot(NamedTuple):
 
     stem: str  # the name of its file
     panels: list[tuple[Table, Scatter]]
-    unsaid: list[str]  # why there is none, in sentences
+    missing: list[str]  # why there is none, in sentences
 
 
 def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[str, Measure]:
@@ -36,34 +36,34 @@ def choose(tables: Sequence[Table], wanted: Mapping[str, str | None]) -> dict[st
     Raises InputError for a name that no row has.
     """
     rows = [row for table in tables if not table.kind for row in table.rows]
-    there = {name for row in rows for name in row.scores}
+    available = {name for row in rows for name in row.scores}
     for kind, name in wanted.items():
-        if name is not None and name not in there:
-            has = ", ".join(found.name for found in in_order(there))
+        if name is not None and name not in available:
+            has = ", ".join(one.name for one in in_order(available))
             raise InputError(f"no evaluation has --{kind}={name}; they have {has}")
 
     def most(part: str) -> list[str]:
         """The measures with this in their names, those of most rows first."""
-        names = [found.name for found in in_order(there) if part in found.name]
+        names = [one.name for one in in_order(available) if part in one.name]
         return sorted(names, key=lambda name: -sum(name in row.scores for row in rows))
 
     def shared(name: str) -> bool:
         """Whether two rows have it by the same judge, of the same distractors: a plot's points."""
-        told = [
+        conditions = [
             (row.conditions.but_images(), row.apart(measure(name)))
             for row in rows
             if name in row.scores
         ]
-        return len(set(told)) < len(told)
+        return len(set(conditions)) < len(conditions)
 
     picked = [name for name in most("listener_accuracy@") if shared(name)]
     picked = [name for name in picked if not name.startswith("own_")]
     retrieval = most("retrieval_r1@") + most("retrieval_r10@")
-    told = [name for name in ("identifies",) if name in there]
+    identifies = [name for name in ("identifies",) if name in available]
     by_default = {
         QUALITY: "cider_d",
-        DIVERSITY: "self_cider" if "self_cider" in there else "distinct_words",
-        DISTINCTIVENESS: [*picked, *retrieval, *told, "self_retrieval_r1@1000"][0],
+        DIVERSITY: "self_cider" if "self_cider" in available else "distinct_words",
+        DISTINCTIVENESS: [*picked, *retrieval, *identifies, "self_retrieval_r1@1000"][0],
     }
     return {kind: measure(wanted.get(kind) or name) for kind, name in by_default.items()}
 
@@ -83,7 +83,7 @@ def plots(tables: Sequence[Table], chosen: Mapping[str, Measure]) -> list[Plot]:
 
 def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
     panels: list[tuple[Table, Scatter]] = []
-    unsaid: list[str] = []
+    missing: list[str] = []
     for table in tables:
         about = f"{table.title} ({table.settings})"
         both = [n for n, r in enumerate(table.rows) if x.name in r.scores and y.name in r.scores]
@@ -93,8 +93,8 @@ def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
         for (number, distractors, judges, others), members in classes.items():
             title = f"{y.group} against {x.group}".capitalize()
             if len({apart.captions for apart in classes}) > 1:
-                told = "one caption" if number == 1 else f"{number or 'number of'} captions"
-                title += f", {told} an image{'' if number else ' not told'}"
+                captions = "one caption" if number == 1 else f"{number or 'number of'} captions"
+                title += f", {captions} an image{'' if number else ' not told'}"
             if distractors:
                 title += f", distractors: {distractors}"
             if judges and len({apart.judges for apart in classes}) > 1:
@@ -106,21 +106,21 @@ def _plot(tables: Sequence[Table], y: Measure, x: Measure, kind: str) -> Plot:
                 panels.append((table, _scatter(table, members, x, y, title)))
             else:
                 alone = f"{table.labels[members[0]]} would be alone in it"
-                unsaid.append(f"No plot of {y.name} against {x.name} for {about}: {alone}.")
+                missing.append(f"No plot of {y.name} against {x.name} for {about}: {alone}.")
         if not both and table.conditions.protocol != HELD_OUT:
             lacking = [m for m in (y, x) if not any(m.name in row.scores for row in table.rows)]
             mends = "; ".join(f"{m.name}: {m.mend}" for m in lacking if m.mend)
-            unsaid.append(
+            missing.append(
                 f"No plot of {y.name} against {x.name} for {about}: no row has both"
                 + (f" ({mends})." if mends else ".")
             )
-    if not panels and not unsaid:  # n-1 tables only
-        unsaid = [f"No plot of {y.name} against {x.name}: no row has both."]
-    return Plot(f"quality-{kind}", panels, unsaid)
+    if not panels and not missing:  # n-1 tables only
+        missing = [f"No plot of {y.name} against {x.name}: no row has both."]
+    return Plot(f"quality-{kind}", panels, missing)
 
 
 def _scatter(table: Table, members: list[int], x: Measure, y: Measure, title: str) -> Scatter:
-    found: list[Curve] = []
+    drawn: list[Curve] = []
     settings = set()
     # Lines first: the first look is the plainest, and a point needs less of one.
     every = sorted(curves(table), key=lambda curve: len(curve.rows) == 1)
@@ -133,22 +133,22 @@ def _scatter(table: Table, members: list[int], x: Measure, y: Measure, title: st
             points.append(Point(row.scores[x.name], row.scores[y.name], label, table.labels[index]))
         if points:
             settings |= {curve.setting} - {""}
-            found.append(Curve(curve.name, look, tuple(points)))
-    said = [f"Numbers beside points: {', '.join(sorted(settings))}."] if settings else []
+            drawn.append(Curve(curve.name, look, tuple(points)))
+    notes = [f"Numbers beside points: {', '.join(sorted(settings))}."] if settings else []
     for one in (x, y):
         if one.name.startswith("self_retrieval") and len({row.run for row in table.rows}) > 1:
-            said.append(
+            notes.append(
                 f"{one.name}: every captioner finds its images by its own probabilities;"
                 " there is no common judge."
             )
-    said += _of_distractors([table.rows[index] for index in members], x, len(found))
+    notes += _of_distractors([table.rows[index] for index in members], x, len(drawn))
     lacking = [
         table.labels[index]
         for index, row in enumerate(table.rows)
         if x.name not in row.scores or y.name not in row.scores
     ]
     if lacking:
-        said.append(f"Not drawn, as they lack one of the two measures: {'; '.join(lacking)}.")
+        notes.append(f"Not drawn, as they lack one of the two measures: {'; '.join(lacking)}.")
     titles = [
         f"{table.prefix}{one.name}{f' ({one.reading})' if one.reading else ''}" for one in (x, y)
     ]
@@ -156,8 +156,8 @@ def _scatter(table: Table, members: list[int], x: Measure, y: Measure, title: st
         title,
         titles[0],
         titles[1],
-        tuple(found),
-        " ".join(said) or "Each point is a row of the tables.",
+        tuple(drawn),
+        " ".join(notes) or "Each point is a row of the tables.",
     )
 
 
@@ -165,22 +165,22 @@ def _of_distractors(rows: Sequence[Row], x: Measure, lines: int) -> list[str]:
     """What people's captions reach, and whether all are told from the same pairs, in sentences."""
     if not x.of_distractors:
         return []
-    said = []
+    notes = []
     people = x.name.replace("accuracy@", "people_accuracy@")
     reached = [row.scores[people] for row in rows if people in row.scores]
     if reached:
         low, high = (f"{value:.3f}" for value in (min(reached), max(reached)))
-        said.append(f"{people}: {low if low == high else f'{low} to {high}'}.")
+        notes.append(f"{people}: {low if low == high else f'{low} to {high}'}.")
     kind = rows[0].distractors.partition(" ")[0]
     if kind == "hard" and lines > 1:
-        said.append(
+        notes.append(
             "Hard distractors are chosen by what each captioner says without them: those of one"
             " curve are not those of another."
         )
     untold = any("distractors" not in row.digests for row in rows)
     if kind == "nearest" and untold and len({row.run for row in rows}) > 1:
-        said.append(
+        notes.append(
             "The nearest images are so by the features that each run sees: runs with other encoders"
             " have other distractors."
         )
-    return said
+    return notes

@@ -39,16 +39,16 @@ class Photo(NamedTuple):
     concept: int = -1  # its class, counted from 0; -1 where there are no classes
 
 
-def read_karpathy(path: Path, restval: bool = True, found: Any = None) -> list[Photo]:
+def read_karpathy(path: Path, restval: bool = True, content: Any = None) -> list[Photo]:
     """The images of a `dataset_*.json` of Karpathy's (flickr8k, flickr30k, coco).
 
     restval: whether the images of split "restval" (coco) join "train"; else they are left out, and
-    that is printed. Captions are `raw`, or the tokens where there is no `raw`. found: what the file
-    holds, where it has been read. Raises InputError, naming the file and the entry, where anything
-    in it is not as it should be.
+    that is printed. Captions are `raw`, or the tokens where there is no `raw`. content: what the
+    file holds, where it has been read. Raises InputError, naming the file and the entry, where
+    anything in it is not as it should be.
     """
-    found = read_json(path) if found is None else found
-    images = found.get("images") if isinstance(found, dict) else None
+    content = read_json(path) if content is None else content
+    images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
         raise InputError(
             f'{path} has no list "images" with entries; is it one of Karpathy\'s dataset_*.json?'
@@ -102,17 +102,17 @@ def _sentence(sentence: Any, where: str) -> Any:
     return " ".join(tokens)
 
 
-def read_captions_json(path: Path, found: Any = None) -> list[Photo]:
+def read_captions_json(path: Path, content: Any = None) -> list[Photo]:
     """The images of a user's {file: [captions]} or {file: {"captions": [...], "split": "val"}}.
 
-    found: what the file holds, where it has been read. Raises InputError, naming the file and the
+    content: what the file holds, where it has been read. Raises InputError, naming the file and the
     image, where anything is not as it should be.
     """
-    found = read_json(path) if found is None else found
-    if not isinstance(found, dict):
+    content = read_json(path) if content is None else content
+    if not isinstance(content, dict):
         raise InputError(f'{path} must hold one object, {{"photo.jpg": ["a caption", ...], ...}}')
     rows: dict[str, tuple[list[Any], Any]] = {}
-    for file, value in found.items():
+    for file, value in content.items():
         where = f"{path}: image {brief(file)}"
         split = value.get("split") if isinstance(value, dict) else None
         captions = value.get("captions") if isinstance(value, dict) else value
@@ -158,14 +158,14 @@ def read_rows_csv(path: Path, text: str | None = None) -> dict[str, tuple[list[A
     try:
         header = [column.strip() for column in table.fieldnames or ()]
         table.fieldnames = columns = [column.lower() for column in header]
-        named = next((name for name in IMAGES if name in columns), IMAGES[0])
-        said = next((name for name in CAPTIONS if name in columns), CAPTIONS[0])
-        for column in (named, said, "split"):
+        image_column = next((name for name in IMAGES if name in columns), IMAGES[0])
+        caption_column = next((name for name in CAPTIONS if name in columns), CAPTIONS[0])
+        for column in (image_column, caption_column, "split"):
             if columns.count(column) > 1:
                 raise InputError(
                     f'{path} has the column "{column}" twice in its first line; rename one of them'
                 )
-        for column in (named, said):
+        for column in (image_column, caption_column):
             if column not in columns:
                 held = brief(", ".join(header)) or "nothing"
                 raise InputError(
@@ -176,8 +176,8 @@ def read_rows_csv(path: Path, text: str | None = None) -> dict[str, tuple[list[A
             where = f"{path}, line {table.line_num}"
             # One row of Flickr30k's published results.csv has its comment beside the number.
             number = _NUMBERED.fullmatch(row.get("comment_number") or "")
-            if number and said == "comment" and not row[said]:
-                row[said] = number[1]
+            if number and caption_column == "comment" and not row[caption_column]:
+                row[caption_column] = number[1]
             if None in row:
                 raise InputError(
                     f"{where}: more fields than the first line has; put captions that hold "
@@ -187,18 +187,18 @@ def read_rows_csv(path: Path, text: str | None = None) -> dict[str, tuple[list[A
                 raise InputError(
                     f"{where}: fewer fields than the first line has; fill in what is missing"
                 )
-            row[named] = row[named].strip()
-            if _WHOLE.fullmatch(row[named]):  # as tables write numbers where one is missing
-                row[named] = row[named].partition(".")[0]
-            if not row[named]:
-                raise InputError(f"{where}: no image is named; fill in the column {named}")
-            captions, split = rows.setdefault(row[named], ([], row.get("split")))
+            row[image_column] = row[image_column].strip()
+            if _WHOLE.fullmatch(row[image_column]):  # as tables write numbers where one is missing
+                row[image_column] = row[image_column].partition(".")[0]
+            if not row[image_column]:
+                raise InputError(f"{where}: no image is named; fill in the column {image_column}")
+            captions, split = rows.setdefault(row[image_column], ([], row.get("split")))
             if split != row.get("split"):
                 raise InputError(
-                    f"{where}: {brief(row[named])} is in split {quoted(split)} and in "
+                    f"{where}: {brief(row[image_column])} is in split {quoted(split)} and in "
                     f"{quoted(row['split'])}; give all its captions one split"
                 )
-            captions.append(row[said])
+            captions.append(row[caption_column])
     except csv.Error as error:
         raise InputError(
             f"{path}, line {table.reader.line_num}: {error}; check the quotes there"
@@ -208,14 +208,14 @@ def read_rows_csv(path: Path, text: str | None = None) -> dict[str, tuple[list[A
 
 def photos_of(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Photo]:
     """Photos of a user's file, split as it says or, where it says nothing, by file name."""
-    said = {file: split for file, (_, split) in rows.items() if split not in (None, "")}
-    if said and len(said) < len(rows):
-        first = next(file for file in rows if file not in said)
+    given = {file: split for file, (_, split) in rows.items() if split not in (None, "")}
+    if given and len(given) < len(rows):
+        first = next(file for file in rows if file not in given)
         raise InputError(
             f"{path}: image {brief(first)} has no split while others have; give a split to all or "
             "to none"
         )
-    for file, split in said.items():
+    for file, split in given.items():
         if split not in SPLITS:
             raise InputError(
                 f"{path}: image {brief(file)} has split {quoted(split)}; make it train, val, test"
@@ -224,7 +224,7 @@ def photos_of(rows: Mapping[str, tuple[list[Any], Any]], path: Path) -> list[Pho
         photo(file, file, captions, split, f"{path}: image {brief(file)}")
         for file, (captions, split) in rows.items()
     ]
-    if said:
+    if given:
         return photos
     splits = split_by_name(rows, path)
     return [shown._replace(split=splits[shown.file]) for shown in photos]
@@ -271,12 +271,12 @@ def read_json(path: Path, text: str | None = None) -> Any:
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             raise InputError(f'{path} lists "{brief(twice)}" twice; join the two entries')
-        return found
+        return entries
 
     try:
         return json.loads(read_text(path) if text is None else text, object_pairs_hook=unique)

@@ -178,10 +178,10 @@ def gather(kind: str, data: dict[str, Any], rows: jax.Array) -> dict[str, jax.Ar
         images = {name: data["image"][index] for name, index in wanted.items()}
     words = data["caption"]
     if kind == "captions":
-        told = {}
+        concept = {}
         if "concept" in data:
-            told["concept"] = data["concept"][data["of"][rows if rows.ndim == 1 else rows[:, 0]]]
-        return {**images, **told, "caption": words[rows]}
+            concept["concept"] = data["concept"][data["of"][rows if rows.ndim == 1 else rows[:, 0]]]
+        return {**images, **concept, "caption": words[rows]}
     batch = {**images, "caption": words[rows[..., 0]]}
     if kind == "others":
         batch["mismatched"] = words[rows[:, 1:]]

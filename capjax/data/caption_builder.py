@@ -79,10 +79,10 @@ def records(key: str, read: Read, cache: Path, fresh: bool = False) -> dict[str,
                 with contextlib.redirect_stdout(io.StringIO()):  # its banners; its bars stay
                     builder.download_and_prepare(download_config=config)
                 builder = CaptionFiles(key, read, cache)  # another process may have made it
-        found: dict[str, list[Photo]] = {}
+        photos: dict[str, list[Photo]] = {}
         for split in builder.info.splits:
             source = builder.as_data_source(split=split)
-            found[split] = [
+            photos[split] = [
                 Photo(
                     row["id"].decode(),
                     row["file"].decode(),
@@ -97,4 +97,4 @@ def records(key: str, read: Read, cache: Path, fresh: bool = False) -> dict[str,
             f"cannot keep the captions in {cache}: {error.strerror or error}; make room, or choose "
             "another cache"
         ) from error
-    return found
+    return photos

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from capjax.data import coco, cub
 from capjax.data.annotations import Photo, read_captions_csv, read_captions_json, read_karpathy
-from capjax.data.photo_files import PhotoFiles, check_images, check_splits, place
+from capjax.data.photo_files import PhotoFiles, check_images
+from capjax.data.photo_places import check_splits, place
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
 
@@ -81,13 +82,13 @@ def _find(name: str, path: Path, restval: bool) -> _Source:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folder of {name} as --config.data.path")
     if name == "cub":
-        found = cub.find(path)
+        birds = cub.find(path)
         return _Source(
-            found.tables + found.captions,
-            found.folder,
-            lambda: cub.read(found),
-            cub.read_classes(found),
-            found.layout(),
+            birds.tables + birds.captions,
+            birds.folder,
+            lambda: cub.read(birds),
+            cub.read_classes(birds),
+            birds.layout(),
         )
     wanted = ("captions.json", "captions.csv") if name == "folder" else (f"dataset_{name}.json",)
     folder = path if path.is_dir() else path.parent

@@ -36,7 +36,7 @@ class Row(NamedTuple):
 class Held(NamedTuple):
     """What a file holds, one of the three; a pipe can be read once."""
 
-    found: Any = None  # of JSON
+    content: Any = None  # of JSON
     lines: str | None = None  # of JSON lines
     table: Mapping[str, tuple[list[Any], Any]] | None = None  # {image: (captions, split)}
 
@@ -75,21 +75,21 @@ def rows_of(path: Path, fields: tuple[str, ...], held: Held) -> list[Row]:
         ]
     if held.lines is not None:
         return list(_rows_in(path, _lines(path, held.lines), fields, "line", 1))
-    found = held.found
-    if isinstance(found, list):
-        return list(_rows_in(path, found, fields))
-    if not isinstance(found, dict):
+    content = held.content
+    if isinstance(content, list):
+        return list(_rows_in(path, content, fields))
+    if not isinstance(content, dict):
         raise InputError(f"{path} must hold rows with an id and a caption, or {{id: caption}}")
-    if isinstance(found.get("annotations"), list):
-        return _annotations(path, found)
-    if any(name in found for name in NAMES) or (
-        any(name in found for name in FILES) and any(field in found for field in fields)
+    if isinstance(content.get("annotations"), list):
+        return _annotations(path, content)
+    if any(name in content for name in NAMES) or (
+        any(name in content for name in FILES) and any(field in content for field in fields)
     ):
-        return list(_rows_in(path, [found], fields))  # one row on one line, not named .jsonl
+        return list(_rows_in(path, [content], fields))  # one row on one line, not named .jsonl
     for name in LISTS:
-        if isinstance(rows := found.get(name), list) and any(map(_is_row, rows[:1])):
+        if isinstance(rows := content.get(name), list) and any(map(_is_row, rows[:1])):
             return list(_rows_in(path, rows, fields))
-    return [_entry(path, name, value) for name, value in found.items()]
+    return [_entry(path, name, value) for name, value in content.items()]
 
 
 def _entry(path: Path, name: str, value: Any) -> Row:
@@ -126,13 +126,13 @@ def _numbered(path: Path, text: str) -> dict[str, tuple[list[Any], Any]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        found = _NUMBERED.fullmatch(line.rstrip("\r"))
-        if not found or not found[1].strip():
+        match = _NUMBERED.fullmatch(line.rstrip("\r"))
+        if not match or not match[1].strip():
             raise InputError(
                 f"{path}, line {number} is not an image's name, #, a number, a tab and a caption, "
                 "as the first is; mend it"
             )
-        rows.setdefault(found[1], ([], None))[0].append(found[2])
+        rows.setdefault(match[1], ([], None))[0].append(match[2])
     return rows
 
 
@@ -140,11 +140,11 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and any(name in row for name in (*NAMES, *FILES))
 
 
-def _annotations(path: Path, found: dict[str, Any]) -> list[Row]:
+def _annotations(path: Path, content: dict[str, Any]) -> list[Row]:
     """The rows of COCO's annotations, whose images have files' names where they are told."""
-    files = files_of(path, found)
+    files = files_of(path, content)
     rows = []
-    for number, note in enumerate(found["annotations"]):
+    for number, note in enumerate(content["annotations"]):
         where = f"{path}, row {number}"
         name, spelling = _id(note, where, ("image_id",))
         texts = _texts(note, where, ("caption",))
@@ -152,10 +152,10 @@ def _annotations(path: Path, found: dict[str, Any]) -> list[Row]:
     return rows
 
 
-def files_of(path: Path, found: dict[str, Any]) -> dict[str, str | None]:
+def files_of(path: Path, content: dict[str, Any]) -> dict[str, str | None]:
     """The images of COCO's annotations: {id: the file's name, where it is told}."""
     files: dict[str, str | None] = {}
-    images = found.get("images", [])
+    images = content.get("images", [])
     if not isinstance(images, list):
         raise InputError(f'{path} has "images": {quoted(images)}; make it a list, or leave it out')
     for number, image in enumerate(images):
@@ -275,10 +275,10 @@ def gathered(path: Path, rows: list[Row]) -> list[tuple[Named, list[Row]]]:
         rows = [
             row._replace(image=Named(None, row.image.file)) if row.doubtful else row for row in rows
         ]
-    found: dict[tuple[bool, str], tuple[Named, list[Row]]] = {}
+    images: dict[tuple[bool, str], tuple[Named, list[Row]]] = {}
     for row in rows:
         key = (row.image.id is None, row.image.name)
-        image, before = found.setdefault(key, (row.image, []))
+        image, before = images.setdefault(key, (row.image, []))
         if before and before[0].spelling != row.spelling:
             raise InputError(
                 f"{row.where} writes the id {brief(row.image.name)} as {row.spelling} and "
@@ -291,7 +291,7 @@ def gathered(path: Path, rows: list[Row]) -> list[tuple[Named, list[Row]]]:
                 f"{brief(image.file or 'nothing')}; give each image one file and one id"
             )
         before.append(row)
-    return list(found.values())
+    return list(images.values())
 
 
 def _lines(path: Path, text: str) -> Iterator[Any]:
@@ -308,9 +308,9 @@ def _lines(path: Path, text: str) -> Iterator[Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f'it names "{twice}" twice')
-    return found
+    return entries

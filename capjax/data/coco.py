@@ -54,9 +54,10 @@ def read_official(folder: Path) -> list[Photo]:
 
 def _images(path: Path) -> tuple[dict[str, str], dict[str, list[Any]]]:
     """The file and the captions of each image of one of COCO's caption files, by its id."""
-    found = read_json(path)
+    content = read_json(path)
     parts = [
-        found.get(name) if isinstance(found, dict) else None for name in ("images", "annotations")
+        content.get(name) if isinstance(content, dict) else None
+        for name in ("images", "annotations")
     ]
     if not all(
         isinstance(part, list) and all(isinstance(row, dict) for row in part) for part in parts

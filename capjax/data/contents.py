@@ -41,10 +41,10 @@ class _Images(NamedTuple):
 
 def digest(parts: Iterable[Any]) -> str:
     """16 hexadecimal digits of what JSON can hold; another one in another order."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for part in parts:
-        found.update(json.dumps(part, sort_keys=True).encode() + b"\n")
-    return found.hexdigest()[:16]
+        sha.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+    return sha.hexdigest()[:16]
 
 
 def of_texts(texts: Mapping[Any, Sequence[str]]) -> str:
@@ -69,21 +69,21 @@ def read_contents(dataset: Dataset, cache: Path) -> tuple[dict[str, Contents], s
     Raises InputError where an image cannot be read.
     """
     images = _images(dataset, cache / dataset.fingerprint / "images.json")
-    found = {
+    contents = {
         name: Contents(
             of_texts(dict(zip(split.ids, split.captions, strict=True))), images[name].any_order
         )
         for name, split in dataset.splits.items()
     }
-    return found, digest([[name, images[name].in_order] for name in dataset.splits])
+    return contents, digest([[name, images[name].in_order] for name in dataset.splits])
 
 
 def of_features(features: np.ndarray, ids: Sequence[str], target: Path) -> str:
     """The digest of features of a user's, read once and kept beside the file that they lie in."""
     kept = target.with_name(f"{target.name}.digest")
     with contextlib.suppress(OSError):
-        if len(told := kept.read_text()) == 16:
-            return told
+        if len(noted := kept.read_text()) == 16:
+            return noted
     order, names = sorted(range(len(ids)), key=lambda i: ids[i]), plain(ids)
     every = hashlib.sha256(f"{features.dtype} {features.shape[1:]}".encode())
     for i in order:
@@ -102,30 +102,30 @@ def _images(dataset: Dataset, kept: Path) -> dict[str, _Images]:
     ]
     state = digest(map(_state, files)) if files else dataset.fingerprint
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        told = json.loads(kept.read_text())
-        if told["state"] == state:
-            return {name: _Images(*told["images"][name]) for name in dataset.splits}
-    found = {}
+        noted = json.loads(kept.read_text())
+        if noted["state"] == state:
+            return {name: _Images(*noted["images"][name]) for name in dataset.splits}
+    images = {}
     total, quiet = len(files), not files
     with tqdm(total=total, desc="reading images", unit="image", disable=quiet) as bar:
         for name, split in dataset.splits.items():
             photos = isinstance(split.image, PhotoFiles)
-            found[name] = _photos(split, bar) if photos else _drawn(split)
+            images[name] = _photos(split, bar) if photos else _drawn(split)
     with writing(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         draft = kept.with_name(f"{kept.name}.new")
-        draft.write_text(json.dumps({"state": state, "images": found}))
+        draft.write_text(json.dumps({"state": state, "images": images}))
         os.replace(draft, kept)
-    return found
+    return images
 
 
 def _state(file: str) -> tuple[Any, ...]:
     """What changes whenever a file does. Raises InputError where it is gone."""
     try:
-        told = os.stat(file)
+        stat = os.stat(file)
     except OSError as error:
         raise InputError(f"cannot read the image {file}: {error.strerror}") from error
-    return file, told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino
+    return file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _photos(split: Split, bar: tqdm) -> _Images:
@@ -133,8 +133,8 @@ def _photos(split: Split, bar: tqdm) -> _Images:
     rows = []
     with ThreadPoolExecutor(4) as pool:
         try:
-            told = pool.map(_bytes, split.image.files)
-            for row in zip(plain(split.ids), told, strict=True):
+            digests = pool.map(_bytes, split.image.files)
+            for row in zip(plain(split.ids), digests, strict=True):
                 rows.append(row)
                 bar.update()
         except OSError as error:

@@ -43,12 +43,12 @@ def feature_files(folder: str) -> FeatureFiles:
     """The feature files of a folder; raises InputError where it is none."""
     path = Path(folder)
     try:
-        with os.scandir(path) as found:
+        with os.scandir(path) as entries:
             listing = sorted(
-                (entry.name, told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino)
-                for entry in found
+                (entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+                for entry in entries
                 if entry.name.endswith(ENDINGS) and entry.is_file()
-                for told in [entry.stat()]
+                for stat in [entry.stat()]
             )
     except OSError as error:
         raise InputError(
@@ -132,21 +132,21 @@ def _file(source: FeatureFiles, split: Split, i: int) -> Path:
     if is_file(name):  # the image has no id beside its photo
         names.append(number)
     tried = dict.fromkeys(f"{name}{ending}" for name in names for ending in ENDINGS)
-    found = [source.files[_plain(name)] for name in tried if _plain(name) in source.files]
-    found = list(dict.fromkeys([*found, *source.numbers.get(number, ())]))
-    if len(found) > 1:
-        same = _meant(found[0]) == _meant(found[1])
+    matches = [source.files[_plain(name)] for name in tried if _plain(name) in source.files]
+    matches = list(dict.fromkeys([*matches, *source.numbers.get(number, ())]))
+    if len(matches) > 1:
+        same = _meant(matches[0]) == _meant(matches[1])
         raise InputError(
-            f"{source.folder} has two features of image {brief(split.ids[i])}, {brief(found[0])} "
-            f"and {brief(found[1])}; "
+            f"{source.folder} has two features of image {brief(split.ids[i])}, {brief(matches[0])} "
+            f"and {brief(matches[1])}; "
             + ("remove one" if same else "give no image an id that is another photo's name")
         )
-    if not found:
+    if not matches:
         wanted = " or ".join(f"{brief(name)}.npy" for name in dict.fromkeys(names[:2]))
         raise InputError(
             f"{source.folder} has no features of image {brief(split.ids[i])}: there is no {wanted}"
         )
-    return source.folder / found[0]
+    return source.folder / matches[0]
 
 
 def _meant(file: str) -> str:
@@ -163,10 +163,10 @@ def _plain(name: str) -> str:
 def _read(path: Path) -> np.ndarray:
     """One image's features [D] or [R, D]."""
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            with found:
-                found = found[_array_named(found.files, path)]
+        array = np.load(path, allow_pickle=False)
+        if isinstance(array, np.lib.npyio.NpzFile):
+            with array:
+                array = array[_array_named(array.files, path)]
     except InputError:
         raise
     except ValueError as error:
@@ -181,12 +181,12 @@ def _read(path: Path) -> np.ndarray:
         raise InputError(f"the features {path} cannot be read: {error}") from error
     except Exception as error:  # zipfile raises its own
         raise InputError(f"the features {path} are damaged: {error}") from error
-    if found.ndim not in (1, 2, 3) or not np.issubdtype(found.dtype, np.floating) or not found.size:
+    if array.ndim not in (1, 2, 3) or not np.issubdtype(array.dtype, np.floating) or not array.size:
         raise InputError(
-            f"the features {path} are {found.dtype} {list(found.shape)}; they should be floats"
+            f"the features {path} are {array.dtype} {list(array.shape)}; they should be floats"
             " [D], [regions, D] or [height, width, D]"
         )
-    return found.reshape(-1, found.shape[-1]) if found.ndim == 3 else found
+    return array.reshape(-1, array.shape[-1]) if array.ndim == 3 else array
 
 
 def _array_named(names: list[str], path: Path) -> str:
@@ -202,16 +202,16 @@ def _array_named(names: list[str], path: Path) -> str:
 
 
 def _kept(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    found = _read(path)
-    if found.shape != shape:
+    array = _read(path)
+    if array.shape != shape:
         raise InputError(
-            f"the features {path} are {list(found.shape)} where others are {list(shape)}; give"
+            f"the features {path} are {list(array.shape)} where others are {list(shape)}; give"
             " every image as many regions"
         )
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # reported just below
-        kept = found.astype(dtype)
+        kept = array.astype(dtype)
     if not np.isfinite(kept).all():
         raise InputError(f"the features {path} hold numbers that are not finite as {dtype}")
-    if found.any() and not kept.any():
+    if array.any() and not kept.any():
         raise InputError(f"the features {path} are too small for {dtype}, all become 0; scale them")
     return kept

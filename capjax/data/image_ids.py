@@ -71,8 +71,8 @@ def coco_number(name: str) -> str | None:
     """The image's number in one of COCO's names, None in any other."""
     if len(name) < 6:  # the shortest is coco_1
         return None
-    found = _COCO.fullmatch(os.path.basename(name) if is_file(name) else name)
-    return str(int(next(filter(None, found.groups())))) if found else None
+    match = _COCO.fullmatch(os.path.basename(name) if is_file(name) else name)
+    return str(int(next(filter(None, match.groups())))) if match else None
 
 
 def plain(names: Sequence[str]) -> list[str]:
@@ -131,20 +131,20 @@ def quoted(value: Any) -> str:
 
 
 def find(
-    said: Sequence[Named], truth: Sequence[Named], where: str, ids: str | None = None
+    images: Sequence[Named], truth: Sequence[Named], where: str, ids: str | None = None
 ) -> list[int | None]:
-    """The place in `truth` of each image of `said`; None where no name fits.
+    """The place in `truth` of each of `images`; None where no name fits.
 
-    where: the file of `said`. ids: one of IDS, or None for the rule. Raises InputError where a name
-    fits two images, or two names fit one.
+    where: the file of `images`. ids: one of IDS, or None for the rule. Raises InputError where a
+    name fits two images, or two names fit one.
     """
     fits = {None: _by_rule, "id": _by_id, "file": _by_file}[ids](truth, where)
     places: list[int | None] = []
     taken: dict[int, Named] = {}
-    for named in said:
-        found = fits(named)
-        if len(found) > 1:
-            first, second = (_both(truth[i]) for i in found[:2])
+    for named in images:
+        matches = fits(named)
+        if len(matches) > 1:
+            first, second = (_both(truth[i]) for i in matches[:2])
             decide = {
                 None: "write it as the references do, or say what counts with --ids=id or "
                 "--ids=file",
@@ -154,7 +154,7 @@ def find(
             raise InputError(
                 f"{where}: {_both(named)} may be the image {first} or {second}; {decide}"
             )
-        place = found[0] if found else None
+        place = matches[0] if matches else None
         if place is not None and place in taken:
             raise InputError(
                 f"{where}: {_both(taken[place])} and {_both(named)} are both the image "
@@ -219,8 +219,8 @@ def _by_rule(truth: Sequence[Named], where: str) -> Fits:
         ]
 
     def by_file(file: str) -> list[int]:
-        found, coco = files(file), coco_number(file)
-        return found or (numbered(coco, unknown=True) if coco else [])
+        matches, coco = files(file), coco_number(file)
+        return matches or (numbered(coco, unknown=True) if coco else [])
 
     def by_id(name: str) -> list[int]:
         if name in same:
@@ -235,15 +235,15 @@ def _by_rule(truth: Sequence[Named], where: str) -> Fits:
             return by_name
         if by_name and by_name == same.get(named.id):
             return by_name
-        found = same.get(named.id, []) if is_file(named.id) else by_id(named.id)
+        matches = same.get(named.id, []) if is_file(named.id) else by_id(named.id)
         if named.file is not None and not by_name:
-            for i in found:
+            for i in matches:
                 if their[i] is not None:
                     raise InputError(
                         f"{where}: {_both(named)} is the image {_both(truth[i])} by its id and is "
                         "not by its file; say which counts with --ids=id or --ids=file"
                     )
-        return list(dict.fromkeys(by_name + found))
+        return list(dict.fromkeys(by_name + matches))
 
     return fits
 
@@ -265,10 +265,10 @@ def _by_file(truth: Sequence[Named], where: str) -> Fits:
 
     def fits(named: Named) -> list[int]:
         name = named.file or named.name
-        found = files(name) or [
+        matches = files(name) or [
             i for i in stems(_stem(name)) if not (is_file(name) and is_file(names[i]))
         ]
-        return found or number.get(coco_number(name) or name, [])
+        return matches or number.get(coco_number(name) or name, [])
 
     return fits
 

@@ -109,14 +109,14 @@ def _concept(
     value: Any, concepts: Sequence[str], spelled: Mapping[str, set[int]], where: str
 ) -> int:
     text = _plain(_text(value))
-    found = spelled.get(text) or spelled.get(text.lstrip("0") if text.isdecimal() else "")
-    if not found:
+    classes = spelled.get(text) or spelled.get(text.lstrip("0") if text.isdecimal() else "")
+    if not classes:
         names = {name: concepts[min(may_be)] for name, may_be in spelled.items()}
         raise InputError(f"{where}: there is no class {value!r}; {_nearest(text, names)}")
-    if len(found) > 1:
-        several = " or ".join(concepts[i] for i in sorted(found))
+    if len(classes) > 1:
+        several = " or ".join(concepts[i] for i in sorted(classes))
         raise InputError(f"{where}: {value!r} may be {several}; write one of them in full")
-    return min(found)
+    return min(classes)
 
 
 def _plain(name: str) -> str:

@@ -24,15 +24,15 @@ def nearest(images: np.ndarray, count: int) -> np.ndarray:
     seen = np.concatenate([compared_by(images[i : i + BLOCK]) for i in range(0, total, BLOCK)])
     seen -= seen.mean(0)
     seen /= np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12)
-    found = np.empty((total, count), np.int32)
+    result = np.empty((total, count), np.int32)
     for first in range(0, total, BLOCK):
         alike = seen[first : first + BLOCK] @ seen.T
         rows = np.arange(len(alike))
         alike[rows, first + rows] = -np.inf
         best = np.argpartition(-alike, count - 1, 1)[:, :count]
         order = np.argsort(-np.take_along_axis(alike, best, 1), 1, kind="stable")
-        found[first : first + BLOCK] = np.take_along_axis(best, order, 1)
-    return found
+        result[first : first + BLOCK] = np.take_along_axis(best, order, 1)
+    return result
 
 
 def compared_by(images: np.ndarray) -> np.ndarray:

@@ -163,10 +163,10 @@ def _on_white(photo: Image.Image) -> Image.Image:
 def _orientation(photo: Image.Image) -> int:
     """1 to 8; EXIF that cannot be read turns nothing: the pixels are as sound as without it."""
     try:
-        found = photo.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = photo.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # as many kinds as EXIF has ways to be damaged
         return 1
-    return found if isinstance(found, int) else 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _check_png(photo: Image.Image, file: BinaryIO) -> None:
@@ -210,11 +210,11 @@ def _opened(file: BinaryIO) -> Image.Image:
 def _regular(path: str | Path) -> BinaryIO:
     """A file, opened; what would wait, as a pipe does, is refused."""
     try:
-        found = Path(path).stat()
-        if not stat.S_ISREG(found.st_mode):
-            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no file"
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no file"
             raise Unreadable(f"cannot be read: it is {kind}; give a file, or take it out")
-        if not found.st_size:
+        if not status.st_size:
             raise Unreadable("is empty: fetch it again, or take it out")
         return open(path, "rb")
     except FileNotFoundError:

@@ -33,7 +33,7 @@ def read_predictions(path: str | Path, *, samples: bool = False) -> Texts:
     several captions, which are then samples, as many of every image. Captions may be empty. Raises
     InputError, in one sentence with file and row, where anything is not as it should be.
     """
-    images = _said(Path(path), samples)
+    images = _read_captions(Path(path), samples)
     names = plain([image.name for image, _ in images])
     return {name: texts for name, (_, texts) in zip(names, images, strict=True)}
 
@@ -49,11 +49,11 @@ def read_references(path: str | Path, *, split: str | None = None) -> Texts:
     Flickr8k and Flickr30k; or Flickr8k.token.txt. Every reference must hold a word. Raises
     InputError, in one sentence with file and row, where anything is not as it should be.
     """
-    found = truth_of(Path(path), split)
-    if found.bare:
-        raise InputError(_bare(path, found.bare))
-    names = own_names([*found.called, *found.others], Path(path))[: len(found.references)]
-    return {name: texts for name, (_, texts) in zip(names, found.references, strict=True)}
+    truth = truth_of(Path(path), split)
+    if truth.bare:
+        raise InputError(_bare(path, truth.bare))
+    names = own_names([*truth.called, *truth.others], Path(path))[: len(truth.references)]
+    return {name: texts for name, (_, texts) in zip(names, truth.references, strict=True)}
 
 
 def read_known(path: str | Path, *, by_name: bool = False) -> set[str]:
@@ -92,32 +92,32 @@ def read_pair(
     what `ids` decides; images are called as the references call them, whatever the captions do.
     Raises InputError as the readers and `pair` do.
     """
-    said = _said(Path(predictions), True)
-    found = truth_of(Path(references), split)
-    truth, called = found.references, found.called
-    calls, others = [named for named, _ in said], [*found.others, *found.bare]
+    captions = _read_captions(Path(predictions), True)
+    truth = truth_of(Path(references), split)
+    images = [named for named, _ in captions]
     # Other splits' images are looked at, too: a name that may be one of them is not sure.
-    places = find(calls, [*called, *others], str(predictions), ids)
-    taken = [place for place in places if place is not None and place < len(called)]
+    known, count = [*truth.called, *truth.others, *truth.bare], len(truth.references)
+    places = find(images, known, str(predictions), ids)
+    taken = [place for place in places if place is not None and place < count]
     if len(taken) < len(places):
-        raise InputError(_no_references(references, found, calls, places, ids))
-    names = own_names([*called, *others], Path(references))
+        raise InputError(_no_references(references, truth, images, places, ids))
+    names = own_names(known, Path(references))
     pairs = _side_by_side(
-        {names[place]: texts for place, (_, texts) in zip(taken, said, strict=True)},
-        {names[place]: truth[place][1] for place in taken},
-        [names[place] for place in sorted(set(range(len(truth))) - set(taken))],
+        {names[place]: texts for place, (_, texts) in zip(taken, captions, strict=True)},
+        {names[place]: truth.references[place][1] for place in taken},
+        [names[place] for place in sorted(set(range(count)) - set(taken))],
         subset,
     )
-    if not found.bare:
+    if not truth.bare:
         return pairs
-    note = f"Without an annotation, and not scored: {_few([named.name for named in found.bare])}."
+    note = f"Without an annotation, and not scored: {_few([named.name for named in truth.bare])}."
     return pairs._replace(notes=(*pairs.notes, note))
 
 
-def _said(path: Path, samples: bool) -> Images:
+def _read_captions(path: Path, samples: bool) -> Images:
     """The captions of a file that has as many of every image."""
     held = read_held(path)
-    if is_karpathy(held.found):
+    if is_karpathy(held.content):
         raise InputError(
             f"{path} is one of Karpathy's dataset_*.json, which hold references; give captions"
         )
@@ -145,28 +145,28 @@ def _said(path: Path, samples: bool) -> Images:
 
 def _no_references(
     path: str | Path,
-    found: Truth,
-    calls: Sequence[Named],
+    truth: Truth,
+    images: Sequence[Named],
     places: Sequence[int | None],
     ids: str | None,
 ) -> str:
     """Why there are no references for some captions, and what to do."""
-    called, count = found.called, len(found.called)
+    called, count = truth.called, len(truth.called)
     alone = [n for n, place in enumerate(places) if place is None or place >= count]
-    said = f"there are captions and no references for {_few([calls[n].name for n in alone])}; "
+    lack = f"there are captions and no references for {_few([images[n].name for n in alone])}; "
     place = places[alone[0]]
     if place is None:
-        unknown = [calls[n] for n in alone if places[n] is None]
+        unknown = [images[n] for n in alone if places[n] is None]
         return (
-            f"{said}give the references of the same images, which {path} calls "
+            f"{lack}give the references of the same images, which {path} calls "
             f"{_calling(called[0])}{_hint(unknown, called, ids)}"
         )
-    if place >= count + len(found.others):
-        return _bare(path, [found.bare[place - count - len(found.others)]])
-    home = found.homes[place - count]
-    by_name = ", by its name as in training, as the file names no splits" if found.by_name else ""
+    if place >= count + len(truth.others):
+        return _bare(path, [truth.bare[place - count - len(truth.others)]])
+    home = truth.homes[place - count]
+    by_name = ", by its name as in training, as the file names no splits" if truth.by_name else ""
     return (
-        f"{said}{path} has {brief(calls[alone[0]].name)} in split {home}{by_name}; leave it out, "
+        f"{lack}{path} has {brief(images[alone[0]].name)} in split {home}{by_name}; leave it out, "
         f"or ask for that split with --split={home}"
     )
 
@@ -185,10 +185,10 @@ def _hint(alone: Sequence[Named], called: Sequence[Named], ids: str | None) -> s
     if ids is not None:
         return ""
     try:
-        found = any(place is not None for place in find(alone, called, "", "file"))
+        by_file = any(place is not None for place in find(alone, called, "", "file"))
     except InputError:
-        found = True
-    return ", or say with --ids=file that both are names of files" if found else ""
+        by_file = True
+    return ", or say with --ids=file that both are names of files" if by_file else ""
 
 
 def pair(candidates: Texts, references: Texts, *, subset: bool = False) -> Pairs:

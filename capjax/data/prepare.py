@@ -11,12 +11,7 @@ from PIL import Image
 
 from capjax.data import cache_folder, load
 from capjax.data.contents import Contents, of_features, read_contents
-from capjax.data.feature_files import (
-    FeatureFiles,
-    check_names,
-    collect,
-    first_form,
-)
+from capjax.data.feature_files import FeatureFiles, check_names, collect, first_form
 from capjax.data.features import Encoder, extract, feature_path, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Dataset, Split
@@ -85,30 +80,35 @@ def prepare(
             check_images(dataset.splits[split_name], size=size)
     images: dict[str, np.ndarray] = {}
     for split_name, split in dataset.splits.items():
-        if not isinstance(encoder, Encoder):
-            label = f"features {split_name}"
-            found = collect(encoder, split, targets[split_name], label)
-            told = of_features(found, split.ids, targets[split_name])
-            contents[split_name] = contents[split_name]._replace(features=told)
-            images[split_name] = found
-            first = next(iter(images))
-            if (shape := found.shape[1:]) != images[first].shape[1:]:
-                raise InputError(
-                    f"the features of {split_name} in {encoder.folder} are {list(shape)} where"
-                    f" those of {first} are {list(images[first].shape[1:])}; give all images"
-                    " features of one shape"
-                )
-            continue
-        images[split_name] = extract(
-            partial(_sized, split.image, encoder.size),
-            len(split.ids),
-            encoder.apply,
-            targets[split_name],
-            dtype=encoder.dtype,
-            ids=split.ids,
-            label=f"{encoder.name} {split_name}",
-        )
+        target = targets[split_name]
+        if isinstance(encoder, Encoder):
+            images[split_name] = extract(
+                partial(_sized, split.image, encoder.size),
+                len(split.ids),
+                encoder.apply,
+                target,
+                dtype=encoder.dtype,
+                ids=split.ids,
+                label=f"{encoder.name} {split_name}",
+            )
+        else:
+            features = collect(encoder, split, target, f"features {split_name}")
+            digest = of_features(features, split.ids, target)
+            contents[split_name] = contents[split_name]._replace(features=digest)
+            images[split_name] = features
+            _check_one_shape(encoder, images)
     return Prepared(dataset.splits, images, dataset.fingerprint, dataset.concepts, contents)
+
+
+def _check_one_shape(source: FeatureFiles, images: dict[str, np.ndarray]) -> None:
+    """InputError where the last split's features have another shape than the first's."""
+    first, last = next(iter(images)), next(reversed(images))
+    if (shape := images[last].shape[1:]) != images[first].shape[1:]:
+        raise InputError(
+            f"the features of {last} in {source.folder} are {list(shape)} where"
+            f" those of {first} are {list(images[first].shape[1:])}; give all images"
+            " features of one shape"
+        )
 
 
 def _sized(image: Callable[[int], np.ndarray], size: int, i: int) -> np.ndarray:

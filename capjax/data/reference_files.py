@@ -39,10 +39,10 @@ class Truth(NamedTuple):
 def truth_of(path: Path, split: str | None) -> Truth:
     """The references of a file; of one split, where it has splits."""
     held = read_held(path)
-    if is_karpathy(held.found):
-        return _of_split(path, read_karpathy(path, found=held.found), split)
+    if is_karpathy(held.content):
+        return _of_split(path, read_karpathy(path, content=held.content), split)
     rows = rows_of(path, FIELDS, held)
-    if split is not None and rows and (held.table is not None or _of_folder(held.found)):
+    if split is not None and rows and (held.table is not None or _of_folder(held.content)):
         return _of_split(path, _photos(path, held), split, folder=True, by_name=not _splits(rows))
     if split is not None:
         raise InputError(
@@ -53,16 +53,16 @@ def truth_of(path: Path, split: str | None) -> Truth:
         raise InputError(
             f"{path} has the splits {brief(', '.join(splits))}; ask for one with --split"
         )
-    return Truth(_references(path, rows), bare=_bare(path, held.found, rows))
+    return Truth(_references(path, rows), bare=_bare(path, held.content, rows))
 
 
 def known_of(path: Path, by_name: bool) -> Images:
     """Split train of a file that has splits, else all of it; by_name: as of `read_known`."""
     held = read_held(path)
-    if is_karpathy(held.found):
-        return _of_split(path, read_karpathy(path, found=held.found), "train").references
+    if is_karpathy(held.content):
+        return _of_split(path, read_karpathy(path, content=held.content), "train").references
     rows = rows_of(path, FIELDS, held)
-    if rows and (held.table is not None or _of_folder(held.found)) and (by_name or _splits(rows)):
+    if rows and (held.table is not None or _of_folder(held.content)) and (by_name or _splits(rows)):
         return _of_split(path, _photos(path, held), "train", folder=True).references
     return _references(path, rows)
 
@@ -76,7 +76,7 @@ def _photos(path: Path, held: Held) -> list[Photo]:
     """The images of a folder's captions, split as training splits them."""
     if held.table is not None:
         return photos_of(held.table, path)
-    return read_captions_json(path, held.found)
+    return read_captions_json(path, held.content)
 
 
 def _references(path: Path, rows: list[Row]) -> Images:
@@ -99,19 +99,19 @@ def _references(path: Path, rows: list[Row]) -> Images:
     return references
 
 
-def _bare(path: Path, found: Any, rows: list[Row]) -> list[Named]:
+def _bare(path: Path, content: Any, rows: list[Row]) -> list[Named]:
     """The images of COCO's annotations that have none."""
-    if not isinstance(found, dict) or not isinstance(found.get("annotations"), list):
+    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         return []
     noted = {row.image.id for row in rows}
-    files = files_of(path, found).items()
+    files = files_of(path, content).items()
     return [Named(name, file) for name, file in files if name not in noted]
 
 
-def _of_folder(found: Any) -> bool:
+def _of_folder(content: Any) -> bool:
     """Whether an object is a folder's captions.json, whose names are photos' files."""
-    return isinstance(found, dict) and all(
-        is_file(name) or isinstance(value, dict) for name, value in found.items()
+    return isinstance(content, dict) and all(
+        is_file(name) or isinstance(value, dict) for name, value in content.items()
     )
 
 
@@ -152,9 +152,9 @@ def _of_split(
     return Truth(references, others, homes, by_name=by_name)
 
 
-def is_karpathy(found: Any) -> bool:
+def is_karpathy(content: Any) -> bool:
     """Whether a file is one of Karpathy's."""
-    images = found.get("images") if isinstance(found, dict) else None
+    images = content.get("images") if isinstance(content, dict) else None
     return isinstance(images, list) and any(
         isinstance(image, dict) and "sentences" in image for image in images
     )

@@ -139,8 +139,8 @@ def _split(chunk: str) -> tuple[str, ...]:
     if chunk.isascii():
         tokens = _pattern(True).findall(chunk)
     else:
-        found = _pattern(False).finditer(chunk.translate(KINDS))
-        tokens = [_as_java_writes(chunk[token.start() : token.end()]) for token in found]
+        matches = _pattern(False).finditer(chunk.translate(KINDS))
+        tokens = [_as_java_writes(chunk[token.start() : token.end()]) for token in matches]
     words: list[str] = []
     for token in tokens:
         token = token.lower()

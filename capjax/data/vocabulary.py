@@ -129,12 +129,12 @@ class Vocabulary:
     def load(cls, path: str | Path) -> "Vocabulary":
         """Reads what `save` wrote. Raises InputError where the file is missing or is not one."""
         try:
-            found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise InputError(f"cannot read the vocabulary {path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
             raise InputError(f"the vocabulary {path} is not JSON in UTF-8: {error}") from error
-        words = found.get("words") if isinstance(found, dict) else None
+        words = content.get("words") if isinstance(content, dict) else None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise InputError(
                 f'{path} is not a vocabulary; it must hold {{"words": [...]}} with a list of words'
@@ -180,15 +180,15 @@ def _one_caption(ids: Any) -> list[int]:
     if isinstance(ids, list | tuple) and any(isinstance(i, bool | np.bool_) for i in ids):
         raise InputError(f"decode takes word ids, not {_told(ids)}: True and False are no ids")
     try:
-        found = np.asarray(ids)
+        array = np.asarray(ids)
     except (ValueError, OverflowError):  # rows of several lengths
-        found = np.empty((0, 0))
-    if found.ndim != 1:
-        shape = f"an array of shape {found.shape}" if found.size and found.ndim else _told(ids)
+        array = np.empty((0, 0))
+    if array.ndim != 1:
+        shape = f"an array of shape {array.shape}" if array.size and array.ndim else _told(ids)
         raise InputError(
             f"decode takes the ids of one caption, [T], not {shape}; "
             "of a batch, decode each row by itself"
         )
-    if found.size and found.dtype.kind not in "iu":
+    if array.size and array.dtype.kind not in "iu":
         raise InputError(f"decode takes word ids, which are integers, not {_told(ids)}")
-    return found.tolist()
+    return array.tolist()

@@ -25,11 +25,11 @@ def check_sums(folder: Path) -> bool:
     if not (folder / NAME).exists():
         return False
     sums = json.loads((folder / NAME).read_text("utf-8"))
-    for name, told in sums.items():
+    for name, expected in sums.items():
         path = folder / name
         if not path.is_file():
             raise ValueError(f"its file {name} is gone")
-        if _sum(path) != told:
+        if _sum(path) != expected:
             raise ValueError(f"its file {name} is not as it was written")
     return True
 
@@ -39,8 +39,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _sum(path: Path) -> list[int]:
-    size, found = 0, 0
+    size, crc = 0, 0
     with path.open("rb") as file:
         while part := file.read(1 << 20):
-            size, found = size + len(part), zlib.crc32(part, found)
-    return [size, found]
+            size, crc = size + len(part), zlib.crc32(part, crc)
+    return [size, crc]

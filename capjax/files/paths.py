@@ -25,7 +25,7 @@ def check_path(flag: str, value: str, kind: str) -> None:
       InputError: naming the flag.
     """
     wanted, path = _WANTED[kind], Path(value).expanduser() if kind == "data" else Path(value)
-    told = f"{flag}={value}"
+    given = f"{flag}={value}"
     if not value:
         raise InputError(f"{flag}= is empty; give {wanted}, or leave {flag} out")
     try:
@@ -33,31 +33,31 @@ def check_path(flag: str, value: str, kind: str) -> None:
             while not path.exists() and path != path.parent:
                 path = path.parent
         if not path.exists():
-            raise InputError(f"{told} is not there; give {wanted}")
+            raise InputError(f"{given} is not there; give {wanted}")
         if path.is_dir():
             next(path.iterdir(), None)
         elif kind in ("folder", "run", "new"):
             within = "" if path == Path(value) else f" would lie in {path}, which"
-            raise InputError(f"{told}{within} is no folder; give {wanted}")
+            raise InputError(f"{given}{within} is no folder; give {wanted}")
         elif path.is_file():  # what comes through a pipe can be opened once
             path.open("rb").close()
         if path.is_dir() and kind == "file":
-            raise InputError(f"{told} is a folder; give {wanted}")
+            raise InputError(f"{given} is a folder; give {wanted}")
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{told} cannot be read: {why}; give {wanted}") from error
+        raise InputError(f"{given} cannot be read: {why}; give {wanted}") from error
     if kind == "run":
-        check_text(told, value)
+        check_text(given, value)
 
 
-def check_text(told: str, value: str | Path) -> None:
+def check_text(what: str, value: str | Path) -> None:
     """Raises InputError where a path has bytes that are no text, which not every library takes."""
     try:
         str(Path(value).absolute()).encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{told} has letters in its path that this locale cannot read; rename the folder, or"
+            f"{what} has letters in its path that this locale cannot read; rename the folder, or"
             " set LC_ALL=C.UTF-8"
         ) from error

@@ -70,14 +70,14 @@ def tidy(folder: Path, limit: int = LIMIT) -> None:
         with contextlib.suppress(FileNotFoundError):  # another process tidies, too
             if not path.is_file():
                 continue
-            told = path.stat()
+            stat = path.stat()
             if path.name.endswith("-cache"):
                 whole = _whole(path)
                 if not whole:
                     path.unlink()
                     continue
-                os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))  # looking at it is no use
-            kept.append((max(told.st_atime_ns, told.st_mtime_ns), told.st_size, path))
+                os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # looking at it is no use
+            kept.append((max(stat.st_atime_ns, stat.st_mtime_ns), stat.st_size, path))
     total = sum(size for _, size, _ in kept)
     for _, size, path in sorted(kept):
         if total <= limit:
@@ -106,13 +106,13 @@ def _whole(path: Path) -> bool:
 
 def _machine(environment: Mapping[str, str]) -> str:
     """A name for what programs are compiled for: the processor, what it can, and how many."""
-    told = [platform.machine(), platform.processor(), str(os.cpu_count())]
-    told += [environment.get("NPROC", "")]
+    parts = [platform.machine(), platform.processor(), str(os.cpu_count())]
+    parts += [environment.get("NPROC", "")]
     if hasattr(os, "sched_getaffinity"):
-        told.append(str(len(os.sched_getaffinity(0))))
+        parts.append(str(len(os.sched_getaffinity(0))))
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-        told += sorted(
+        parts += sorted(
             {x for x in lines if x.split("\t")[0] in ("flags", "Features", "model name")}
         )
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

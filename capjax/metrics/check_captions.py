@@ -26,14 +26,14 @@ def check_captions(candidates: Captions, references: Captions) -> None:
     """
     if not candidates:
         raise InputError("there are no candidate captions to score; give one for each image")
-    for one, other, said in (
+    for one, other, lack in (
         (candidates, references, "has a candidate but no references"),
         (references, candidates, "has references but no candidate"),
     ):
         alone = [i for i in one if i not in other]
         if alone:
             raise InputError(
-                f"image {alone[0]} {said} ({len(alone)} images like it); give both the same ids"
+                f"image {alone[0]} {lack} ({len(alone)} images like it); give both the same ids"
             )
     first = next(iter(candidates))
     for i, captions in candidates.items():

@@ -93,8 +93,8 @@ def cider_d(
     each = candidates if candidates.ndim == 3 else candidates[:, None]
     words = tokens(each, packed.count_end[:, None, None])
     alike = similarity(words, packed.tokens, packed.norm, table)
-    there = packed.present[:, None]
-    mean = jnp.where(there, alike, 0).sum(-1) / there.sum(-1, dtype=jnp.float32)
+    real = packed.present[:, None]
+    mean = jnp.where(real, alike, 0).sum(-1) / real.sum(-1, dtype=jnp.float32)
     return mean if candidates.ndim == 3 else mean[:, 0]
 
 
@@ -111,8 +111,8 @@ def similarity(
     bits = match_bits(ours[:, :, None], theirs[:, None])
     total = jnp.zeros(delta.shape)
     for n, matches in enumerate(ngram_matches(bits)):
-        there = count(matches)  # [N, C, R, T]
-        clipped = jnp.minimum(there, frequency[n][:, :, None]) * there
+        occurrences = count(matches)  # [N, C, R, T]
+        clipped = jnp.minimum(occurrences, frequency[n][:, :, None]) * occurrences
         dot = (clipped.astype(jnp.float32) * weight[n][:, :, None]).sum(-1)
         norms = norm[:, :, None, n] * their_norm[:, None, :, n]
         total += jnp.where(norms > 0, dot / jnp.where(norms > 0, norms, 1), 0)

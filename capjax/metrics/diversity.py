@@ -115,10 +115,10 @@ def novel(captions: jax.Array, known: jax.Array) -> jax.Array:
     length = max(captions.shape[1], known.shape[1])
     parts = []
     for x in (known, captions):
-        there = present(x)[:, None].astype(jnp.int32)  # tells no caption from no words
+        real = present(x)[:, None].astype(jnp.int32)  # tells no caption from no words
         padding = ((0, 0), (0, length - x.shape[1]))
         words = jnp.pad(tokens(x), padding, constant_values=NOTHING)
-        parts.append(jnp.concatenate([there, words], 1))
+        parts.append(jnp.concatenate([real, words], 1))
     rows = jnp.concatenate(parts)
     place = jnp.arange(len(rows), dtype=jnp.int32) - len(known)  # negative: known
     starts, place = _sorted_runs(rows, place)
@@ -126,8 +126,8 @@ def novel(captions: jax.Array, known: jax.Array) -> jax.Array:
     begin = lax.cummax(jnp.where(starts, jnp.arange(len(rows)), 0))
     fresh = place[begin] >= 0
     spoken = jnp.where(place < 0, len(captions), place)  # the known ones are dropped
-    found = jnp.zeros(len(captions), bool).at[spoken].set(fresh, mode="drop")
-    return found & present(captions)
+    new = jnp.zeros(len(captions), bool).at[spoken].set(fresh, mode="drop")
+    return new & present(captions)
 
 
 def _kernel(captions: jax.Array, table: NgramTable) -> jax.Array:
@@ -205,10 +205,10 @@ def _spread(xp: Any, values: Any) -> Any:
     return xp.maximum(-xp.log(largest), 0) / np.log(max(size, 2)).astype(values.dtype)
 
 
-def _distinct(rows: jax.Array, there: jax.Array) -> jax.Array:
+def _distinct(rows: jax.Array, counted: jax.Array) -> jax.Array:
     """How many distinct rows of int32[K, T] there are, of those marked: int32 []."""
-    rows = jnp.where(there[:, None], rows, NOTHING - 1)
-    starts, kept = _sorted_runs(rows, there.astype(jnp.int32))
+    rows = jnp.where(counted[:, None], rows, NOTHING - 1)
+    starts, kept = _sorted_runs(rows, counted.astype(jnp.int32))
     return (starts & (kept > 0)).sum(dtype=jnp.int32)
 
 

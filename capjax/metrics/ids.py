@@ -39,14 +39,7 @@ def encode(
     if max_len is not None and (not isinstance(max_len, int) or max_len < 1):
         raise ValueError(f"max_len={max_len!r} must be a whole number, at least 1")
     words = dict(words or {})
-    for word, i in words.items():
-        if not isinstance(i, (int, np.integer)) or not (0 < i < 2**31 or (i == 0 and word == "")):
-            raise ValueError(
-                f"the word {word!r} has the id {i!r}; ids are whole numbers from 1 up, as 0 ends a"
-                " caption and -1 stands for none"
-            )
-    if len(set(words.values())) < len(words):
-        raise ValueError("two words have one id; give each its own")
+    _check_ids(words)
     free = max([_FIRST, *(i + 1 for i in words.values())])
     encoded = []
     for i, texts in enumerate(captions):
@@ -73,3 +66,15 @@ def encode(
         for r, row in enumerate(rows):
             ids[i, r, : len(row)] = row[:length]
     return ids, words
+
+
+def _check_ids(words: Mapping[str, int]) -> None:
+    """Raises ValueError unless each word has an id, and one of its own."""
+    for word, i in words.items():
+        if not isinstance(i, (int, np.integer)) or not (0 < i < 2**31 or (i == 0 and word == "")):
+            raise ValueError(
+                f"the word {word!r} has the id {i!r}; ids are whole numbers from 1 up, as 0 ends a"
+                " caption and -1 stands for none"
+            )
+    if len(set(words.values())) < len(words):
+        raise ValueError("two words have one id; give each its own")

@@ -52,11 +52,11 @@ def find_java(timeout: float = _STARTS) -> Java:
 
 @functools.lru_cache  # what is raised is not kept
 def _java_at(path: str, timeout: float) -> Java:
-    said = b" ".join(run_java(path, ["-version"], timeout=timeout)).decode(errors="replace")
-    found = re.search(r'version "(\d[^"]*)"', said)
-    if found is None:
-        raise JavaError(f"{path} -version says {said.strip()[:80]!r}; is it a Java?")
-    return Java(path, found[1])
+    output = b" ".join(run_java(path, ["-version"], timeout=timeout)).decode(errors="replace")
+    match = re.search(r'version "(\d[^"]*)"', output)
+    if match is None:
+        raise JavaError(f"{path} -version says {output.strip()[:80]!r}; is it a Java?")
+    return Java(path, match[1])
 
 
 def run_java(
@@ -187,7 +187,8 @@ def _death(status: int, complaints: bytes) -> str:
     lines = [line for line in lines if line]
     # A Java trace ends in the least telling of its lines.
     telling = [line for line in lines if re.search(r"Error|Exception|Could not", line)]
-    said = (telling or lines[::-1] or ["it printed nothing"])[0][:200]
-    mend = "give it more memory" if "memory" in said or "heap" in said else "check that java runs"
+    complaint = (telling or lines[::-1] or ["it printed nothing"])[0][:200]
+    full = "memory" in complaint or "heap" in complaint
+    mend = "give it more memory" if full else "check that java runs"
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"java {how} ({said}); {mend}"
+    return f"java {how} ({complaint}); {mend}"

@@ -49,7 +49,7 @@ def meteor_scores(
         counts = dict(zip(asked, answers, strict=True))
         for pairs in lists:
             line = " ||| ".join(["EVAL", *(counts[pair] for pair in pairs)])
-            *each, total = (_numbers(said, 1)[0] for said in talk.ask([line], len(pairs) + 1))
+            *each, total = (_numbers(score, 1)[0] for score in talk.ask([line], len(pairs) + 1))
             results.append((total, np.array(each)))
     return results
 

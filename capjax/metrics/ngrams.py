@@ -121,9 +121,9 @@ def ngram_table(references: Any) -> NgramTable:
         if n:
             place = np.where(begins, -1, np.roll(place, 1))
         # No n-gram is held by more images than its first words are.
-        there = np.flatnonzero(place >= 0)
-        keys, gram = np.unique(place[there] << 32 | token[there], return_inverse=True)
-        pairs = np.sort(gram * images + image[there])  # np.unique is 50 times slower here
+        possible = np.flatnonzero(place >= 0)
+        keys, gram = np.unique(place[possible] << 32 | token[possible], return_inverse=True)
+        pairs = np.sort(gram * images + image[possible])  # np.unique is 50 times slower here
         once = np.diff(pairs, prepend=-1) != 0  # an image counts once
         documents = np.bincount(pairs[once] // images, minlength=len(keys))
         kept = documents > 1
@@ -144,7 +144,7 @@ def ngram_table(references: Any) -> NgramTable:
         places = np.full(len(keys), -1)
         places[kept] = where
         place = np.full(len(at), -1)
-        place[there] = places[gram]
+        place[possible] = places[gram]
     return NgramTable(
         jnp.float32(np.log(images)),
         jnp.array(salts, jnp.uint32),
@@ -165,13 +165,13 @@ def ngram_idf(table: NgramTable, tokens: jax.Array) -> list[jax.Array]:
             place = later(place, -1)
         prefix, token, idf = table.prefix[n], table.token[n], table.idf[n]
         one, two = _places(place, tokens, table.salt[n], len(idf))
-        found = []
+        matches = []
         for at in (one, two):
             same = prefix.at[at].get(mode="promise_in_bounds") == place
             same &= token.at[at].get(mode="promise_in_bounds") == tokens
-            found.append(same)
-        at = jnp.where(found[0], one, two)
-        hit = found[0] | found[1]
+            matches.append(same)
+        at = jnp.where(matches[0], one, two)
+        hit = matches[0] | matches[1]
         weights.append(jnp.where(hit, idf.at[at].get(mode="promise_in_bounds"), table.log_images))
         place = jnp.where(hit, at, -1)
     return weights

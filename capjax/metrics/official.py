@@ -101,28 +101,12 @@ def score_captions(
     ).result()
 
 
-def score_each(
-    candidates: Captions,
-    references: Captions,
-    *,
-    metrics: Collection[str] | None = None,
-    beside: Iterable[str] = (),
-    df_source: str = "these references",
-    memory: str = "2G",
-    patience: float = PATIENCE,
-) -> Scores:
+def score_each(candidates: Captions, references: Captions, **options: Any) -> Scores:
     """What `score_captions` gives, and the scores of each image; by default only those of QUICK.
 
-    beside: other texts whose words are wanted, split in the same run.
+    options: as of `score_all`.
     """
-    return score_all(
-        [(candidates, references)],
-        metrics=metrics,
-        beside=beside,
-        df_source=df_source,
-        memory=memory,
-        patience=patience,
-    )[0]
+    return score_all([(candidates, references)], **options)[0]
 
 
 def score_all(
@@ -134,7 +118,13 @@ def score_all(
     memory: str = "2G",
     patience: float = PATIENCE,
 ) -> list[Scores]:
-    """`score_each` of several (candidates, references), each Java program started once for all."""
+    """What `score_each` gives of several (candidates, references), with one start of each program.
+
+    Args:
+      jobs: each as of `score_captions`.
+      metrics, df_source, memory, patience: as of `score_captions`; by default QUICK.
+      beside: other texts whose words are wanted, split in the same run.
+    """
     wanted = check_metrics(QUICK if metrics is None else metrics)
     for candidates, references in jobs:
         check_captions(candidates, references)
@@ -145,13 +135,14 @@ def score_all(
     texts = (text for job in jobs for captions in job for one in captions.values() for text in one)
     words = split_texts(chain(texts, beside), java, patience=patience)
     split = [_split(candidates, references, words) for candidates, references in jobs]
-    found = [_quick(one, wanted) for one in split]
+    measured = [_quick(one, wanted) for one in split]
     for name, score in (
         ("meteor", partial(meteor_scores, memory=memory, patience=patience)),
         ("spice", partial(spice_scores, patience=patience)),
     ):
         if name in wanted:
-            _add(name, partial(score, java=java) if isinstance(java, Java) else java, split, found)
+            run = partial(score, java=java) if isinstance(java, Java) else java
+            _add(name, run, split, measured)
     versions = {name: _version(name) for name in ("capjax", "pycocoevalcap")}
     versions["java"] = java.version if isinstance(java, Java) else None
     return [
@@ -173,7 +164,7 @@ def score_all(
             notes=_notes(candidates, references, words),
         )
         for (candidates, references), one, (totals, each, why) in zip(
-            jobs, split, found, strict=True
+            jobs, split, measured, strict=True
         )
     ]
 
@@ -187,7 +178,7 @@ class _Split(NamedTuple):
 
 
 # Of each name: a total for each sample, an array [N] for each sample; and reasons.
-_Found = tuple[dict[str, list[float]], dict[str, list[np.ndarray]], dict[str, str]]
+_Measured = tuple[dict[str, list[float]], dict[str, list[np.ndarray]], dict[str, str]]
 
 
 def _split(candidates: Captions, references: Captions, words: Words) -> _Split:
@@ -205,7 +196,7 @@ def _notes(candidates: Captions, references: Captions, words: Words) -> tuple[st
     return tuple(word_notes((text, words.of[text].split()) for text in dict.fromkeys(every)))
 
 
-def _quick(split: _Split, wanted: Sequence[str]) -> _Found:
+def _quick(split: _Split, wanted: Sequence[str]) -> _Measured:
     """BLEU, ROUGE-L and CIDEr-D, as far as they are wanted."""
     totals: dict[str, list[float]] = {}
     each: dict[str, list[np.ndarray]] = {}
@@ -231,7 +222,7 @@ def _add(
     name: str,
     score: Callable[[list[list[Pair]]], list[tuple[float, np.ndarray]]] | JavaError,
     split: Sequence[_Split],
-    found: Sequence[_Found],
+    measured: Sequence[_Measured],
 ) -> None:
     """Adds a metric that is a Java program: its scores, or the reason why there are none."""
     lists = [
@@ -251,10 +242,10 @@ def _add(
                     )
         scores = iter(score(lists))
     except JavaError as error:
-        for _, _, why in found:
+        for _, _, why in measured:
             why[name] = str(error)
         return
-    for one, (totals, each, _) in zip(split, found, strict=True):
+    for one, (totals, each, _) in zip(split, measured, strict=True):
         for _ in one.spoken:
             total, rows = next(scores)
             totals.setdefault(name, []).append(total)

@@ -27,8 +27,8 @@ class Protocol(NamedTuple):
     def result(self) -> dict[str, Any]:
         """The numbers, beginning with what they are of."""
         system = "human" if self.name == HUMAN else "candidates"
-        said = {"protocol": self.name, "system": system, "references": self.references}
-        return said | self.scores.result()
+        about = {"protocol": self.name, "system": system, "references": self.references}
+        return about | self.scores.result()
 
 
 def hold_out(

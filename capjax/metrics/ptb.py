@@ -67,8 +67,8 @@ def java_words(
 
 def find_jar(package: str, pattern: str) -> Path:
     """A file of one of pycocoevalcap's packages; JavaError where it is not there."""
-    found = importlib.util.find_spec(f"pycocoevalcap.{package}")
-    folders = found.submodule_search_locations if found else None
+    spec = importlib.util.find_spec(f"pycocoevalcap.{package}")
+    folders = spec.submodule_search_locations if spec else None
     for folder in folders or ():
         for path in sorted(Path(folder).glob(pattern)):
             return path

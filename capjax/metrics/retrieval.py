@@ -1,4 +1,4 @@
-"""Do captions find their images? Ranks of the true image, and what is told of them."""
+"""Do captions find their images? Ranks of the true image, and recall at k."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,9 +50,9 @@ def retrieve(score: Score, captions: Any, images: Any, name: str) -> tuple[dict[
       score: (captions, images) -> float[Q, J], higher for a better match.
       captions: int32[Q, T], of the first Q of the images.
       images: [J, ...], as the scorer takes them.
-      name: of the scorer, for the names of what is told.
+      name: of the scorer, for the names of the metrics.
     Returns:
-      (what `recall` tells, the ranks float[Q]).
+      (the metrics of `recall`, the ranks float[Q]).
     Raises:
       ValueError: scores that are not one for each pair, or more captions than images.
     """
@@ -68,7 +68,7 @@ def retrieve(score: Score, captions: Any, images: Any, name: str) -> tuple[dict[
 
 
 def recall(ranks: Any, pool: int, name: str = "self_retrieval") -> dict[str, float]:
-    """Tells ranks [Q] among a pool of items: the shares at most 1, 3, 5 and 10, mean and median.
+    """Metrics of ranks [Q] in a pool of items: the shares at most 1, 3, 5 and 10, mean and median.
 
     -> {"<name>_r1@<pool>": share, ..., "<name>_mean_rank@<pool>", "<name>_median_rank@<pool>"}. The
     pool is in the names because ranks among different numbers of items cannot be compared.
@@ -81,7 +81,7 @@ def recall(ranks: Any, pool: int, name: str = "self_retrieval") -> dict[str, flo
         raise ValueError(
             f"ranks go from {ranks.min():g} to {ranks.max():g} but the pool holds {pool} items"
         )
-    told = {f"{name}_r{k}@{pool}": float((ranks <= k).mean()) for k in RECALLS}
-    told[f"{name}_mean_rank@{pool}"] = float(ranks.mean())
-    told[f"{name}_median_rank@{pool}"] = float(np.median(ranks))
-    return told
+    metrics = {f"{name}_r{k}@{pool}": float((ranks <= k).mean()) for k in RECALLS}
+    metrics[f"{name}_mean_rank@{pool}"] = float(ranks.mean())
+    metrics[f"{name}_median_rank@{pool}"] = float(np.median(ranks))
+    return metrics

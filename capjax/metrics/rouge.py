@@ -34,13 +34,13 @@ def rouge_l(candidates: jax.Array, references: jax.Array) -> jax.Array:
     lengths = [(x >= 0).sum(-1, dtype=jnp.int32) for x in (ours, theirs)]
     common = _common(match_bits(ours, theirs))  # [N, R]
     common += ((lengths[0] == 0) & (lengths[1] == 0)).astype(jnp.int32)
-    there = present(references)
-    common = jnp.where(there, common, 0).astype(jnp.float32)
+    real = present(references)
+    common = jnp.where(real, common, 0).astype(jnp.float32)
     sizes = [jnp.maximum(x, 1).astype(jnp.float32) for x in lengths]
     precision, recall = ((common / size).max(-1) for size in sizes)
     both = recall + BETA**2 * precision
     f = (1 + BETA**2) * precision * recall / jnp.where(both > 0, both, 1)
-    return jnp.where(there.any(-1), f, jnp.nan)
+    return jnp.where(real.any(-1), f, jnp.nan)
 
 
 def _common(bits: Bits) -> jax.Array:

@@ -106,10 +106,10 @@ def _class_path(java: Java) -> list[Path]:
 def _read(path: Path, count: int) -> np.ndarray:
     """The f-scores [N] of a file of results, by number of caption."""
     try:
-        found = {
+        scores = {
             row["image_id"]: row["scores"]["All"]["f"] for row in json.loads(path.read_bytes())
         }
-        return np.array([_number(found[n]) for n in range(count)])
+        return np.array([_number(scores[n]) for n in range(count)])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise JavaError(
             f"SPICE did not write a score for each caption ({error!r}); check that java runs"

@@ -28,10 +28,10 @@ def check_fits(program: Any, number: int, what: str, least: Callable[[], Any]) -
     one = _needed(least()) or 0
     each = max(1.0, (needed - one) / max(1, number - 1))
     fits = 1 + int((free - one) / each)
-    told = f"{fits} fit" if fits >= 1 else "not even one fits"
+    how_many = f"{fits} fit" if fits >= 1 else "not even one fits"
     raise InputError(
         f"{number} {what} need {needed / 2**30:.1f} GB of memory and {free / 2**30:.1f} are free:"
-        f" {told}; give fewer, or free some"
+        f" {how_many}; give fewer, or free some"
     )
 
 
@@ -49,15 +49,15 @@ def telling_memory(mend: str) -> Iterator[None]:
     except Exception as error:
         if not no_memory(error):
             raise
-        told = (str(error).splitlines() or [""])[0][:160] or "none is left"
-        raise InputError(f"the memory does not suffice ({told}); {mend}, or free some") from error
+        reason = (str(error).splitlines() or [""])[0][:160] or "none is left"
+        raise InputError(f"the memory does not suffice ({reason}); {mend}, or free some") from error
 
 
 def no_memory(error: BaseException) -> bool:
     """Whether an error says that memory has run out: Python's, numpy's or XLA's."""
-    told = str(error)
+    message = str(error)
     words = ("RESOURCE_EXHAUSTED", "Out of memory", "bad_alloc", "Cannot allocate memory")
-    return isinstance(error, MemoryError) or any(word in told for word in words)
+    return isinstance(error, MemoryError) or any(word in message for word in words)
 
 
 def check_step(program: Any, copies: int, mend: str) -> None:
@@ -70,11 +70,11 @@ def check_step(program: Any, copies: int, mend: str) -> None:
       copies: how many of it run at once in one memory.
       mend: as of `telling_memory`.
     """
-    free, found = free_memory(), program.memory_analysis()
-    if free is None or found is None:
+    free, analysis = free_memory(), program.memory_analysis()
+    if free is None or analysis is None:
         return
-    made = max(0, found.output_size_in_bytes - found.alias_size_in_bytes)
-    needed = copies * (found.temp_size_in_bytes + made)
+    made = max(0, analysis.output_size_in_bytes - analysis.alias_size_in_bytes)
+    needed = copies * (analysis.temp_size_in_bytes + made)
     if needed > free:
         raise InputError(
             f"the memory does not suffice (a step needs {needed / 2**30:.1f} GB and"
@@ -85,9 +85,9 @@ def check_step(program: Any, copies: int, mend: str) -> None:
 def free_memory() -> int | None:
     """Bytes that the first device has left; None where nothing tells."""
     device = jax.local_devices()[0]
-    told = device.memory_stats() or {}
-    if "bytes_limit" in told:
-        return told["bytes_limit"] - told.get("bytes_in_use", 0)
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     limits = [left for left in (_of_machine(), _of_process()) if left is not None]
     return min(limits, default=None)
 
@@ -95,8 +95,8 @@ def free_memory() -> int | None:
 def _of_machine() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [line.split()[1] for line in lines if line.startswith("MemAvailable")]
-        return int(found[0]) * 1024 if found else _pages()
+        available = [line.split()[1] for line in lines if line.startswith("MemAvailable")]
+        return int(available[0]) * 1024 if available else _pages()
     except OSError:
         return _pages()
 
@@ -121,8 +121,8 @@ def _pages() -> int | None:
 
 
 def _needed(program: Any) -> int | None:
-    found = program.memory_analysis()
-    if found is None:
+    analysis = program.memory_analysis()
+    if analysis is None:
         return None
     parts = ("argument", "output", "temp")
-    return sum(getattr(found, f"{part}_size_in_bytes") for part in parts)
+    return sum(getattr(analysis, f"{part}_size_in_bytes") for part in parts)

@@ -74,36 +74,36 @@ def chart(
     room = max(map(len, y.labels()))
     kind = "chart labelled" if beside else "chart"
     x_name = Html(f'<span class="name">{escape(x_title)}</span>') if x_title else ""
-    said = Html(f"<figcaption>{escape(note)}</figcaption>") if note else ""
+    caption = Html(f"<figcaption>{escape(note)}</figcaption>") if note else ""
     return Html(
         f'<figure class="{kind}" style="--y:{0.75 * room:g}ch"><h3>{escape(title)}</h3>\n'
         f"{legend or ''}\n"
         f'<div class="plot" style="height:{HEIGHT}px">\n'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(title)}">\n{rules}\n{marks}\n</svg>\n'
-        f"{y_ticks}\n{x_name}\n{x_ticks}\n{over or ''}\n{beside or ''}\n</div>\n{said}</figure>"
+        f"{y_ticks}\n{x_name}\n{x_ticks}\n{over or ''}\n{beside or ''}\n</div>\n{caption}</figure>"
     )
 
 
 def _steps_chart(rows: Rows, laid: list[Stage], title: str, names: Sequence[str]) -> Html:
     every = [(name, series(rows, name, laid)) for name in dict.fromkeys(names)]
-    drawn = [found for _, found in every if found]
-    missing = [name for name, found in every if not found]
+    drawn = [line for _, line in every if line]
+    missing = [name for name, line in every if not line]
     if not drawn:
         never = f"No finite value of {', '.join(missing)} was measured." if missing else "Empty."
         return Html(
             f'<figure class="chart"><h3>{escape(title)}</h3>'
             f'<p class="nothing">{escape(never)}</p></figure>'
         )
-    points = [point for found in drawn for run in found.runs for point in run]
+    points = [point for line in drawn for run in line.runs for point in run]
     x = span(laid[0].first, laid[-1].last)  # the same for all charts of a run
     y = axis([v for point in points for v in (point.low, point.high)])
     ends = [stage.first for stage in laid[1:] if x.low < stage.first < x.high]
     marks = [
         Html(f'<path class="stage" d="M{_x(x, end)} 0v{HEIGHT}"/>') for end in ends
     ]  # fmt: skip
-    marks += [_band(found, look, x, y) for look, found in enumerate(drawn)]
-    marks += [_line(found, look, x, y) for look, found in enumerate(drawn)]
+    marks += [_band(line, look, x, y) for look, line in enumerate(drawn)]
+    marks += [_line(line, look, x, y) for look, line in enumerate(drawn)]
     return chart(
         title,
         join(marks),
@@ -133,10 +133,10 @@ def _value(number: float) -> Html:
     return Html(f"<b>{number:.4g}</b>".replace("-", "\u2212"))
 
 
-def _band(found: Series, look: int, x: Axis, y: Axis) -> Html:
+def _band(line: Series, look: int, x: Axis, y: Axis) -> Html:
     """From the lowest to the highest of the values that share a point."""
     shapes = []
-    for run in found.runs:
+    for run in line.runs:
         if len(run) > 1 and any(point.low < point.high for point in run):
             over = [f"{_x(x, point.step)} {_y(y, point.high)}" for point in run]
             under = [f"{_x(x, point.step)} {_y(y, point.low)}" for point in reversed(run)]
@@ -144,15 +144,15 @@ def _band(found: Series, look: int, x: Axis, y: Axis) -> Html:
     return Html(f'<path class="band {_look(look)}" d="{"".join(shapes)}"/>' if shapes else "")
 
 
-def _line(found: Series, look: int, x: Axis, y: Axis) -> Html:
+def _line(line: Series, look: int, x: Axis, y: Axis) -> Html:
     """A path a run; dots on a few values, and on those that no line would show."""
 
     def at(point: Point) -> str:
         return f"{_x(x, point.step)} {_y(y, point.value)}"
 
-    lines = [f"M{'L'.join(map(at, run))}" for run in found.runs if len(run) > 1]
-    few = sum(map(len, found.runs)) <= _MARKED
-    dots = [f"M{at(point)}h0" for run in found.runs if few or len(run) == 1 for point in run]
+    lines = [f"M{'L'.join(map(at, run))}" for run in line.runs if len(run) > 1]
+    few = sum(map(len, line.runs)) <= _MARKED
+    dots = [f"M{at(point)}h0" for run in line.runs if few or len(run) == 1 for point in run]
     return join(
         Html(f'<path class="{mark} {_look(look)}" d="{"".join(shapes)}"/>')
         for mark, shapes in (("line", lines), ("dot", dots))
@@ -162,15 +162,15 @@ def _line(found: Series, look: int, x: Axis, y: Axis) -> Html:
 
 def _legend(drawn: Sequence[Series], title: str) -> Html:
     """How each line looks, and the value that it ends with."""
-    if [found.name for found in drawn] == [title]:
+    if [line.name for line in drawn] == [title]:
         return Html(f'<p class="legend"><span>last {_value(drawn[0].last)}</span></p>')
     keys = join(
         Html(
             f'<li><svg class="key" viewBox="0 0 28 10" aria-hidden="true">'
             f'<path class="line {_look(look)}" d="M0 5h28"/></svg>'
-            f"<bdi>{escape(found.name)}</bdi> {_value(found.last)}</li>"
+            f"<bdi>{escape(line.name)}</bdi> {_value(line.last)}</li>"
         )
-        for look, found in enumerate(drawn)
+        for look, line in enumerate(drawn)
     )
     return Html(f'<ul class="legend">{keys}</ul>')
 
@@ -180,9 +180,9 @@ def _end_labels(drawn: Sequence[Series], y: Axis) -> Html:
     if len(drawn) == 1:
         return Html("")  # the title and the legend say it
     wanted = []
-    for look, found in enumerate(drawn):
-        end = found.runs[-1][-1]
-        wanted.append((float(_y(y, end.value)), look, found.name))
+    for look, line in enumerate(drawn):
+        end = line.runs[-1][-1]
+        wanted.append((float(_y(y, end.value)), look, line.name))
     wanted.sort()
     tops: list[float] = []
     for top, *_ in wanted:
@@ -220,17 +220,17 @@ def _stage_names(laid: Sequence[Stage], x: Axis) -> Html:
 
 def _note(drawn: Sequence[Series], missing: Sequence[str]) -> str:
     """What the drawing does not show by itself."""
-    said = []
-    if thinned := [found for found in drawn if found.bucket > 1]:
-        who = f" ({', '.join(found.name for found in thinned)})" if len(drawn) > 1 else ""
-        said.append(
+    sentences = []
+    if thinned := [line for line in drawn if line.bucket > 1]:
+        who = f" ({', '.join(line.name for line in thinned)})" if len(drawn) > 1 else ""
+        sentences.append(
             f"Means of every {thinned[0].bucket:,} steps{who}, "
             "with a band from the lowest to the highest value."
         )
-    for found in drawn:
-        if found.lost:
-            values = "values were" if found.lost > 1 else "value was"
-            said.append(f"{found.name}: {found.lost:,} {values} not a finite number (gaps).")
+    for line in drawn:
+        if line.lost:
+            values = "values were" if line.lost > 1 else "value was"
+            sentences.append(f"{line.name}: {line.lost:,} {values} not a finite number (gaps).")
     if missing:
-        said.append(f"No finite value of {', '.join(missing)} was measured.")
-    return " ".join(said)
+        sentences.append(f"No finite value of {', '.join(missing)} was measured.")
+    return " ".join(sentences)

@@ -117,11 +117,11 @@ def _example(example: Example) -> Html:
         for who, texts in example.captions
     )
     notes = join(_note(name, value) for name, value in example.notes.items())
-    said = Html(f'<ul class="notes">{notes}</ul>') if notes else ""
+    note_list = Html(f'<ul class="notes">{notes}</ul>') if notes else ""
     return Html(
         f'<article class="example"><div class="seen">'
         f"{picture(example.image, f'image {example.id}')}"
-        f"<div><h3><bdi>{escape(example.id)}</bdi></h3>{said}</div></div>\n"
+        f"<div><h3><bdi>{escape(example.id)}</bdi></h3>{note_list}</div></div>\n"
         f'<div class="said">{columns}</div></article>'
     )
 

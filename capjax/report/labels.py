@@ -46,7 +46,7 @@ def sides(
              for x, y in places]
         )  # fmt: skip
         taken.append([])
-    found: list[Side | None] = []
+    chosen: list[Side | None] = []
     for index, (place, length) in enumerate(zip(places, lengths, strict=True)):
         best: tuple[int, int, Side, list[Box]] | None = None
         for order, side in enumerate(SIDES if length else ()):
@@ -65,10 +65,10 @@ def sides(
                 )
                 if best is None or (crossed, order) < best[:2]:
                     best = crossed, order, side, boxes
-        found.append(best[2] if best else None)
+        chosen.append(best[2] if best else None)
         for n, box in enumerate(best[3] if best else ()):
             taken[n].append(box)
-    return found
+    return chosen
 
 
 def _box(at: Place, side: Side, length: float, height: float, gap: float) -> Box:

@@ -34,12 +34,12 @@ def _one(one: Looks) -> Html:
     figures = []
     for t, (word, weights) in enumerate(zip(one.words, one.weights, strict=True)):
         share = f"{1 - one.aside[t]:.0%} on the image" if len(one.aside) else ""
-        told = f'<span class="share">{share}</span>' if share else ""
+        shown = f'<span class="share">{share}</span>' if share else ""
         figures.append(
             Html(
                 f'<figure class="look"><div role="img" aria-label="where {escape(word)} looked"'
                 f' style="{shape};background-image:url({shade(weights)}),var(--photo)"></div>'
-                f"<figcaption>{escape(word)}{told}</figcaption></figure>"
+                f"<figcaption>{escape(word)}{shown}</figcaption></figure>"
             )
         )
     return Html(

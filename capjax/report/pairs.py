@@ -61,7 +61,7 @@ def _pair(pair: Pair) -> Html:
     seen = [_figure("target", pair.id, pair.image)]
     seen += [_figure("distractor", name, image) for name, image in pair.distractors]
     more = Html(f'<p class="nothing">and {pair.more} more</p>') if pair.more else ""
-    said = join(
+    captions = join(
         Html(
             f"<dt>{escape(caption.name)}</dt>"
             f'<dd dir="auto">{shaded(caption)} <span class="times" dir="ltr">'
@@ -71,7 +71,7 @@ def _pair(pair: Pair) -> Html:
     )
     return Html(
         f'<article class="pair"><div class="beside">{join(seen)}{more}</div>\n'
-        f'<dl class="told">{said}</dl></article>'
+        f'<dl class="told">{captions}</dl></article>'
     )
 
 
@@ -88,10 +88,10 @@ def nats(value: float, digits: int = 2) -> str:
 
 
 def _word(word: str, lift: float) -> Html:
-    told = nats(lift)
+    shown = nats(lift)
     return Html(
-        f'<span {_shade(lift)} title="{told}">{escape(word)}'
-        f'<span class="unseen" dir="ltr"> ({told})</span></span>'
+        f'<span {_shade(lift)} title="{shown}">{escape(word)}'
+        f'<span class="unseen" dir="ltr"> ({shown})</span></span>'
     )
 
 

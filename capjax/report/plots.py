@@ -37,14 +37,17 @@ def png(panels: Sequence[tuple[str, Scatter]]) -> bytes:
         ) from error
     assert len(_COLOURS) == COLOURS
     assert len(_LINES) == DASHES
-    words = [2 + _legend_rows(plot) + len(_wrapped(said).split("\n")) for said, plot in panels]
+    words = [
+        2 + _legend_rows(plot) + len(_wrapped(conditions).split("\n"))
+        for conditions, plot in panels
+    ]
     heights = [_HEIGHT + 0.17 * lines + 0.35 for lines in words]
     figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=_DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), squeeze=False, gridspec_kw={"height_ratios": heights})
     drawn = [
-        (panel, plot, _panel(panel, plot, said))
-        for panel, (said, plot) in zip(axes[:, 0], panels, strict=True)
+        (panel, plot, _panel(panel, plot, conditions))
+        for panel, (conditions, plot) in zip(axes[:, 0], panels, strict=True)
     ]
     stream = io.BytesIO()
     with warnings.catch_warnings():
@@ -58,7 +61,7 @@ def png(panels: Sequence[tuple[str, Scatter]]) -> bytes:
     return stream.getvalue()
 
 
-def _panel(panel: Any, plot: Scatter, said: str) -> list[list[tuple[float, float]]]:
+def _panel(panel: Any, plot: Scatter, conditions: str) -> list[list[tuple[float, float]]]:
     """Draws all but the labels. Returns where points lie, across and down in parts of the plot."""
     points = [point for curve in plot.curves for point in curve.points]
     x, y = axis([point.x for point in points]), axis([point.y for point in points])
@@ -86,7 +89,7 @@ def _panel(panel: Any, plot: Scatter, said: str) -> list[list[tuple[float, float
     panel.tick_params(colors=_SOFT, labelsize=_SIZE, length=0)
     panel.spines[:].set_visible(False)
     panel.set_xlabel(f"{plot.x_title} \u2192", color=_INK, fontsize=9, loc="right")
-    title = f"{plot.title}\n{_wrapped(said)}"
+    title = f"{plot.title}\n{_wrapped(conditions)}"
     panel.set_title(title, loc="left", fontsize=9, color=_INK, linespacing=1.4, pad=24)
     panel.text(
         0, 1.03, f"\u2191 {plot.y_title}", transform=panel.transAxes, fontsize=9, color=_INK
@@ -111,7 +114,7 @@ def _panel(panel: Any, plot: Scatter, said: str) -> list[list[tuple[float, float
 def _label(panel: Any, plot: Scatter, places: list[list[tuple[float, float]]]) -> None:
     box = panel.get_window_extent()
     pixels = _DPI / 72  # a point
-    found = label_sides(
+    chosen = label_sides(
         plot,
         places,
         [(box.width, box.height)],
@@ -119,7 +122,7 @@ def _label(panel: Any, plot: Scatter, places: list[list[tuple[float, float]]]) -
         line_height=1.1 * _SIZE * pixels,
         gap=5.5 * pixels,
     )
-    sides = iter(found)
+    sides = iter(chosen)
     for curve in plot.curves:
         for point in curve.points:
             if side := next(sides):
@@ -147,5 +150,5 @@ def _legend_rows(plot: Scatter) -> int:
     return len(plot.curves)
 
 
-def _wrapped(said: str) -> str:
-    return textwrap.fill(said, 100)
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100)

@@ -57,8 +57,8 @@ def scatter(plot: Scatter) -> Html:
     def place(point: Point) -> tuple[float, float]:
         return x.place(point.x), 1 - y.place(point.y)
 
-    found = label_sides(plot, [[place(p) for p in curve.points] for curve in plot.curves])
-    lines, marks, labels, at = [], [], [], iter(found)
+    chosen = label_sides(plot, [[place(p) for p in curve.points] for curve in plot.curves])
+    lines, marks, labels, at = [], [], [], iter(chosen)
     for curve in plot.curves:
         if len(curve.points) > 1:
             path = "L".join(
@@ -68,10 +68,10 @@ def scatter(plot: Scatter) -> Html:
         for point in curve.points:
             left, top = place(point)
             spot = f"left:{100 * left:.2f}%;top:{HEIGHT * top:.1f}px"
-            told = f"{point.name}: {plot.x_title} {point.x:.4g}, {plot.y_title} {point.y:.4g}"
+            tooltip = f"{point.name}: {plot.x_title} {point.x:.4g}, {plot.y_title} {point.y:.4g}"
             marks.append(
                 Html(
-                    f'<span class="{_look(curve)}" title="{escape(told)}" style="{spot};'
+                    f'<span class="{_look(curve)}" title="{escape(tooltip)}" style="{spot};'
                     f'transform:translate(-50%,-50%);line-height:0">{_mark(curve)}</span>'
                 )
             )

@@ -44,12 +44,12 @@ def stages(rows: Sequence[Mapping[str, Any]]) -> list[Stage]:
         name, step = str(row.get("stage", "")), row["step"]
         low, high = bounds.get(name, (step, step))
         bounds[name] = (min(low, step), max(high, step))
-    found: list[Stage] = []
+    laid: list[Stage] = []
     for name, (low, high) in bounds.items():
-        end = found[-1].last if found else 0
+        end = laid[-1].last if laid else 0
         shift = end if low < end else 0
-        found.append(Stage(name, low + shift, high + shift, shift))
-    return found
+        laid.append(Stage(name, low + shift, high + shift, shift))
+    return laid
 
 
 def series(rows: Sequence[Mapping[str, Any]], name: str, laid: Sequence[Stage]) -> Series | None:

@@ -61,10 +61,10 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], caption: str = "") -> H
         return Html('<p class="nothing">No scores were computed.</p>')
     columns = {
         heading: {
-            **{name: value for name, value in found.items() if name != "unavailable"},
-            **{name: Missing(str(why)) for name, why in found.get("unavailable", {}).items()},
+            **{name: value for name, value in result.items() if name != "unavailable"},
+            **{name: Missing(str(why)) for name, why in result.get("unavailable", {}).items()},
         }
-        for heading, found in scores.items()
+        for heading, result in scores.items()
     }
     names = dict.fromkeys(name for column in columns.values() for name in column)
     rows = [[name, *(column.get(name) for column in columns.values())] for name in names]
@@ -81,14 +81,14 @@ def facts(values: Mapping[str, Any]) -> Html:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            found += _flat(value, f"{prefix}{name}.")
+            pairs += _flat(value, f"{prefix}{name}.")
         else:
             text = value if isinstance(value, str) else _json(value)
-            found.append((f"{prefix}{name}", text))
-    return found
+            pairs.append((f"{prefix}{name}", text))
+    return pairs
 
 
 def _json(value: Any) -> str:

@@ -432,7 +432,7 @@ def test_plots_are_of_what_has_both_measures_and_say_what_is_not_drawn(files):
 
 def test_a_plot_without_points_says_which_flags_give_them(files):
     tables = tables_of(files(beam(**{"self_retrieval_r1@1000": ..., "distinct_words": ...})))
-    said = [said for plot in plots(tables, choose(tables, WANTED)) for said in plot.unsaid]
+    said = [said for plot in plots(tables, choose(tables, WANTED)) for said in plot.missing]
     assert len(said) == 2
     assert "--retrieval=1000" in said[1]
 
@@ -531,7 +531,7 @@ def test_a_pick_without_another_of_the_same_distractors_leaves_the_plot_to_retri
     wanted = WANTED | {"distinctiveness": "listener_accuracy@2"}
     _, plot = plots(tables, choose(tables, wanted))
     assert not plot.panels
-    assert len(plot.unsaid) == 2  # each would be alone
+    assert len(plot.missing) == 2  # each would be alone
     # Files that do not tell their distractors are not put beside those that do.
     tables = tables_of(files(*(apart(r, d) for r in (0.5, 1.0) for d in ("hard 1", None))))
     _, plot = plots(tables, choose(tables, WANTED))
@@ -556,7 +556,7 @@ def test_values_by_other_judges_do_not_compete_nor_share_a_plot(files):
     [(_, drawn)] = plot.panels
     assert len(drawn.curves) == 2
     assert "by l1, step 598, parameters 00c0ffee" in drawn.title
-    assert len(plot.unsaid) == 3
+    assert len(plot.missing) == 3
     for shown in (terminal(tables), markdown(tables), comparison_page(tables, [], [])):
         assert "by a judge: among rows with the same" in shown
         assert "parameters 00c0ffee (of r0, beam 3; r2, beam 3)" in shown

@@ -18,7 +18,7 @@ from PIL import Image
 from capjax.data import coco, load
 from capjax.data.annotations import read_captions_csv, read_captions_json, read_karpathy
 from capjax.data.caption_files import check_images
-from capjax.data.photo_files import place
+from capjax.data.photo_places import place
 from capjax.data.split_by_name import split_by_name
 from capjax.errors import InputError
 

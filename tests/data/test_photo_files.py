@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from capjax.caption import photo_files
 from capjax.data.annotations import Photo
 from capjax.data.features import read_photo
-from capjax.data.photo_files import PhotoFiles, check_images, photos_in, place
+from capjax.data.photo_files import PhotoFiles, check_images, photo_files, photos_in
 from capjax.data.photo_pixels import ENDINGS
+from capjax.data.photo_places import place
 from capjax.data.prepare import prepare
 from capjax.data.split import Split
 from capjax.errors import InputError

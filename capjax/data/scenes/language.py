@@ -54,10 +54,12 @@ class Statement(NamedTuple):
 
 def _meanings() -> Mapping[str, tuple[str, str]]:
     """Adjective -> (attribute, value)."""
-    said = {colour: ("colour", colour) for colour in COLOURS}
+    meanings = {colour: ("colour", colour) for colour in COLOURS}
     for attribute, synonyms in (("size", SIZE_WORDS), ("texture", TEXTURE_WORDS)):
-        said |= {word: (attribute, value) for value, words in synonyms.items() for word in words}
-    return said
+        meanings |= {
+            word: (attribute, value) for value, words in synonyms.items() for word in words
+        }
+    return meanings
 
 
 _ADJECTIVES = _meanings()
@@ -145,30 +147,30 @@ def parse(text: str) -> Statement | None:
 
 def _read_phrase(text: str, at: int) -> tuple[Phrase | None, int]:
     """The noun phrase that starts here, its place aside, or None, and where it ends."""
-    found = _PHRASE.match(text, at)
-    if found is None:
+    match = _PHRASE.match(text, at)
+    if match is None:
         return None, at
-    said = [_ADJECTIVES[word] for word in found["adjectives"].split()]
-    if len({attribute for attribute, _ in said}) < len(said):
+    attributes = [_ADJECTIVES[word] for word in match["adjectives"].split()]
+    if len({attribute for attribute, _ in attributes}) < len(attributes):
         return None, at  # "a red red circle", "a small large circle"
-    noun = found["noun"]
+    noun = match["noun"]
     plural = noun not in _SINGULAR
-    word = found["number"] or ("some" if plural else "a")
+    word = match["number"] or ("some" if plural else "a")
     number = NUMBERS.get(word, 2 if word == "some" else 1)
     if plural != (number > 1):
         return None, at  # "two circle", "a circles"
     if noun in _SHAPE_OF:
-        said.append(("shape", _SHAPE_OF[noun]))
-    return Phrase(number, word in NUMBERS, tuple(said), place=None), found.end()
+        attributes.append(("shape", _SHAPE_OF[noun]))
+    return Phrase(number, word in NUMBERS, tuple(attributes), place=None), match.end()
 
 
 def _read_place(text: str, at: int) -> tuple[str | None, int]:
     """The place stated here, or None, and where that ends."""
-    found = _PLACE.match(text, at)
-    return (found["place"], found.end()) if found else (None, at)
+    match = _PLACE.match(text, at)
+    return (match["place"], match.end()) if match else (None, at)
 
 
 def _read_background(text: str, at: int) -> tuple[str | None, int]:
     """The background stated here, or None, and where that ends."""
-    found = _BACKGROUND.match(text, at)
-    return (found["on"] or found["with"], found.end()) if found else (None, at)
+    match = _BACKGROUND.match(text, at)
+    return (match["on"] or match["with"], match.end()) if match else (None, at)

@@ -89,16 +89,16 @@ def random_distractors(rng: np.random.Generator, scene: Scene) -> list[dict[str,
     main = main_object(scene)
     others = [i for i in range(len(scene["objects"])) if i != main]
     on_main = pick(rng, _ON_MAIN)
-    found: list[dict[str, Any]] = []
-    while len(found) < DISTRACTORS:
-        if len(found) < on_main:
+    distractors: list[dict[str, Any]] = []
+    while len(distractors) < DISTRACTORS:
+        if len(distractors) < on_main:
             edited = _edit_object(rng, scene, main)
         else:  # another object or, as if it were one more, the background
             place = pick(rng, (*others, -1))
             edited = _edit_object(rng, scene, place) if place >= 0 else _edit_background(rng, scene)
-        if edited is not None and edited not in found:
-            found.append(edited)
-    return [found[i] for i in rng.permutation(DISTRACTORS)]
+        if edited is not None and edited not in distractors:
+            distractors.append(edited)
+    return [distractors[i] for i in rng.permutation(DISTRACTORS)]
 
 
 def _somewhere(rng: np.random.Generator, size: str) -> tuple[int, int]:

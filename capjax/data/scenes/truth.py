@@ -77,12 +77,12 @@ def _true(statement: Statement, scene: Scene) -> bool:
         [i for i, thing in enumerate(things) if _answers(phrase, thing)]
         for phrase in statement.phrases
     ]
-    for phrase, found in zip(statement.phrases, answers, strict=True):
-        if len(found) < phrase.number or (phrase.exact and len(found) > phrase.number):
+    for phrase, objects in zip(statement.phrases, answers, strict=True):
+        if len(objects) < phrase.number or (phrase.exact and len(objects) > phrase.number):
             return False
     groups = [
-        itertools.combinations(found, phrase.number)
-        for phrase, found in zip(statement.phrases, answers, strict=True)
+        itertools.combinations(objects, phrase.number)
+        for phrase, objects in zip(statement.phrases, answers, strict=True)
     ]
     return any(_reads(reading, statement, things) for reading in itertools.product(*groups))
 
