@@ -1,7 +1,11 @@
 """The noise that a generator speaks from."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+
+from capjax.speaker import Context
 
 LAWS = ("uniform", "normal", "zero")
 
@@ -18,3 +22,15 @@ def draw_noise(keys: jax.Array, width: int, law: str = "uniform") -> jax.Array:
     if law == "uniform":
         return jax.vmap(lambda key: jax.random.uniform(key, (width,), minval=-1, maxval=1))(keys)
     raise ValueError(f"noise {law!r} is not one of {', '.join(LAWS)}")
+
+
+class Noise(NamedTuple):
+    """What a speaker's noise is drawn from."""
+
+    width: int = 0  # 0 for a speaker without noise
+    law: str = "uniform"
+
+    def context(self, image: jax.Array, keys: jax.Array) -> Context:
+        """A context of images [N, ...] with noise by one key a row."""
+        noise = {"noise": draw_noise(keys, self.width, self.law)} if self.width else {}
+        return {"image": image} | noise

@@ -9,11 +9,12 @@ import optax
 from jax import lax
 
 from capjax.agreement import check_batch
+from capjax.decoding.noise import Noise
 from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
-from capjax.objectives.evaluator_training import EvaluatorState, Noise, evaluator_training
+from capjax.objectives.evaluator_training import EvaluatorState, evaluator_training
 from capjax.objectives.maximum_likelihood import caption_loss
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Context, Params, Speaker, log_probs, scored, shift, weighted_score

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 
 from capjax.agreement import check_batch
-from capjax.decoding.noise import draw_noise
+from capjax.decoding.noise import Noise
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator, check_vocabulary, read_all
 from capjax.objectives import losses
@@ -22,18 +22,6 @@ class EvaluatorState(NamedTuple):
     params: Params
     optimizer: Any
     speaker: Params
-
-
-class Noise(NamedTuple):
-    """What a speaker's noise is drawn from."""
-
-    width: int = 0  # 0 for a speaker without noise
-    law: str = "uniform"
-
-    def context(self, image: jax.Array, keys: jax.Array) -> Context:
-        """A context of images [N, ...] with noise by one key a row."""
-        noise = {"noise": draw_noise(keys, self.width, self.law)} if self.width else {}
-        return {"image": image} | noise
 
 
 def evaluator_training(

@@ -10,9 +10,9 @@ import optax
 from jax import lax
 
 from capjax.agreement import check_batch
+from capjax.decoding.noise import Noise
 from capjax.decoding.sample import greedy, sample
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
-from capjax.objectives.evaluator_training import Noise
 from capjax.objectives.maximum_likelihood import caption_loss
 from capjax.objectives.rewards import Reward
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf

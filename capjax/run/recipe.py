@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from capjax.data.feature_files import PREFIX
-from capjax.decoding.noise import LAWS
+from capjax.decoding.noise import LAWS, Noise
 from capjax.models.dense import DTYPES
-from capjax.objectives.evaluator_training import Noise
 from capjax.settings import (
     ABOVE_0,
     BELOW_1,

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from capjax.data.batches import gather
+from capjax.decoding.noise import Noise
 from capjax.decoding.sample import sample
 from capjax.evaluation.record import evaluate
 from capjax.evaluation.verdicts import evaluator_scores
 from capjax.judging import Evaluator
 from capjax.metrics import retrieval_ranks
 from capjax.objectives import losses
-from capjax.objectives.evaluator_training import Noise, three_scores
+from capjax.objectives.evaluator_training import three_scores
 from capjax.speaker import Params, Speaker, log_probs, scored
 from capjax.training.stage import Learning, Learnt, Run
 

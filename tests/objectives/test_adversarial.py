@@ -9,6 +9,7 @@ import optax
 import pytest
 from enumerated import every_caption
 
+from capjax.decoding.noise import Noise
 from capjax.judging import judge
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
@@ -19,7 +20,7 @@ from capjax.objectives.adversarial import (
     adversarial,
     speaker_gradient,
 )
-from capjax.objectives.evaluator_training import Noise, evaluator_training
+from capjax.objectives.evaluator_training import evaluator_training
 from capjax.parallel.devices import over_devices
 from capjax.speaker import log_probs, scored
 

@@ -7,12 +7,12 @@ import optax
 import pytest
 from enumerated import every_caption
 
+from capjax.decoding.noise import Noise
 from capjax.judging import judge, listen
 from capjax.metrics import cider_d, ngram_table, pack_references
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.models.listener import listener
-from capjax.objectives.evaluator_training import Noise
 from capjax.objectives.rewards import (
     cider_reward,
     evaluator_reward,
