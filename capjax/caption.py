@@ -19,11 +19,11 @@ from absl import logging
 from capjax.command import command, json_line
 from capjax.data.photo_files import photo_files
 from capjax.decoding.speaking import METHODS, decoding_of
-from capjax.decoding.telling_apart import apart_config
+from capjax.decoding.telling_apart import apart_decoding
 from capjax.errors import InputError, named
 from capjax.evaluation.photos import Request, caption_photos
 from capjax.files.paths import check_path
-from capjax.run import open_run
+from capjax.run import Recipe, open_run
 
 # Of draws, where a recipe has no temperature of its own: at 1 a captioner of our size says
 # word salad (docs/results.md).
@@ -88,7 +88,7 @@ def read_flags(flags: argparse.Namespace) -> Request:
     return Request(
         run,
         photos,
-        _decoding(flags, run.config),
+        _decoding(flags, run.recipe),
         flags.seed,
         distractors,
         rationality,
@@ -97,8 +97,8 @@ def read_flags(flags: argparse.Namespace) -> Request:
     )
 
 
-def _decoding(flags: argparse.Namespace, config: dict[str, Any]) -> dict[str, Any]:
-    """How the flags have captions decoded by a run of these settings."""
+def _decoding(flags: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """How the flags have captions decoded by a run of this recipe."""
     method = "greedy" if flags.greedy else "beam" if flags.beam is not None else None
     for name in ("temperature", "top_p"):
         if method and (value := getattr(flags, name)) is not None:
@@ -107,7 +107,7 @@ def _decoding(flags: argparse.Namespace, config: dict[str, Any]) -> dict[str, An
                 " nothing; leave it out, or draw with --samples=N"
             )
     decoding = decoding_of(
-        apart_config(config) if flags.distractor else config,
+        apart_decoding(recipe.decoding, recipe.noise) if flags.distractor else recipe.decoding,
         method="sample" if flags.samples is not None else method,
         width=flags.beam,
         samples=flags.samples,
@@ -116,7 +116,7 @@ def _decoding(flags: argparse.Namespace, config: dict[str, Any]) -> dict[str, An
         forbid_unknown=not flags.allow_unknown,
     )
     if "temperature" in METHODS[decoding["method"]]:
-        own = config["decoding"].get("temperature", TEMPERATURE)
+        own = recipe.decoding.get("temperature", TEMPERATURE)
         decoding = {"temperature": own} | decoding
     return decoding
 

@@ -1,6 +1,5 @@
 """Captions for many images: whole batches through one compiled decoder."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ from capjax.decoding.sample import greedy, sample
 from capjax.errors import InputError
 from capjax.judging import Evaluator
 from capjax.judging import judge as judge_captions
+from capjax.settings import ABOVE_0, FROM_0, FROM_1, Range, check
 from capjax.speaker import Captions, Params, Speaker, log_probs
 
 # The settings of each method. A recipe may hold those of another one, too: they wait.
@@ -32,17 +32,12 @@ JUDGED = ("best_of", "guided")  # methods that need an evaluator
 
 Judged = tuple[Evaluator, Params]  # what chooses: an evaluator and its parameters
 
-_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "width": (lambda x: x >= 1, "at least 1"),
-    "groups": (lambda x: x >= 1, "at least 1"),
-    "candidates": (lambda x: x >= 1, "at least 1"),
-    "branch": (lambda x: x >= 1, "at least 1"),
-    "rollouts": (lambda x: x >= 1, "at least 1"),
-    "samples": (lambda x: x >= 1, "at least 1"),
-    "top_k": (lambda x: x >= 1, "at least 1"),
-    "diversity": (lambda x: 0 <= x < math.inf, "at least 0"),
-    "temperature": (lambda x: 0 < x < math.inf, "above 0"),
-    "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
+RANGES = {
+    **dict.fromkeys(("max_len", "width", "groups", "candidates", "branch"), FROM_1),
+    **dict.fromkeys(("rollouts", "samples", "top_k"), FROM_1),
+    "diversity": FROM_0,
+    "temperature": ABOVE_0,
+    "top_p": Range(lambda x: 0 < x <= 1, "above 0 and at most 1"),
 }
 
 
@@ -179,17 +174,16 @@ def speak_all(
         yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
 
 
-def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """A recipe's decoding, or another method with the recipe's length, with settings changed.
+def decoding_of(own: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """A recipe's own decoding, or another method with its length, with settings changed.
 
     Args:
-      config: of a run.
       changes: `method` and settings of METHODS; None for what stays. Without a method the settings
         choose one where the recipe's does not take them: a temperature draws.
     Raises:
       InputError: a setting that the method does not take, or that is out of range.
     """
-    decoding = dict(config["decoding"])
+    decoding = dict(own)
     given = {name: value for name, value in changes.items() if value is not None}
     able = [name for name, takes in METHODS.items() if given.keys() <= set(takes)]
     method = given.pop("method", None)
@@ -201,13 +195,14 @@ def decoding_of(config: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         decoding = {name: decoding[name] for name in kept if name in decoding}
         decoding = {"method": method} | decoding | ({"width": 3} if method == "beam" else {})
     for name, value in given.items():
-        flag = f"--{name.replace('_', '-')}={value}"
+        flag = f"--{name.replace('_', '-')}"
         if name not in METHODS[method]:
             takes = " or ".join(other for other in METHODS if name in METHODS[other])
-            raise InputError(f"{flag} has no meaning for {method}; it needs --decoding={takes}")
-        fits, wanted = _RANGES.get(name, (lambda x: True, ""))
-        if not fits(value):
-            raise InputError(f"{flag} must be {wanted}")
+            raise InputError(
+                f"{flag}={value} has no meaning for {method}; it needs --decoding={takes}"
+            )
+        if name in RANGES:
+            check(flag, value, RANGES[name])
     return decoding | given
 
 

@@ -34,17 +34,17 @@ class Teller(NamedTuple):
     guide: Judged | None = None  # the listener of the reasoning speaker
 
 
-def apart_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings, with what decodes where it tells images apart.
+def apart_decoding(own: Mapping[str, Any], noise: int) -> dict[str, Any]:
+    """How a run that decodes so tells images apart, where nothing else is asked for.
 
     It speaks from no noise, and by a beam where its recipe asks its judge.
     """
-    decoding = dict(config["decoding"])
+    decoding = dict(own)
     if decoding["method"] in JUDGED:
-        decoding = decoding_of(config, method="beam", width=WIDTH)
-    if config["noise"]:
+        decoding = decoding_of(own, method="beam", width=WIDTH)
+    if noise:
         decoding["noise_law"] = "zero"
-    return {**config, "decoding": decoding}
+    return decoding
 
 
 def check_teller(teller: Teller, decoding: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from capjax.data.feature_files import FeatureFiles
 from capjax.data.features import Encoder
 from capjax.data.prepare import Prepared, form_of
 from capjax.decoding.speaking import METHODS, check_decoding, decoding_of, spell
-from capjax.decoding.telling_apart import RANKED, apart_config
+from capjax.decoding.telling_apart import RANKED, apart_decoding
 from capjax.errors import InputError, named
 from capjax.evaluation.data import asked_of, of_data, other_data
 from capjax.evaluation.flags import metrics_of
@@ -44,9 +44,10 @@ def of_run(flags: argparse.Namespace) -> tuple[Evaluation, str, tuple[Path, ...]
     }
     data = run.config["data"]
     drawn = flags.samples is not None and flags.decoding is None
-    config = apart_config(run.config) if flags.distractors else run.config
+    recipe = run.recipe
+    without_noise = apart_decoding(recipe.decoding, recipe.noise) if flags.distractors else None
     decoding = decoding_of(
-        config,
+        without_noise or recipe.decoding,
         method="sample" if drawn else flags.decoding,
         width=flags.width,
         groups=flags.groups,

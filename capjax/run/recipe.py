@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from capjax.data.feature_files import PREFIX
 from capjax.decoding.noise import LAWS, Noise
+from capjax.decoding.speaking import RANGES
 from capjax.models.dense import DTYPES
 from capjax.settings import (
-    ABOVE_0,
     BELOW_1,
     FROM_0,
     FROM_1,
@@ -31,12 +31,8 @@ BEFORE: dict[str, Any] = {
     "listener.decoding.forbid_unknown": False,
 }
 JUDGED = ("evaluator", "adversarial")  # stages that train an evaluator
+DECODING: dict[str, Range | OneOf] = {**RANGES, "noise_law": OneOf(LAWS)}
 SEED = Range(lambda x: 0 <= x < 2**32, "from 0 to 2**32 - 1")
-DECODING: dict[str, Range | OneOf] = {
-    **dict.fromkeys(("max_len", "width", "samples", "candidates", "branch", "rollouts"), FROM_1),
-    "temperature": ABOVE_0,
-    "noise_law": OneOf(LAWS),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +86,8 @@ class Recipe:
         stages = tuple(given.get("stages") or ("mle",))
         recipe = read(cls, {**given, "stages": stages, "given": given}, "config.")
         for name, value in recipe.decoding.items():
-            if name in DECODING:
-                check(f"config.decoding.{name}", value, DECODING[name])
+            if value is not None and (allowed := DECODING.get(name)):
+                check(f"config.decoding.{name}", value, allowed)
         return recipe
 
     @property

@@ -5,11 +5,13 @@ What can be refused is, before images are encoded, which may take hours.
 
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 
 from capjax.data import CLASSED, Dataset, check_name, load
 from capjax.data.batches import caption_arrays
+from capjax.data.feature_files import FeatureFiles
 from capjax.data.features import Encoder
 from capjax.data.prepare import Prepared, form_of, prepare
 from capjax.data.tokens import tokenize
@@ -18,6 +20,7 @@ from capjax.data.word_notes import word_notes
 from capjax.decoding.speaking import check_decoding
 from capjax.errors import InputError, named
 from capjax.files.whole import read_json, whole, write_json
+from capjax.judging import Evaluator
 from capjax.models.encoders import encoder_named
 from capjax.parallel import replicate
 from capjax.run.checkpoint import check_room
@@ -32,9 +35,25 @@ from capjax.run.trained import (
     open_run,
     speaker_of,
 )
+from capjax.speaker import Speaker
 from capjax.training.plan import Plan
 from capjax.training.stage import Learnt, Part, Run
 from capjax.training.start import check_encoder, fitted
+
+
+class _Ready(NamedTuple):
+    """All that a run needs and that is had without encoding an image."""
+
+    start: Trained | None  # the run of init_from
+    encoder: Encoder | FeatureFiles
+    dataset: Dataset
+    vocabulary: Vocabulary
+    concepts: tuple[str, ...]  # the classes that the speaker is told, by name
+    image: tuple  # what the speaker is told of images
+    speaker: Speaker
+    evaluator: Evaluator | None
+    params: Any  # the forms of the speaker's parameters and the evaluator's
+    judged: Any
 
 
 def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
@@ -47,7 +66,37 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
     """
     recipe, data = plan.recipe, plan.recipe.data
     begun = check_claim(workdir, recipe.given, by_contents(workdir, data), plan.folders)
-    ours = begun and (workdir / "vocabulary.json").exists()
+    ready = _ready(plan, workdir, begun and (workdir / "vocabulary.json").exists())
+    start, encoder, vocabulary = ready.start, ready.encoder, ready.vocabulary
+
+    def check(found: Prepared) -> None:
+        if begun:
+            check_training_data(workdir, data, found, vocabulary)
+
+    places = data.name, data.path or None, data.cache or None
+    prepared = prepare(*places, encoder, dataset=ready.dataset, check=check)
+    check(prepared)
+    if not isinstance(encoder, Encoder):  # are those of another run the same?
+        if start:
+            check_encoder(recipe, start, prepared)
+        for stage in plan.stages:
+            stage.settings.check_others(recipe, vocabulary, prepared)
+    # Checkpoints hold the parameters, their average and two moments; three are there at once.
+    check_room(workdir, (ready.params, ready.judged), copies=4 * 3 + 3)
+    write_json(workdir / "config.json", recipe.given)
+    record(workdir, data, prepared)
+    if ready.concepts:
+        write_json(workdir / "concepts.json", ready.concepts)
+    with whole(workdir / "vocabulary.json") as draft:
+        vocabulary.save(draft)
+    networks = ready.speaker, ready.evaluator, vocabulary, ready.image
+    run = Run(recipe, workdir, *networks, *_parts(prepared, vocabulary, recipe))
+    return run, prepared, _learnt(start, recipe)
+
+
+def _ready(plan: Plan, workdir: Path, ours: bool) -> _Ready:
+    """ours: whether the folder has a vocabulary of this very run."""
+    recipe, data = plan.recipe, plan.recipe.data
     check_name(data.name)
     encoder = encoder_named(data.encoder)
     # A run that has a checkpoint of its own needs nothing any more of where it started from.
@@ -69,44 +118,20 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
     speaker = speaker_of(recipe, len(vocabulary), image, len(concepts))
     evaluator = evaluator_of(recipe, len(vocabulary), image)
     _check_images(plan, dataset)
-    like = jax.eval_shape(speaker.init, jax.random.key(0))
+    params = jax.eval_shape(speaker.init, jax.random.key(0))
     judged = jax.eval_shape(evaluator.init, jax.random.key(0)) if evaluator else None
     if start:
         plan.stages[0].settings.check_start(recipe, start)
-        start = fitted(start, recipe, speaker, like, judged)
-    for stage in plan.stages:
-        stage.settings.check_others(recipe, vocabulary)
-    judge = (evaluator, judged) if evaluator else None
-    for stage in plan.stages:
-        decoding = stage.settings.decoding_of(recipe)
+        start = fitted(start, recipe, speaker, params, judged)
+    options: dict[str, Any] = {"judge": (evaluator, judged) if evaluator else None}
+    for _, settings, _ in plan.stages:
+        settings.check_others(recipe, vocabulary)
+        decoding = settings.decoding_of(recipe)
         check_decoding(
-            decoding, speaker, like, form, recipe.noise, judge=judge, concepts=bool(concepts)
+            decoding, speaker, params, form, recipe.noise, concepts=bool(concepts), **options
         )
-
-    def check(found: Prepared) -> None:
-        if begun:
-            check_training_data(workdir, data, found, vocabulary)
-
-    prepared = prepare(
-        data.name, data.path or None, data.cache or None, encoder, dataset=dataset, check=check
-    )
-    check(prepared)
-    if not isinstance(encoder, Encoder):  # are those of another run the same?
-        if start:
-            check_encoder(recipe, start, prepared)
-        for stage in plan.stages:
-            stage.settings.check_others(recipe, vocabulary, prepared)
-    # Checkpoints hold the parameters, their average and two moments; three are there at once.
-    check_room(workdir, (like, judged), copies=4 * 3 + 3)
-    write_json(workdir / "config.json", recipe.given)
-    record(workdir, data, prepared)
-    if concepts:
-        write_json(workdir / "concepts.json", concepts)
-    with whole(workdir / "vocabulary.json") as draft:
-        vocabulary.save(draft)
-    training, validation = _parts(prepared, vocabulary, recipe)
-    run = Run(recipe, workdir, speaker, evaluator, vocabulary, image, training, validation)
-    return run, prepared, _learnt(start, recipe)
+    networks = speaker, evaluator, params, judged
+    return _Ready(start, encoder, dataset, vocabulary, concepts, image, *networks)
 
 
 def _start(recipe: Recipe) -> Trained | None:
