@@ -124,97 +124,6 @@ def capjax_cases(repeats: int, dtype: str) -> dict[str, tuple[float, float, floa
     return {name: (seconds(run, repeats), flops, n) for name, (run, flops, n) in runs.items()}
 
 
-def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
-    """The same work by a straightforward PyTorch version: name -> seconds."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    captions = torch.from_numpy(captions_like_coco(rng, 320).astype(np.int64))
-    images = torch.from_numpy(rng.normal(size=(320, IMAGE)).astype(np.float32))
-    ended = (captions == 0).cumsum(1)
-    real = (ended - (captions == 0).long()) == 0
-
-    class Captioner(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.project = nn.Linear(IMAGE, DIM)
-            self.embed = nn.Embedding(VOCABULARY, DIM)
-            self.cell = nn.LSTMCell(DIM, DIM)
-            self.words = nn.Linear(DIM, VOCABULARY)
-
-        def start(self, image):
-            return self.cell(torch.relu(self.project(image)))
-
-        def step(self, state, word):
-            state = self.cell(self.embed(word), state)
-            return state, state[0]
-
-    model = Captioner()
-    optimizer = torch.optim.Adam(model.parameters(), 5e-4)
-    drop = nn.Dropout(0.5)
-
-    def train() -> None:
-        state, word = model.start(images), torch.zeros(320, dtype=torch.long)
-        hidden = []
-        for t in range(STEPS):
-            state, h = model.step(state, word)
-            hidden.append(h)
-            word = captions[:, t]
-        logits = model.words(drop(torch.stack(hidden, 1)))
-        loss = nn.functional.cross_entropy(logits[real], captions[real])
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-
-    @torch.no_grad()
-    def sample() -> None:
-        state, word = model.start(images), torch.zeros(320, dtype=torch.long)
-        for _ in range(STEPS):
-            state, h = model.step(state, word)
-            logits = model.words(h)
-            logits[:, 0] = -1e4
-            word = torch.multinomial(torch.softmax(logits, 1), 1)[:, 0]
-
-    @torch.no_grad()
-    def greedy() -> None:
-        state, word = model.start(images[:64]), torch.zeros(64, dtype=torch.long)
-        for _ in range(STEPS):
-            state, h = model.step(state, word)
-            logits = model.words(h)
-            logits[:, 0] = -1e4
-            word = logits.argmax(1)
-
-    @torch.no_grad()
-    def beam() -> None:
-        n, width = 64, 5
-        first = model.start(images[:n])
-        state = tuple(x.repeat_interleave(width, 0) for x in first)
-        word = torch.zeros(n * width, dtype=torch.long)
-        score = torch.full((n, width), -torch.inf)
-        score[:, 0] = 0
-        rows = torch.arange(n)[:, None] * width
-        for _ in range(STEPS):
-            state, h = model.step(state, word)
-            logits = model.words(h)
-            logits[:, 0] = -1e4
-            total = score[:, :, None] + torch.log_softmax(logits, 1).view(n, width, -1)
-            score, index = total.view(n, -1).topk(width)
-            parent, word = index // VOCABULARY, (index % VOCABULARY).view(-1)
-            state = tuple(x[(rows + parent).view(-1)] for x in state)
-
-    runs = {
-        "train 320 captions": train,
-        "sample 320 captions": sample,
-        "greedy 64 images": greedy,
-        "beam 5, 64 images": beam,
-    }
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-        return {name: seconds(run, repeats) for name, run in runs.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--no-torch", action="store_true")
@@ -228,6 +137,8 @@ def main() -> None:
     peers = {}
     if not flags.no_torch:
         try:
+            from maximum_likelihood_torch import torch_cases
+
             peers = torch_cases(flags.repeats, flags.dtype)
         except ImportError:
             print("torch is not installed: no comparison")

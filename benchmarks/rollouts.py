@@ -23,7 +23,6 @@ from maximum_likelihood import (
     DIM,
     IMAGE,
     LENGTHS,
-    STEPS,
     VOCABULARY,
     captions_like_coco,
     matmul_peak,
@@ -114,122 +113,43 @@ def _values(speaker, evaluator, n, lanes, params, evaluator_params, context, cap
     )
 
 
-def torch_versions(case: Case, n: int):
-    """The same by straightforward PyTorch loops; the first is the form of SeqGAN's many codes."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    captions = torch.from_numpy(case.captions.astype(np.int64))
-    images = torch.from_numpy(case.images)
-    ends = torch.from_numpy(ENDS.astype(np.float32))
-    batch = len(captions)
-
-    class Network(nn.Module):
-        def __init__(self, words: bool):
-            super().__init__()
-            self.project = nn.Linear(IMAGE, DIM)
-            self.embed = nn.Embedding(VOCABULARY, DIM)
-            self.cell = nn.LSTMCell(DIM, DIM)
-            self.words = nn.Linear(DIM, VOCABULARY) if words else None
-
-    speaker, judge = Network(True), Network(False)
-
-    def draw(hidden, t):
-        logits = speaker.words(hidden)
-        logits[:, 0] = ends[t]
-        return torch.multinomial(torch.softmax(logits, 1), 1)[:, 0]
-
-    def finish(state, word, t, given, early=True):
-        """Speaks on from a prefix of words 0..t; the captions, and r by reading them whole."""
-        done = torch.zeros(len(word), dtype=torch.bool)
-        spoken = list(given)
-        for q in range(t + 1, STEPS):
-            state = speaker.cell(speaker.embed(word), state)
-            word = torch.where(done, 0, draw(state[0], q))
-            done |= word == 0
-            spoken.append(word)
-            if early and done.all():
-                break
-        return torch.stack(spoken, 1)
-
-    def read(words, state, done, seen, early=True):
-        for q in range(words.shape[1]):
-            new = judge.cell(judge.embed(words[:, q]), state)
-            state = tuple(torch.where(done[:, None], a, b) for a, b in zip(state, new, strict=True))
-            done = done | (words[:, q] == 0)
-            if early and done.all():
-                break
-        return torch.sigmoid((seen * state[0]).sum(1))
-
-    def blank(rows):
-        return torch.zeros(rows, DIM), torch.zeros(rows, DIM)
-
-    @torch.no_grad()
-    def one_by_one():
-        """A rollout of all captions after another, for every prefix, always T words long."""
-        values = torch.zeros(batch, STEPS)
-        seen = torch.relu(judge.project(images))
-        for _ in range(n):
-            for t in range(STEPS - 1):
-                state = speaker.cell(torch.relu(speaker.project(images)))
-                word = torch.zeros(batch, dtype=torch.long)
-                for q in range(t + 1):
-                    state = speaker.cell(speaker.embed(word), state)
-                    word = captions[:, q]
-                finished = finish(state, word, t, captions[:, : t + 1].T, early=False)
-                done = torch.zeros(batch, dtype=torch.bool)
-                r = read(finished, blank(batch), done, seen, early=False)
-                values[:, t] += r / n * (captions[:, t] > 0)
-        return values
-
-    @torch.no_grad()
-    def again():
-        """All rollouts of a prefix as one batch, which stops when its last caption ends."""
-        values = torch.zeros(batch, STEPS)
-        many = captions.repeat_interleave(n, 0)
-        first = images.repeat_interleave(n, 0)
-        seen = torch.relu(judge.project(first))
-        for t in range(STEPS - 1):
-            if not (captions[:, t] > 0).any():
-                break
-            state = speaker.cell(torch.relu(speaker.project(first)))
-            word = torch.zeros(len(many), dtype=torch.long)
-            for q in range(t + 1):
-                state = speaker.cell(speaker.embed(word), state)
-                word = many[:, q]
-            finished = finish(state, word, t, many[:, : t + 1].T)
-            done = torch.zeros(len(finished), dtype=torch.bool)
-            r = read(finished, blank(len(finished)), done, seen)
-            values[:, t] = r.view(batch, n).mean(1) * (captions[:, t] > 0)
-        return values
-
-    @torch.no_grad()
-    def kept():
-        """States of every prefix are kept, the evaluator's as well."""
-        values = torch.zeros(batch, STEPS)
-        image = torch.relu(speaker.project(images))
-        seen = torch.relu(judge.project(images)).repeat_interleave(n, 0)
-        state, reading = speaker.cell(image), blank(batch)
-        state = speaker.cell(speaker.embed(torch.zeros(batch, dtype=torch.long)), state)
-        for t in range(STEPS - 1):
-            word = captions[:, t]
-            if not (word > 0).any():
-                break
-            reading = judge.cell(judge.embed(word), reading)
-            many = tuple(x.repeat_interleave(n, 0) for x in state)
-            finished = finish(many, word.repeat_interleave(n), t, ())
-            before = tuple(x.repeat_interleave(n, 0) for x in reading)
-            r = read(finished, before, torch.zeros(len(finished), dtype=torch.bool), seen)
-            values[:, t] = r.view(batch, n).mean(1) * (word > 0)
-            state = speaker.cell(speaker.embed(word), state)
-        return values
-
+def measure(case: Case, n: int, lanes: int | None, repeats: int) -> dict[str, float]:
+    """The time, the work and the memory of n rollouts of every prefix."""
+    load = case.values(n, lanes)
+    time_ = seconds(lambda: case.values(n, lanes), repeats)
+    compiled = _values.lower(
+        case.speaker,
+        case.evaluator,
+        n,
+        lanes,
+        case.params,
+        case.evaluator_params,
+        {"image": case.images},
+        case.captions,
+        jax.random.key(2),
+    ).compile()
     return {
-        "prefixes run again, a rollout at a time": one_by_one,
-        "prefixes run again, n at a time": again,
-        "states kept, n at a time": kept,
+        "batch": len(case.captions),
+        "rollouts": n,
+        "seconds": time_,
+        "gflops": case.work(load) / time_ / 1e9,
+        "busy": float(load.busy),
+        "completions": int((case.captions > 0).sum()) * n,
+        "temporary_mb": compiled.memory_analysis().temp_size_in_bytes / 1e6,
     }
+
+
+def show(rows: list[dict[str, float]], peak: float) -> None:
+    print(
+        f"{'B':>5}{'n':>4}{'seconds':>9}{'completions/s':>15}{'GFLOP/s':>9}{'of peak':>9}"
+        f"{'busy':>7}{'MB':>7}"
+    )
+    for row in rows:
+        print(
+            f"{row['batch']:5}{row['rollouts']:4}{row['seconds']:9.3f}"
+            f"{row['completions'] / row['seconds']:15.0f}{row['gflops']:9.1f}"
+            f"{row['gflops'] / peak:9.0%}{row['busy']:7.1%}{row['temporary_mb']:7.0f}"
+        )
 
 
 def main() -> None:
@@ -247,55 +167,18 @@ def main() -> None:
     sizes = [(flags.batch, flags.rollouts)]
     if flags.scaling:
         sizes = [(b, n) for b in (16, 64, 256) for n in (4, 16, 64)]
-    rows = []
-    for batch, n in sizes:
-        case = Case(batch, flags.dtype)
-        load = case.values(n, flags.lanes)
-        time_ = seconds(lambda: case.values(n, flags.lanes), flags.repeats)  # noqa: B023
-        memory = (
-            _values.lower(
-                case.speaker,
-                case.evaluator,
-                n,
-                flags.lanes,
-                case.params,
-                case.evaluator_params,
-                {"image": case.images},
-                case.captions,
-                jax.random.key(2),
-            )
-            .compile()
-            .memory_analysis()
-            .temp_size_in_bytes
-        )
-        rows.append(
-            {
-                "batch": batch,
-                "rollouts": n,
-                "seconds": time_,
-                "gflops": case.work(load) / time_ / 1e9,
-                "busy": float(load.busy),
-                "completions": int((case.captions > 0).sum()) * n,
-                "temporary_mb": memory / 1e6,
-            }
-        )
+    rows = [measure(Case(batch, flags.dtype), n, flags.lanes, flags.repeats) for batch, n in sizes]
     peak = max(peak, matmul_peak())
     device = jax.devices()[0].device_kind
     print(f"{platform.machine()} {device}, jax {jax.__version__}, peak {peak:.0f} GFLOP/s")
-    print(
-        f"{'B':>5}{'n':>4}{'seconds':>9}{'completions/s':>15}{'GFLOP/s':>9}{'of peak':>9}"
-        f"{'busy':>7}{'MB':>7}"
-    )
-    for row in rows:
-        print(
-            f"{row['batch']:5}{row['rollouts']:4}{row['seconds']:9.3f}"
-            f"{row['completions'] / row['seconds']:15.0f}{row['gflops']:9.1f}"
-            f"{row['gflops'] / peak:9.0%}{row['busy']:7.1%}{row['temporary_mb']:7.0f}"
-        )
+    show(rows, peak)
     peers = {}
     if not flags.no_torch:
         try:
-            versions = torch_versions(Case(flags.batch, flags.dtype), flags.rollouts)
+            from rollouts_torch import Rollouts
+
+            case = Case(flags.batch, flags.dtype)
+            versions = Rollouts(case.captions, case.images, ENDS, flags.rollouts).forms()
         except ImportError:
             versions = {}
             print("torch is not installed: no comparison")

@@ -9,7 +9,17 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.files.paths import check_text
 
-__all__ = ["NAMES", "Dataset", "Split", "Vocabulary", "cache_folder", "load", "tokenize"]
+__all__ = [
+    "CLASSED",
+    "NAMES",
+    "Dataset",
+    "Split",
+    "Vocabulary",
+    "cache_folder",
+    "check_name",
+    "load",
+    "tokenize",
+]
 
 NAMES = ("scenes", "flickr8k", "flickr30k", "coco", "cub", "folder")
 CLASSED = ("scenes", "cub")  # whose images have classes

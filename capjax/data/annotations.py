@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from capjax.data.image_ids import brief, id_text, quoted
 from capjax.data.split_by_name import split_by_name
+from capjax.data.text_files import read_json, read_text
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 
@@ -21,12 +21,6 @@ CAPTIONS = ("caption", "comment")
 _NUMBERED = re.compile(r"\s*\d+\s+(\S.*)")
 _WHOLE = re.compile(r"\d+\.0+", re.ASCII)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_NO_TEXT = {  # by how a file begins
-    b"\x1f\x8b": "compressed (.gz); unpack it",
-    b"PK\x03\x04": "compressed (.zip); unpack it",
-    b"\xff\xfe": "UTF-16; save it as UTF-8",
-    b"\xfe\xff": "UTF-16; save it as UTF-8",
-}
 
 
 class Photo(NamedTuple):
@@ -249,51 +243,3 @@ def photo(name: str, file: str, captions: list[Any], split: str, where: str) -> 
         where = where.encode(errors="replace").decode()
         raise InputError(f"{where} holds half a character (a lone surrogate); retype it") from error
     return Photo(name, file, tuple(captions), split)
-
-
-def read_text(path: Path) -> str:
-    """What a text file holds; InputError, with the line, where it is not UTF-8."""
-    data = _bytes(path)
-    for first, what in _NO_TEXT.items():
-        if data.startswith(first):
-            raise InputError(f"{path} is {what}")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path} is not UTF-8 (line {line}); save it as UTF-8") from error
-
-
-def read_json(path: Path, text: str | None = None) -> Any:
-    """What a JSON file holds; InputError, with the line, where it is none or names a key twice.
-
-    text: what stands in the file, where it has been read.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        entries = dict(pairs)
-        if len(entries) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise InputError(f'{path} lists "{brief(twice)}" twice; join the two entries')
-        return entries
-
-    try:
-        return json.loads(read_text(path) if text is None else text, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
-    except RecursionError as error:
-        raise InputError(f"{path} is nested too deeply to be a file of captions") from error
-    except InputError:
-        raise
-    except ValueError as error:  # a number of thousands of digits
-        raise InputError(f"{path} is not a file of captions: {error}") from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error

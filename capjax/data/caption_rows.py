@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from capjax.data.annotations import delimiter_of, read_json, read_rows_csv, read_text
+from capjax.data.annotations import delimiter_of, read_rows_csv
 from capjax.data.image_ids import Named, brief, id_text, is_file, quoted
+from capjax.data.text_files import json_lines, read_json, read_text
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 
@@ -74,7 +75,7 @@ def rows_of(path: Path, fields: tuple[str, ...], held: Held) -> list[Row]:
             for name, (texts, split) in held.table.items()
         ]
     if held.lines is not None:
-        return list(_rows_in(path, _lines(path, held.lines), fields, "line", 1))
+        return list(_rows_in(path, json_lines(path, held.lines), fields, "line", 1))
     content = held.content
     if isinstance(content, list):
         return list(_rows_in(path, content, fields))
@@ -292,25 +293,3 @@ def gathered(path: Path, rows: list[Row]) -> list[tuple[Named, list[Row]]]:
             )
         before.append(row)
     return list(images.values())
-
-
-def _lines(path: Path, text: str) -> Iterator[Any]:
-    """What each line of JSON lines holds; None for a blank one."""
-    for number, line in enumerate(text.split("\n"), 1):  # U+2028 is text within a JSON string
-        try:
-            yield json.loads(line, object_pairs_hook=_unique) if line.strip() else None
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{path}, line {number} is not valid JSON: {error.msg} at column {error.colno}"
-            ) from error
-        except (RecursionError, ValueError) as error:
-            raise InputError(f"{path}, line {number} is no row with a caption: {error}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f'it names "{twice}" twice')
-    return entries

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from capjax.data.annotations import Photo, photo, read_json
+from capjax.data.annotations import Photo, photo
 from capjax.data.image_ids import brief, id_text
 from capjax.data.split_by_name import fraction
+from capjax.data.text_files import read_json
 from capjax.errors import InputError
 
 SERVER = "http://images.cocodataset.org"

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from capjax.data.annotations import Photo, photo, read_text
+from capjax.data.annotations import Photo, photo
+from capjax.data.text_files import read_text
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 

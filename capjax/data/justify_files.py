@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from capjax.data.annotations import photo, read_json
+from capjax.data.annotations import photo
+from capjax.data.text_files import read_json
 from capjax.errors import InputError
 
 FIELDS = ("image", "target", "distractor", "captions")

@@ -84,16 +84,6 @@ def scatter(plot: Scatter) -> Html:
                 )
     lost = sum(bool(point.label) for point in points) - len(labels)
     unlabelled = f" {lost} of the numbers beside points had no room." if lost else ""
-    names = [
-        Html(
-            '<span style="left:0;bottom:calc(100% + 0.4rem);color:var(--ink)">'
-            f"\u2191 {escape(plot.y_title)}</span>"
-        ),
-        Html(
-            '<span style="right:0;top:calc(100% + 1.6rem);color:var(--ink)">'
-            f"{escape(plot.x_title)} \u2192</span>"
-        ),
-    ]
     # The name of the x axis takes a line of its own, which the page leaves no room for.
     note = Html(
         f'<span style="display:block;padding-top:0.9rem">{escape(plot.note + unlabelled)}</span>'
@@ -104,9 +94,22 @@ def scatter(plot: Scatter) -> Html:
         x,
         y,
         legend=_legend(plot.curves),
-        over=join([*names, *marks, *labels]),
+        over=join([*_axis_names(plot), *marks, *labels]),
         note=note,
     )
+
+
+def _axis_names(plot: Scatter) -> list[Html]:
+    return [
+        Html(
+            '<span style="left:0;bottom:calc(100% + 0.4rem);color:var(--ink)">'
+            f"\u2191 {escape(plot.y_title)}</span>"
+        ),
+        Html(
+            '<span style="right:0;top:calc(100% + 1.6rem);color:var(--ink)">'
+            f"{escape(plot.x_title)} \u2192</span>"
+        ),
+    ]
 
 
 def label_sides(
