@@ -230,6 +230,16 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
     )
 
 
+def check_classes(where: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
+    """Raises InputError where a run is told other classes than the dataset or a recipe has."""
+    if tuple(theirs) != tuple(ours):
+        told = [f"{len(names)} classes" if names else "none" for names in (theirs, ours)]
+        raise InputError(
+            f"the run in {where} is told {told[0]}, and not the same as here ({told[1]}): the names"
+            " or their order differ; take the dataset that it was trained on, or train anew"
+        )
+
+
 def fingerprint(params: Params) -> str:
     """Eight hexadecimal digits that tell parameters from others, wherever they lie."""
     digest = hashlib.sha256()

@@ -18,9 +18,7 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.data.word_notes import word_notes
 from capjax.decoding.speaking import check_decoding, speak_all
 from capjax.errors import InputError, named
-from capjax.evaluation.of_run import evaluate_run, write_evaluation
-from capjax.evaluation.record import Evaluation
-from capjax.evaluation.terminal import show
+from capjax.evaluation import Evaluation, evaluate_run, show, write_evaluation
 from capjax.files.paths import check_path, check_text
 from capjax.files.whole import read_json, whole, write_json
 from capjax.models.encoders import encoder_named
@@ -32,6 +30,7 @@ from capjax.run.folder import (
     MetricsLog,
     Trained,
     check_claim,
+    check_classes,
     evaluator_of,
     image_kind,
     judge_kind,
@@ -44,14 +43,7 @@ from capjax.training.loop import StopSignal, run_stage
 from capjax.training.report import write_run_report
 from capjax.training.stage_setting import Learnt, Setting, decoding_after
 from capjax.training.stages import STAGES, TELL_APART
-from capjax.training.start import (
-    check_classes,
-    check_encoder,
-    check_judge,
-    check_start,
-    reference_of,
-    with_noise,
-)
+from capjax.training.start import check_encoder, check_judge, check_start, reference_of, with_noise
 from capjax.training.where_looked import looks_section
 
 

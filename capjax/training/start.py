@@ -1,6 +1,6 @@
 """What a run starts from: other runs, and whether they fit it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,6 @@ def check_judge(config: Mapping[str, Any], start: Trained) -> None:
             f"the rewards ask the {mine} of {config['init_from']}, which trained"
             f" {f'none but its {theirs}' if theirs else 'none'}; name a run that did, as of"
             f" configs/{mine}.py, or put {mine!r} before {first!r} in config.stages"
-        )
-
-
-def check_classes(where: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
-    """Raises InputError where a run is told other classes than the dataset or a recipe has."""
-    if tuple(theirs) != tuple(ours):
-        told = [f"{len(names)} classes" if names else "none" for names in (theirs, ours)]
-        raise InputError(
-            f"the run in {where} is told {told[0]}, and not the same as here ({told[1]}): the names"
-            " or their order differ; take the dataset that it was trained on, or train anew"
         )
 
 

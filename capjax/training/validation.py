@@ -10,8 +10,7 @@ import numpy as np
 
 from capjax.data.batches import gather
 from capjax.decoding.sample import sample
-from capjax.evaluation.record import evaluate
-from capjax.evaluation.verdicts import evaluator_scores
+from capjax.evaluation import Captioner, evaluate, evaluator_scores
 from capjax.judging import Evaluator
 from capjax.metrics import retrieval_ranks
 from capjax.objectives import losses
@@ -24,19 +23,18 @@ def speaker_validation(
     setting: Setting, there: Learnt, options: Mapping[str, Any]
 ) -> dict[str, float]:
     """Scores of the validation split's captions, by the stage's decoding."""
-    found = evaluate(
+    captioner = Captioner(
         setting.speaker,
         there.speaker,
         setting.vocabulary,
-        setting.split,
-        setting.images,
-        decoding_after(setting.config, options),
         noise=setting.config["noise"],
         judge=(setting.evaluator, there.evaluator)
         if setting.evaluator and there.evaluator is not None
         else None,
         concepts=bool(setting.config.get("concepts")),
     )
+    decoding = decoding_after(setting.config, options)
+    found = evaluate(captioner, setting.split, setting.images, decoding)
     nll = validation_nll(
         setting.speaker,
         there.speaker,
