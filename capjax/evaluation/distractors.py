@@ -7,9 +7,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from capjax.data.contents import digest
 from capjax.data.features import Encoder
+from capjax.data.image_ids import plain
 from capjax.data.neighbours import nearest
 from capjax.data.prepare import resized
+from capjax.data.scenes import draw
 from capjax.data.split import Split
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
@@ -25,6 +28,7 @@ class Distractors(NamedTuple):
 
     kind: str  # "nearest", "hard" or "twins"
     rows: np.ndarray  # int[N, M], of the images; of twins, of the images and then all their twins
+    pool: np.ndarray | None = None  # [P, ...], what rows are of; None for the images themselves
 
 
 def twins(split: Split, number: int) -> Distractors:
@@ -50,8 +54,6 @@ def with_twins(split: Split, number: int, images: np.ndarray, encoder: Encoder) 
     Returns:
       [N (1 + number), ...], what the rows of `twins` are of.
     """
-    from capjax.data.scenes import draw
-
     drawn = [draw(other) for about in split.truth or () for other in about["distractors"][:number]]
     found = [
         np.asarray(encoder.apply(_sized(drawn[first : first + BATCH], encoder.size)))
@@ -65,8 +67,6 @@ def shown(split: Split, distractors: Distractors, image: int, place: int) -> tup
     if distractors.kind != "twins":
         row = int(distractors.rows[image, place])
         return split.ids[row], split.image(row)
-    from capjax.data.scenes import draw
-
     assert split.truth is not None
     return f"twin {1 + place}", draw(split.truth[image]["distractors"][place])
 
@@ -96,6 +96,19 @@ def hard(images: np.ndarray, captions: Sequence[str], count: int) -> np.ndarray:
         common = [len(words[i] & words[j]) / max(1, len(words[i] | words[j])) for j in row]
         found[i] = row[np.argsort(-np.array(common), kind="stable")[:count]]
     return found
+
+
+def digest_of(split: Split, distractors: Distractors) -> str:
+    """The digest of what each image is told from, and of the caption by which people tell it."""
+    count, names = len(split.ids), plain(split.ids)
+    rows = [
+        (
+            *(i, split.captions[n][0]),
+            *sorted(names[j] if j < count else "a twin" for j in row),
+        )
+        for n, (i, row) in enumerate(zip(names, distractors.rows, strict=True))
+    ]
+    return digest(sorted(rows))
 
 
 def picked(judge: Judge, images: np.ndarray, rows: np.ndarray, texts: Sequence[str]) -> np.ndarray:

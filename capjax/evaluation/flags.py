@@ -1,100 +1,13 @@
-"""The flags of `capjax.evaluate`, and what they mean beside one another."""
+"""The flags of `capjax.evaluate`."""
 
 import argparse
+from typing import Any
 
 from capjax.data.image_ids import IDS
 from capjax.decoding.speaking import METHODS
 from capjax.decoding.telling_apart import TELLERS
-from capjax.errors import InputError
-from capjax.files.paths import check_path, check_text
-from capjax.metrics.official import METRICS, QUICK
-from capjax.metrics.spice import spice_missing
 
-# Flags that have a meaning for one of the two only.
-RUN_ONLY = (
-    *("decoding", "samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "forbid_unknown", "seed", "path", "features", "cache"),
-    *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
-    *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
-)
-FILES_ONLY = ("references", "known", "subset", "ids")
-
-
-def metrics_of(flags: argparse.Namespace) -> tuple[str, ...]:
-    """The official metrics that are wanted; InputError where SPICE is required and not there."""
-    if flags.quick:
-        return QUICK
-    if flags.spice == "require" and (why := spice_missing()):
-        raise InputError(f"SPICE is required and cannot be had: {why}")
-    return tuple(name for name in METRICS if name != "spice" or flags.spice != "off")
-
-
-# What must be there, or can be made, by flag.
-PATHS = {
-    "workdir": "run",
-    "predictions": "file",
-    "out": "new",
-    "path": "data",
-    "features": "folder",
-    "cache": "new",
-    "evaluator": "run",
-    "listener": "run",
-    "guide": "run",
-    "blind": "run",
-    "triplets": "file",
-    "references": "file",
-    "known": "file",
-}
-
-
-def check_flags(flags: argparse.Namespace) -> None:
-    """Raises InputError for a flag that has no meaning beside the others, or names no such path."""
-    _check_together(flags)
-    for name, kind in PATHS.items():
-        if getattr(flags, name) is not None:
-            check_path(f"--{name}", getattr(flags, name), kind)
-    if flags.cache is not None:
-        check_text(f"--cache={flags.cache}", flags.cache)
-
-
-def _check_together(flags: argparse.Namespace) -> None:
-    if flags.spice == "require" and flags.quick:
-        raise InputError("--quick leaves SPICE out and --spice=require asks for it; take one")
-    if flags.listener and not (flags.retrieval or flags.distractors):
-        raise InputError(
-            "--listener ranks images by captions; say among how many with --retrieval=1000, or out"
-            " of which with --distractors=1"
-        )
-    for name in ("hard", "twins", "speaker", "guide"):
-        if getattr(flags, name) not in (None, False) and not flags.distractors:
-            raise InputError(f"--{name} has no meaning without --distractors; leave it out")
-    for name in ("triplets", "blind"):
-        if getattr(flags, name) and not flags.justify:
-            raise InputError(f"--{name} has no meaning without --justify; leave it out")
-    if flags.rationality is not None and not (flags.distractors or flags.justify):
-        raise InputError(
-            "--rationality has no meaning without --distractors or --justify; leave it out"
-        )
-    if flags.justify and flags.distractors:
-        raise InputError("--justify tells classes apart and --distractors images; take one")
-    if flags.justify and (flags.evaluator or flags.listener or flags.retrieval):
-        raise InputError(
-            "--justify has questions in the place of images, which nobody ranks or judges; leave"
-            " out --evaluator, --listener and --retrieval"
-        )
-    if flags.hard and flags.twins:
-        raise InputError("--hard and --twins name different distractors; take one")
-    if flags.guide and flags.speaker != "reasoning":
-        raise InputError("--guide has no meaning without --speaker=reasoning; leave it out")
-    if flags.rationality is not None and not 0 <= flags.rationality <= 1:
-        raise InputError(f"--rationality={flags.rationality} must be from 0 to 1")
-    other = RUN_ONLY if flags.workdir is None else FILES_ONLY
-    given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
-    if flags.workdir is None and flags.forbid_unknown is False:
-        given.append("allow_unknown")
-    if given:
-        mine = "--predictions" if flags.workdir is None else "--workdir"
-        raise InputError(f"--{given[0].replace('_', '-')} has no meaning with {mine}; leave it out")
+Group = Any  # argparse has no public name for a group of flags
 
 
 def parser(about: str) -> argparse.ArgumentParser:
@@ -119,6 +32,16 @@ def parser(about: str) -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="without METEOR and SPICE")
     made.add_argument("--spice", choices=("auto", "require", "off"), default="auto")
     run = made.add_argument_group("captions of a run")
+    _of_decoding(run)
+    _of_judges(run)
+    _of_questions(run)
+    _of_places(run)
+    _of_files(made.add_argument_group("captions of a file"))
+    return made
+
+
+def _of_decoding(run: Group) -> None:
+    """How the run speaks."""
     run.add_argument("--decoding", choices=METHODS, help="default: as the recipe says")
     run.add_argument("--samples", type=int, help="captions an image: drawn, or the best beams")
     run.add_argument(
@@ -151,6 +74,10 @@ def parser(about: str) -> argparse.ArgumentParser:
         help="say <unk> where it is the likeliest word",
     )
     run.add_argument("--seed", type=int, default=0, help="of the draws")
+
+
+def _of_judges(run: Group) -> None:
+    """Who judges what it says."""
     run.add_argument(
         "--retrieval", type=int, default=0, metavar="J", help="self-retrieval among J images"
     )
@@ -164,6 +91,10 @@ def parser(about: str) -> argparse.ArgumentParser:
         metavar="RUN",
         help="the folder of a run of configs/listener.py, which ranks the images of --retrieval",
     )
+
+
+def _of_questions(run: Group) -> None:
+    """What it is asked."""
     run.add_argument(
         "--distractors",
         type=int,
@@ -209,6 +140,10 @@ def parser(about: str) -> argparse.ArgumentParser:
         metavar="RUN",
         help="the listener is a run that is told classes and sees nothing: semi-blind",
     )
+
+
+def _of_places(run: Group) -> None:
+    """Where its data lie."""
     run.add_argument(
         "--path",
         help="where the run's dataset lies, if it has moved; of other data the scores have files"
@@ -221,7 +156,10 @@ def parser(about: str) -> argparse.ArgumentParser:
         " of others the scores have files of their own",
     )
     run.add_argument("--cache", help="where what was made of datasets is kept")
-    files = made.add_argument_group("captions of a file")
+
+
+def _of_files(files: Group) -> None:
+    """What captions of a file are scored against."""
     files.add_argument(
         "--references",
         help="COCO annotations, Karpathy JSON, JSON lines, BLIP's, LAVIS' and TextCaps' lists, a"
@@ -241,4 +179,3 @@ def parser(about: str) -> argparse.ArgumentParser:
         " COCO_val2014_000000391895 is 391895, too",
     )
     files.add_argument("--subset", action="store_true", help="score the images with a caption only")
-    return made

@@ -50,7 +50,7 @@ def of_triplets(split: Split, triplets: Sequence[Triplet], concepts: Sequence[st
         for name in ("target", "distractor")
     )
     captions = tuple(one.captions for one in triplets)
-    return Questions(_asked(split, rows, ids, captions, target), rows, target, distractor)
+    return Questions(_entries(split, rows, ids, captions, target), rows, target, distractor)
 
 
 def of_scenes(split: Split, concepts: Sequence[str]) -> Questions:
@@ -70,7 +70,7 @@ def of_scenes(split: Split, concepts: Sequence[str]) -> Questions:
         ]
         distractor[i] = rng.choice(like)
     rows = np.arange(len(target))
-    split = _asked(split, rows, split.ids, split.captions, target)
+    split = _entries(split, rows, split.ids, split.captions, target)
     return Questions(split, rows, target, distractor)
 
 
@@ -93,11 +93,11 @@ def of_likeness(split: Split, images: np.ndarray, count: int) -> Questions:
     nearest = np.zeros(count, np.int32)
     nearest[present] = present[far.argmin(1)]
     rows = np.arange(len(target))
-    split = _asked(split, rows, split.ids, split.captions, target)
+    split = _entries(split, rows, split.ids, split.captions, target)
     return Questions(split, rows, target, nearest[target])
 
 
-def _asked(
+def _entries(
     split: Split,
     rows: np.ndarray,
     ids: Sequence[str],
@@ -158,16 +158,16 @@ def justify_all(
         ).words[:, :each]
         context = {"image": seen, "concept": target}
         context = {name: x.repeat(each, 0) for name, x in context.items()}
-        told = log_probs(speaker, params, context, found.reshape(-1, found.shape[-1])).sum(1)
-        return found, told.reshape(-1, each)
+        log_prob = log_probs(speaker, params, context, found.reshape(-1, found.shape[-1])).sum(1)
+        return found, log_prob.reshape(-1, each)
 
     batch = min(BATCH, len(images))
     for first in range(0, len(images), batch):
         rows, left = np.arange(first, first + batch), len(images) - first
         rows = np.minimum(rows, len(images) - 1)
-        asked = target[rows], distractor[rows]
+        classes = target[rows], distractor[rows]
         unseen = None if blind is None else blind[1]
-        words, log_prob = answer(params, unseen, np.asarray(images[rows]), *asked)
+        words, log_prob = answer(params, unseen, np.asarray(images[rows]), *classes)
         yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
 
 

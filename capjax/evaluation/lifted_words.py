@@ -67,7 +67,6 @@ def pairs_section(
     images: np.ndarray,
     distractors: Distractors,
     *,
-    pool: np.ndarray | None = None,
     decoding: Mapping[str, Any] | None = None,
     teller: Teller | None = None,
     rationalities: Sequence[float] = RATIONALITIES,
@@ -78,21 +77,21 @@ def pairs_section(
     Args:
       images: [N, ...], the split's images as the speaker takes them.
       distractors: of each.
-      pool: what their rows are of; None for the images.
       decoding: as in `tell_apart`, else the run's; of several captions the first is shown.
       teller: who tells them apart, at each of the rationalities.
     Returns:
       None where there are no images, or captions are drawn: a page would show others than those
       that were evaluated.
     """
-    decoding = run.config["decoding"] if decoding is None else decoding
-    teller, pool = teller or Teller(), images if pool is None else pool
+    decoding = run.recipe.decoding if decoding is None else decoding
+    teller = teller or Teller()
+    pool = images if distractors.pool is None else distractors.pool
     chosen = evenly(len(distractors.rows), number)
     if not chosen or decoding["method"] == "sample":
         return None
     near = distractors.rows[chosen]  # [n, M]
     n, m = near.shape
-    seen, noise = np.asarray(images[chosen]), run.config["noise"]
+    seen, noise = np.asarray(images[chosen]), run.recipe.noise
     around = np.asarray(pool[near.ravel()]).reshape(n, m, *seen.shape[1:])
     speak = partial(
         tell_apart, run.speaker, run.params, seen, near, decoding, pool=pool, noise=noise

@@ -37,10 +37,6 @@ class Trained(NamedTuple):
     concepts: tuple[str, ...] = ()  # the classes that the speaker is told, by name
 
     @property
-    def config(self) -> Any:
-        return self.recipe.given
-
-    @property
     def judge(self) -> tuple[Evaluator, Params] | None:
         """The evaluator and its parameters, for decoding that asks it."""
         return (self.evaluator, self.evaluator_params) if self.evaluator else None

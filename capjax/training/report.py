@@ -12,7 +12,7 @@ from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
 from capjax.data.split import Split
 from capjax.decoding.speaking import spell
-from capjax.evaluation.record import Evaluation
+from capjax.evaluation import Evaluation
 from capjax.metrics.protocol import HELD_OUT, HUMAN
 from capjax.report import Example, Html, facts, score_table, write_report
 from capjax.report.gallery import evenly

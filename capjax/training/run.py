@@ -10,9 +10,7 @@ import jax
 from capjax.data.prepare import Prepared
 from capjax.data.resumable import only_process
 from capjax.decoding.speaking import speak_all
-from capjax.evaluation.of_run import evaluate_run, write_evaluation
-from capjax.evaluation.record import Evaluation
-from capjax.evaluation.terminal import show
+from capjax.evaluation import Evaluation, evaluate_run, show, write_evaluation
 from capjax.files.paths import check_path, check_text
 from capjax.files.whole import read_json, whole
 from capjax.run.checkpoint import check_folder

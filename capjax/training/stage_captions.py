@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from capjax.data.split import Split
-from capjax.evaluation.record import Evaluation
+from capjax.evaluation import Evaluation
 from capjax.report import Example, Html, Missing, gallery, marked, section, table, variants
 from capjax.report.gallery import evenly
 

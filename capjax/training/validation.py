@@ -10,8 +10,7 @@ import numpy as np
 from capjax.data.batches import gather
 from capjax.decoding.noise import Noise
 from capjax.decoding.sample import sample
-from capjax.evaluation.record import evaluate
-from capjax.evaluation.verdicts import evaluator_scores
+from capjax.evaluation import Captioner, evaluate, evaluator_scores
 from capjax.judging import Evaluator
 from capjax.metrics import retrieval_ranks
 from capjax.objectives import losses
@@ -34,17 +33,15 @@ def speaker_validation(run: Run, learnt: Learnt, settings: Learning) -> dict[str
     """Scores of the validation split's captions, by the stage's decoding."""
     judge = (run.evaluator, learnt.evaluator) if run.evaluator and learnt.evaluator else None
     part, noise = run.validation, run.recipe.noise
-    found = evaluate(
+    captioner = Captioner(
         run.speaker,
         learnt.speaker,
         run.vocabulary,
-        part.split,
-        part.images,
-        settings.decoding_of(run.recipe),
         noise=noise,
         judge=judge,
         concepts=run.recipe.concepts,
     )
+    found = evaluate(captioner, part.split, part.images, settings.decoding_of(run.recipe))
     nll = validation_nll(run.speaker, learnt.speaker, part.arrays, part.images, noise)
     names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
     return {"val_nll": nll} | {

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from capjax.data.split import Split
-from capjax.evaluation.record import Evaluation
+from capjax.evaluation import Evaluation
 from capjax.models.attention import where_looked
 from capjax.report import Html, Looks, looks, section
 from capjax.report.gallery import evenly

@@ -13,8 +13,7 @@ from capjax.comparison.plain import long_csv, markdown
 from capjax.comparison.scorefiles import read
 from capjax.comparison.tables import compare
 from capjax.errors import InputError
-from capjax.evaluation.of_run import write_evaluation
-from capjax.evaluation.record import measure
+from capjax.evaluation import measure, write_evaluation
 
 JUDGE = {"listener": {"run": "l", "step": 3, "parameters": "0a"}}
 RANK = "listener_retrieval_rank@100"

@@ -185,7 +185,7 @@ def test_damaged_photos_are_captioned_or_refused_as_the_check_does(trained, tmp_
     refused = [path for path in files if why[path]]
     for path in refused:
         with pytest.raises(InputError) as caught:
-            caption.caption_photos(run, [path], run.config["decoding"])
+            caption.caption_photos(run, [path], run.recipe.decoding)
         assert str(caught.value) in why[path]
     for path in refused[::20]:
         assert caption.main([flag, "--greedy", str(path)]) == 2

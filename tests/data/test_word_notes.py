@@ -10,7 +10,7 @@ from capjax import evaluate
 from capjax.data import tokenize
 from capjax.data.word_notes import word_notes
 from capjax.errors import InputError
-from capjax.evaluation.record import measure
+from capjax.evaluation import measure
 from capjax.metrics import score_captions
 from capjax.metrics.ptb import java_words
 from capjax.training.run import train

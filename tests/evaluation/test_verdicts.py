@@ -14,8 +14,8 @@ from capjax import evaluate as command
 from capjax.data.prepare import prepare
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
-from capjax.evaluation.of_run import fingerprint, judge_of
-from capjax.evaluation.record import evaluate
+from capjax.evaluation.judge_runs import fingerprint, judge_of
+from capjax.evaluation.of_speaker import Captioner, evaluate
 from capjax.evaluation.terminal import show
 from capjax.evaluation.verdicts import Judge, evaluator_scores, verdicts
 from capjax.files.whole import write_json
@@ -119,7 +119,8 @@ def test_evaluate_reads_captions_in_the_judges_own_words_and_images():
     images = np.eye(3, dtype=np.float32)
     named = {"e_ngan": Judge(counting(), (), WORDS, 5, IMAGES)}
     decoding = {"method": "sample", "samples": 2, "max_len": 4}
-    found = evaluate(speaker, params, OTHER, split, images, decoding, judges=named, retrieval=3)
+    captioner = Captioner(speaker, params, OTHER)
+    found = evaluate(captioner, split, images, decoding, judges=named, retrieval=3)
     said = [row["captions"] for row in found.rows]
     wanted = verdicts(counting(), (), WORDS, IMAGES, said, 5)
     np.testing.assert_allclose([row["e_ngan"] for row in found.rows], wanted)
@@ -168,7 +169,7 @@ def test_the_command_judges_by_its_own_evaluator_and_by_another_runs(
     run_of, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(
-        "capjax.evaluation.of_run.encoder_named", lambda name: pixels(int(name[6:]))
+        "capjax.evaluation.judge_runs.encoder_named", lambda name: pixels(int(name[6:]))
     )
     plain = run_of("plain", ["mle"])
     gan = run_of("gan", ["evaluator", "adversarial"])
@@ -186,7 +187,7 @@ def test_the_command_judges_by_its_own_evaluator_and_by_another_runs(
     assert told["parameters"] != fingerprint(open_run(gan).evaluator_params)
     rows = json.loads((tmp_path / "captions.json").read_text())
     judge = judge_of(open_run(other))
-    prepared = prepare("folder", open_run(other).config["data"]["path"], None, pixels(16))
+    prepared = prepare("folder", open_run(other).recipe.data.path, None, pixels(16))
     said = [[row["caption"]] for row in rows]
     r = verdicts(*judge[:3], prepared.images["val"], said, judge.max_len)
     np.testing.assert_allclose([row["e_ngan"] for row in rows], r[:, 0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capjax.data.split import Split
-from capjax.evaluation.record import Evaluation
+from capjax.evaluation import Evaluation
 from capjax.report import marked, variants
 from capjax.training.report import chart_groups, charted, write_run_report
 from capjax.training.stage_captions import marked_captions, stage_table
