@@ -16,7 +16,7 @@ from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
 from capjax.models.encoders import encoder_named
 from capjax.run import Trained
-from capjax.run.data import others, spoken, tells_features
+from capjax.run.data import differences, in_words, notes_features
 
 
 class Places(NamedTuple):
@@ -139,7 +139,7 @@ def _encoder(run: Trained, workdir: str, features: str | None) -> Encoder | Feat
                 f"--features has no meaning for the run in {workdir}, which sees photos by"
                 f" the encoder {name}; leave it out"
             )
-        if not tells_features(Path(workdir)):
+        if not notes_features(Path(workdir)):
             raise InputError(
                 f"the run in {workdir} does not tell what its features hold, so that nobody"
                 f" knows whether those in --features={features} are they; put them into"
@@ -169,13 +169,13 @@ def _differences(data: RunData, prepared: Prepared) -> list[str] | None:
     split, run, places = data.split_name, data.run, data.places
     parts = [split] if split == "train" else [split, "train captions"]
     settings, workdir = run.recipe.data, Path(data.workdir)
-    differ = others(workdir, prepared, run.vocabulary, settings.max_len, parts)
+    differ = differences(workdir, prepared, run.vocabulary, settings.max_len, parts)
     seen = [part for part in differ or () if part.endswith(" features")]
     # Features of other photos are others.
     if differ and not places.path and (len(seen) < len(differ) or not places.features):
         flag = "--features" if len(seen) == len(differ) else "--path"
         raise InputError(
-            f"{spoken(differ, settings)} are not those that the"
+            f"{in_words(differ, settings)} are not those that the"
             f" run in {workdir} was trained on; restore them, name their folder with {flag}=DIR, or"
             f" name that of these with {flag} to score them in files of their own"
         )

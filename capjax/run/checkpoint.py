@@ -144,8 +144,12 @@ class Checkpoints:
             yield
         except Exception as error:
             # Orbax and tensorstore wrap what the disk says in errors of several kinds.
-            told = str(error)
-            if isinstance(error, OSError) or "No space left" in told or "RESOURCE_EXH" in told:
+            message = str(error)
+            if (
+                isinstance(error, OSError)
+                or "No space left" in message
+                or "RESOURCE_EXH" in message
+            ):
                 raise InputError(
                     f"cannot write a checkpoint to {self.folder}: {_first_line(error)};"
                     " make room and run the same command again to go on from the one before"

@@ -1,8 +1,9 @@
 """Which data are a run's? Its dataset by what it holds and by where it lay: `data.json`."""
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,23 +21,23 @@ from capjax.run.recipe import Data
 NAME = "data.json"
 
 
-def record(workdir: Path, data: Data, prepared: Prepared) -> None:
+def write_data(workdir: Path, data: Data, prepared: Prepared) -> None:
     """Writes what the data of a run are, and where they lie."""
     splits = {
-        name: {"images": len(split.ids), **_told(prepared, name)}
+        name: {"images": len(split.ids), **_digests(prepared, name)}
         for name, split in prepared.splits.items()
     }
     place = {"name": data.name, "path": data.path, "encoder": data.encoder}
     write_json(workdir / NAME, place | {"splits": splits})
 
 
-def _told(prepared: Prepared, split: str) -> dict[str, str]:
-    told = prepared.contents[split]
-    found = {"captions": told.captions, "photos": told.images}
-    return found | ({"features": told.features} if told.features else {})
+def _digests(prepared: Prepared, split: str) -> dict[str, str]:
+    contents = prepared.contents[split]
+    digests = {"captions": contents.captions, "photos": contents.images}
+    return digests | ({"features": contents.features} if contents.features else {})
 
 
-def tells_features(workdir: Path) -> bool:
+def notes_features(workdir: Path) -> bool:
     """Whether a run tells what the features of a user's hold that it was trained on."""
     return bool(_features(workdir))
 
@@ -46,21 +47,19 @@ def same_features(workdir: Path, other: Path | Prepared) -> bool:
 
     They may lie anywhere; a run that does not tell what they hold is as no other.
     """
-    told = _features(workdir)
-    if isinstance(other, Path):
-        return bool(told) and told == _features(other)
-    return bool(told) and told == other.contents["train"].features
+    mine = _features(workdir)
+    theirs = _features(other) if isinstance(other, Path) else other.contents["train"].features
+    return bool(mine) and mine == theirs
 
 
 def _features(workdir: Path) -> str:
     try:
-        told = read_json(workdir / NAME)
-        return str(told["splits"]["train"].get("features", ""))
+        return str(read_json(workdir / NAME)["splits"]["train"].get("features", ""))
     except (InputError, KeyError, TypeError, AttributeError):
         return ""
 
 
-def by_contents(workdir: Path, data: Data) -> tuple[str, ...]:
+def free_settings(workdir: Path, data: Data) -> tuple[str, ...]:
     """Settings of a run that may be others, as what its data hold is compared.
 
     Features of a user's may have moved.
@@ -68,10 +67,10 @@ def by_contents(workdir: Path, data: Data) -> tuple[str, ...]:
     if not (saved(workdir) and data.encoder.startswith(PREFIX)):
         return ()
     theirs = str(read_config(workdir)["data"].get("encoder", ""))
-    return ("data.encoder",) if theirs.startswith(PREFIX) and tells_features(workdir) else ()
+    return ("data.encoder",) if theirs.startswith(PREFIX) and notes_features(workdir) else ()
 
 
-def others(
+def differences(
     workdir: Path, prepared: Prepared, vocabulary: Vocabulary, max_len: int, parts: Collection[str]
 ) -> list[str] | None:
     """In what data are not those that a run was trained on.
@@ -87,15 +86,15 @@ def others(
       Such as ["val captions"]; none where they are the same; None where the run does not tell.
     """
     if not (workdir / NAME).exists():
-        return _others_of_old(workdir, prepared, vocabulary, max_len, parts)
-    told = read_json(workdir / NAME)
-    splits = told.get("splits") if isinstance(told, dict) else None
+        return _differences_of_old(workdir, prepared, vocabulary, max_len, parts)
+    note = read_json(workdir / NAME)
+    splits = note.get("splits") if isinstance(note, dict) else None
     if not isinstance(splits, dict) or not all(isinstance(s, dict) for s in splits.values()):
         raise InputError(f"{workdir / NAME} does not tell the data of the run; restore it")
     differ = []
     for part in parts:
         split, _, what = part.partition(" ")
-        now = _told(prepared, split) if split in prepared.splits else {}
+        now = _digests(prepared, split) if split in prepared.splits else {}
         was = splits.get(split, {})
         names = [what] if what else ["captions", "photos"]
         if not what and prepared.images:  # else no features have been read yet
@@ -104,14 +103,14 @@ def others(
     return differ
 
 
-def _others_of_old(
+def _differences_of_old(
     workdir: Path, prepared: Prepared, vocabulary: Vocabulary, max_len: int, parts: Collection[str]
 ) -> list[str] | None:
     if (wanted := _captions_of(workdir)) is None:
         return None
-    mine = caption_arrays(prepared.splits["train"], vocabulary, max_len)["caption"]
+    arrays = caption_arrays(prepared.splits["train"], vocabulary, max_len)
     differ = []
-    if zlib.crc32(np.asarray(mine).tobytes()) != wanted:
+    if captions_sum(arrays) != wanted:
         differ.append("train captions")
     for split, mark in (("val", ""), ("test", "-test")):
         written = workdir / f"captions{mark}.json"
@@ -137,26 +136,31 @@ def _captions_of(workdir: Path) -> int | None:
     return found[2].get("captions") if found else None
 
 
+def captions_sum(arrays: Mapping[str, Any]) -> int:
+    """A sum by which the checkpoints of a run know its training captions; of `caption_arrays`."""
+    return zlib.crc32(np.asarray(arrays["caption"]).tobytes())
+
+
 def check_training_data(
     workdir: Path, data: Data, prepared: Prepared, vocabulary: Vocabulary
 ) -> None:
     """Raises InputError where a run would go on with other data than it began with."""
     parts = list(prepared.splits)
-    if (workdir / NAME).exists() and isinstance(told := read_json(workdir / NAME), dict):
-        parts = list(dict.fromkeys([*parts, *told.get("splits", {})]))
-    differ = others(workdir, prepared, vocabulary, data.max_len, parts)
+    if (workdir / NAME).exists() and isinstance(note := read_json(workdir / NAME), dict):
+        parts = list(dict.fromkeys([*parts, *note.get("splits", {})]))
+    differ = differences(workdir, prepared, vocabulary, data.max_len, parts)
     if differ:
         seen = all(part.endswith(" features") for part in differ)
         flag = f"encoder={PREFIX}DIR" if seen else "path"
         raise InputError(
-            f"{spoken(differ, data)}{_or_words(workdir)} are"
+            f"{in_words(differ, data)}{_or_words(workdir)} are"
             f" not those that the run in {workdir} was trained on; restore them, name theirs with"
             f" --config.data.{flag}, or choose another --workdir{_or_rows(workdir)}"
         )
 
 
-def spoken(differ: Sequence[str], data: Data) -> str:
-    """What `others` found in words, such as "the captions of coco in DIR (train captions)"."""
+def in_words(differ: Sequence[str], data: Data) -> str:
+    """What `differences` found in words, such as "the captions of coco in DIR (train captions)"."""
     kinds = dict.fromkeys(part.partition(" ")[2] for part in differ)
     place = f" in {data.path}" if data.path else ""
     return f"the {' and '.join(kinds)} of {data.name}{place} ({', '.join(differ)})"

@@ -24,7 +24,7 @@ from capjax.judging import Evaluator
 from capjax.models.encoders import encoder_named
 from capjax.parallel import replicate
 from capjax.run.checkpoint import check_room
-from capjax.run.data import by_contents, check_training_data, record
+from capjax.run.data import check_training_data, free_settings, write_data
 from capjax.run.folder import check_claim, saved
 from capjax.run.recipe import Recipe
 from capjax.run.trained import (
@@ -65,7 +65,7 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
       InputError: what is wrong with the recipe, the data, the folder or another run.
     """
     recipe, data = plan.recipe, plan.recipe.data
-    begun = check_claim(workdir, recipe.given, by_contents(workdir, data), plan.folders)
+    begun = check_claim(workdir, recipe.given, free_settings(workdir, data), plan.folders)
     ready = _ready(plan, workdir, begun and (workdir / "vocabulary.json").exists())
     start, encoder, vocabulary = ready.start, ready.encoder, ready.vocabulary
 
@@ -84,7 +84,7 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
     # Checkpoints hold the parameters, their average and two moments; three are there at once.
     check_room(workdir, (ready.params, ready.judged), copies=4 * 3 + 3)
     write_json(workdir / "config.json", recipe.given)
-    record(workdir, data, prepared)
+    write_data(workdir, data, prepared)
     if ready.concepts:
         write_json(workdir / "concepts.json", ready.concepts)
     with whole(workdir / "vocabulary.json") as draft:

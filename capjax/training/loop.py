@@ -3,7 +3,6 @@
 import math
 import signal
 import time
-import zlib
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from capjax.data.batches import images_of
 from capjax.errors import InputError
 from capjax.parallel import check_step, over_devices, replicate, telling_memory
 from capjax.run.checkpoint import Checkpoints
+from capjax.run.data import captions_sum
 from capjax.run.folder import best_folder
 from capjax.run.metrics_log import MetricsLog
 from capjax.training.plan import Planned
@@ -130,7 +130,7 @@ def run_stage(
 
 def _restored(run: Run, last: Checkpoints, index: int, fresh: Any) -> tuple[int, Any, Any]:
     """(step, state, note) of the last checkpoint; no state where it is of another stage."""
-    captions = _captions(run)
+    captions = captions_sum(run.training.arrays)
 
     def like(note: Mapping[str, Any]) -> Any:
         if note.get("captions", captions) != captions:
@@ -142,11 +142,6 @@ def _restored(run: Run, last: Checkpoints, index: int, fresh: Any) -> tuple[int,
         return jax.eval_shape(fresh) if note["stage"] == index else None
 
     return last.restore(like) or (0, None, {"stage": -1})
-
-
-def _captions(run: Run) -> int:
-    """A sum by which the training captions are known."""
-    return zlib.crc32(np.asarray(run.training.arrays["caption"]).tobytes())
 
 
 class _Work:
@@ -166,7 +161,7 @@ class _Work:
         self.steps = planned.settings.steps_of(stage.per_epoch)
         self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step)
         self.mend = f"lower config.{planned.name}.batch={planned.settings.batch}"
-        self.captions = _captions(run)
+        self.captions = captions_sum(run.training.arrays)
         self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
 
     def learn(self, state: Any, keys: jax.Array, stop: StopSignal) -> Any:

@@ -172,11 +172,11 @@ def chart_groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]
     """The charts of a report: what is learnt, each score of the validation split, then the work."""
     names = dict.fromkeys(name for row in rows for name in row)
 
-    def there(charts: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+    def drawn(charts: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
         found = [(title, [n for n in every if n in names]) for title, every in charts.items()]
         return [(title, every) for title, every in found if every]
 
     known = {name for every in _CHARTS.values() for name in every}
     scores = [name for name in names if name.startswith("val_") and name not in known]
     own = [(name.removeprefix("val_"), [name]) for name in scores]
-    return there(_CHARTS) + own + there(_WORK)
+    return drawn(_CHARTS) + own + drawn(_WORK)
