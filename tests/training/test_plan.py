@@ -1,0 +1,88 @@
+"""Every recipe is read whole before it trains, and what one lacks or gets wrong is named."""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+import pytest
+
+from capjax.errors import InputError
+from capjax.run import Recipe
+from capjax.settings import flat
+from capjax.training.plan import Plan
+from capjax.training.stages import stage_file, stage_names
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPES = [
+    *("mle:scenes", "mle:coco", "gan:scenes", "gan:coco/paper", "gan:flickr8k/release"),
+    *("contrastive:scenes", "listener:scenes", "self_critical:scenes/retrieval"),
+    *("justification:scenes", "justification:cub"),
+]
+
+
+def recipe(name: str) -> dict:
+    file, _, arg = name.partition(":")
+    config = runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"](arg).to_dict()
+    return config | {"stages": list(config["stages"])}
+
+
+def required(stage: str) -> list[str]:
+    """The settings that a recipe must give a stage."""
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(stage_file(stage).Settings)
+    return [f.name for f in fields if f.default is missing and f.default_factory is missing]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_of_ours_is_read_to_the_last_setting_of_its_stages(name):
+    config = recipe(name)
+    plan = Plan(config)
+    assert [stage.name for stage in plan.stages] == config["stages"]
+    for stage in plan.stages:
+        read = dataclasses.asdict(stage.settings)
+        assert config[stage.name].items() <= read.items()
+    assert flat(plan.recipe.given) == flat(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [(stage, setting) for stage in stage_names() for setting in required(stage)],
+)
+def test_a_stage_that_lacks_a_setting_names_it(name, setting):
+    config = recipe("gan:scenes" if name in ("evaluator", "adversarial") else f"{name}:scenes")
+    if name == "self_critical":
+        config = recipe("self_critical:scenes/retrieval")
+    del config[name][setting]
+    with pytest.raises(InputError, match=rf"no setting config\.{name}\.{setting};"):
+        Plan(config)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("dim", "wide", "config.dim=wide must be at least 1"),
+        ("mle.batch", None, "config.mle.batch=None must be at least 1"),
+        ("mle.schedule", "linear", "config.mle.schedule='linear' must be one of cosine, constant"),
+        ("mle.average", 1.0, "config.mle.average=1.0 must be at least 0 and below 1"),
+        ("decoding.top_p", 1.5, "config.decoding.top_p=1.5 must be above 0 and at most 1"),
+        ("data.min_count", 0, "config.data.min_count=0 must be at least 1"),
+        ("parallel", "threads", "config.parallel='threads' must be one of pmap, shard_map"),
+        ("judge", "jury", "config.judge='jury' must be one of , evaluator, listener"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(setting, value, words):
+    config = recipe("mle:scenes")
+    *above, last = setting.split(".")
+    place = config
+    for name in above:
+        place = place[name]
+    place[last] = value
+    with pytest.raises(InputError) as error:
+        Plan(config)
+    assert words in str(error.value)
+
+
+def test_a_speaker_with_noise_draws_it_by_a_law_though_a_recipe_names_none():
+    config = recipe("contrastive:scenes") | {"noise": 8}
+    assert "noise_law" not in config
+    assert Recipe.of(config).drawn_noise == (8, "uniform")
