@@ -62,11 +62,9 @@ def _files(path: Path) -> list[Path]:
     if files := sorted(path.glob("scores*.json"), key=lambda file: natural(file.name)):
         return files
     below = sorted({str(file.parent) for file in path.glob("*/scores*.json")})
-    mend = (
-        f"name the folders in it, such as {below[0]}"
-        if below
-        else f"run `python -m capjax.evaluate --workdir={path}` first"
-    )
+    mend = f"run `python -m capjax.evaluate --workdir={path}` first"
+    if below:
+        mend = f"name the folders in it, such as {below[0]}"
     raise InputError(f"{path} holds no scores*.json; {mend}")
 
 
@@ -103,8 +101,7 @@ def _row(path: Path, content: Mapping[str, Any], scores: dict[str, float]) -> Ro
     run = content.get("run")
     run = text(run if run is not None else path.resolve().parent.name) or "(no name)"
     decoding = _decoding(path, content.get("decoding"))
-    step = _count(path, content, "step")
-    n_samples, seed = _count(path, content, "n_samples"), _count(path, content, "seed")
+    step, n_samples, seed = (_count(path, content, key) for key in ("step", "n_samples", "seed"))
     return Row(
         path,
         False,
