@@ -66,7 +66,7 @@ class Completer(NamedTuple):
 class _Work(NamedTuple):
     """What is to be done; the same throughout."""
 
-    by: Completer
+    completer: Completer
     starts: Starts
     first: jax.Array  # int32[P, n], first words of the completions
     queue: jax.Array  # int32[P n], the jobs, -1 past the last; each is p * n + k
@@ -103,7 +103,7 @@ class _Loop(NamedTuple):
     fed: jax.Array  # float32[], as of Load
 
 
-def complete(by: Completer, starts: Starts, lanes: int | None = None) -> Completed:
+def complete(completer: Completer, starts: Starts, lanes: int | None = None) -> Completed:
     """Completes beginnings of captions by drawing, and judges them.
 
     Args:
@@ -111,19 +111,19 @@ def complete(by: Completer, starts: Starts, lanes: int | None = None) -> Complet
     Raises:
       ValueError: rollouts or lanes below 1.
     """
-    if by.rollouts < 1 or (lanes is not None and lanes < 1):
-        raise ValueError(f"rollouts={by.rollouts} and lanes={lanes} must be at least 1")
+    if completer.rollouts < 1 or (lanes is not None and lanes < 1):
+        raise ValueError(f"rollouts={completer.rollouts} and lanes={lanes} must be at least 1")
     count = starts.row.shape[0]
     if not count:
         return Completed(jnp.zeros(0), Load(*jnp.zeros(3)))
-    most = count * by.rollouts
+    most = count * completer.rollouts
     width = lanes or default_lanes(most)
-    first, closed = _first_words(by, starts)
+    first, closed = _first_words(completer, starts)
     # Completions that end at once need no lane.
     total = closed * (first == END).sum(1, dtype=jnp.float32)
     waiting = (first != END) & starts.open[:, None]
     (queue,) = jnp.nonzero(waiting.reshape(-1), size=most, fill_value=-1)
-    work = _Work(by, starts, first, queue, waiting.sum())
+    work = _Work(completer, starts, first, queue, waiting.sum())
 
     index = jnp.arange(width)
     jobs = jnp.where(index < work.jobs, queue[jnp.minimum(index, most - 1)], -1)
@@ -146,10 +146,10 @@ def complete(by: Completer, starts: Starts, lanes: int | None = None) -> Complet
         state = _run(work, _gathered(state, few), 0)
         ended += state.ended
     load = Load(state.steps, state.fed, ended.astype(jnp.float32))
-    return Completed(state.total / by.rollouts, load)
+    return Completed(state.total / completer.rollouts, load)
 
 
-def _first_words(by: Completer, starts: Starts) -> tuple[jax.Array, jax.Array]:
+def _first_words(completer: Completer, starts: Starts) -> tuple[jax.Array, jax.Array]:
     """First words of all completions int32[P, n], and r float32[P] of what ends at once.
 
     A beginning's completions draw their first words out of one distribution, computed once.
@@ -157,7 +157,7 @@ def _first_words(by: Completer, starts: Starts) -> tuple[jax.Array, jax.Array]:
     packed, chunks = pack(starts.open)
     count = starts.row.shape[0]
     keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(
-        starts.keys, jnp.arange(by.rollouts)
+        starts.keys, jnp.arange(completer.rollouts)
     )
 
     def chunk(i, state):
@@ -165,30 +165,32 @@ def _first_words(by: Completer, starts: Starts) -> tuple[jax.Array, jax.Array]:
         at = packed[i]  # -1 where there is no more: the last row is then computed, and dropped
         mine = jax.tree.map(lambda x: x[at], starts._replace(keys=keys))
         draws = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)))(mine.keys, mine.position)
-        words = draw_several(draws, by.speaker.logits(by.params, mine.hidden))
+        words = draw_several(draws, completer.speaker.logits(completer.params, mine.hidden))
         ends = jnp.full(at.shape, END, jnp.int32)
-        reading = by.evaluator.read(by.evaluator_params, mine.reading, ends)
-        score = by.evaluator.score(by.evaluator_params, by.image[mine.row], reading)
+        reading = completer.evaluator.read(completer.evaluator_params, mine.reading, ends)
+        score = completer.evaluator.score(
+            completer.evaluator_params, completer.image[mine.row], reading
+        )
         to = jnp.where(at < 0, count, at)
         first = first.at[to].set(words, mode="drop")
         return first, closed.at[to].set(jax.nn.sigmoid(score.astype(jnp.float32)), mode="drop")
 
-    blank = jnp.full((count, by.rollouts), END, jnp.int32), jnp.zeros(count)
+    blank = jnp.full((count, completer.rollouts), END, jnp.int32), jnp.zeros(count)
     return lax.fori_loop(0, chunks, chunk, blank)
 
 
 def _begun(work: _Work, job: jax.Array) -> _Lanes:
     """A lane's state for one job; -1 gives an idle one."""
-    by, starts = work.by, work.starts
-    p = jnp.maximum(job, 0) // by.rollouts
+    completer, starts = work.completer, work.starts
+    p = jnp.maximum(job, 0) // completer.rollouts
     row = starts.row[p]
     return _Lanes(
         job=job,
-        word=work.first[p, jnp.maximum(job, 0) % by.rollouts],
+        word=work.first[p, jnp.maximum(job, 0) % completer.rollouts],
         position=starts.position[p],
         carry=jax.tree.map(lambda x: x[p], starts.carry),
         reading=jax.tree.map(lambda x: x[p], starts.reading),
-        memory=jax.tree.map(lambda x: x[row], by.memory),
+        memory=jax.tree.map(lambda x: x[row], completer.memory),
     )
 
 
@@ -203,21 +205,21 @@ def _run(work: _Work, state: _Loop, left: int) -> _Loop:
 
 def _step(work: _Work, state: _Loop) -> _Loop:
     """Feeds every lane its word and draws the next; what is over makes room for other jobs."""
-    by, lanes = work.by, state.lanes
+    completer, lanes = work.completer, state.lanes
     width = lanes.job.size
     idle = lanes.job < 0
-    start = jnp.maximum(lanes.job, 0) // by.rollouts
+    start = jnp.maximum(lanes.job, 0) // completer.rollouts
     keys = jax.vmap(jax.random.fold_in)(
-        work.starts.keys[start], jnp.maximum(lanes.job, 0) % by.rollouts
+        work.starts.keys[start], jnp.maximum(lanes.job, 0) % completer.rollouts
     )
-    carry, hidden = by.speaker.step(by.params, lanes.memory, lanes.carry, lanes.word)
-    reading = by.evaluator.read(by.evaluator_params, lanes.reading, lanes.word)
+    carry, hidden = completer.speaker.step(completer.params, lanes.memory, lanes.carry, lanes.word)
+    reading = completer.evaluator.read(completer.evaluator_params, lanes.reading, lanes.word)
     position = lanes.position + 1
     draws = jax.vmap(jax.random.fold_in)(keys, position)
-    word = draw(draws, by.speaker.logits(by.params, hidden))
+    word = draw(draws, completer.speaker.logits(completer.params, hidden))
     # Where the word that was fed in was the last that fits, this step was for nothing.
-    full = lanes.position == by.max_len - 1
-    over = ~idle & (full | (word == END) | (position == by.max_len - 1))
+    full = lanes.position == completer.max_len - 1
+    over = ~idle & (full | (word == END) | (position == completer.max_len - 1))
     last = _Ending(
         start, jnp.where(full, lanes.word, word), where_rows(full, lanes.reading, reading)
     )
@@ -256,12 +258,12 @@ def _refill(work: _Work, state: _Loop, over: jax.Array, last: _Ending) -> _Loop:
 
 def _judge_half(work: _Work, state: _Loop) -> _Loop:
     """Reads the last words of the ring's oldest half, and adds up the verdicts."""
-    by, width = work.by, state.lanes.job.size
+    completer, width = work.completer, state.lanes.job.size
     at = state.judged % 2 * width
     ending = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, at, width), state.ending)
-    reading = by.evaluator.read(by.evaluator_params, ending.reading, ending.word)
-    seen = by.image[work.starts.row[ending.start]]
-    verdict = jax.nn.sigmoid(by.evaluator.score(by.evaluator_params, seen, reading))
+    reading = completer.evaluator.read(completer.evaluator_params, ending.reading, ending.word)
+    seen = completer.image[work.starts.row[ending.start]]
+    verdict = jax.nn.sigmoid(completer.evaluator.score(completer.evaluator_params, seen, reading))
     real = state.judged * width + jnp.arange(width) < state.ended
     verdict = jnp.where(real, verdict.astype(jnp.float32), 0)
     total = state.total.at[ending.start].add(verdict)

@@ -94,7 +94,7 @@ def guided_search(
 class _Guide(NamedTuple):
     """What extends hypotheses, and tells what they are worth."""
 
-    by: Completer
+    completer: Completer
     branch: int  # K, next words tried of each hypothesis
     forbid_unknown: bool
     keys: jax.Array  # typed keys [N], of the completions
@@ -113,14 +113,16 @@ class _Hypotheses(NamedTuple):
 def _extend(guide: _Guide, state: _Hypotheses, words: jax.Array) -> tuple[_Hypotheses, jax.Array]:
     """Feeds words int32[N, W] in: the hypotheses after them, and by how much each next word changes
     what they are worth float32[N, W, V], -inf where it was not tried."""
-    by, t = guide.by, state.position[0, 0]
-    carry, hidden = step_beams(by.speaker)(by.params, by.memory, state.carry, words)
+    completer, t = guide.completer, state.position[0, 0]
+    carry, hidden = step_beams(completer.speaker)(
+        completer.params, completer.memory, state.carry, words
+    )
     # The start is not read; the words that follow are.
-    after = _read(by, state.reading, words)
+    after = _read(completer, state.reading, words)
     reading = jax.tree.map(lambda a, b: jnp.where(t > 0, a, b), after, state.reading)
     value = jnp.where(state.words == words[..., None], state.values, 0).sum(-1)
 
-    logits = by.speaker.logits(by.params, hidden).astype(jnp.float32)
+    logits = completer.speaker.logits(completer.params, hidden).astype(jnp.float32)
     n, width, size = logits.shape
     logits = forbid(logits, UNKNOWN) if guide.forbid_unknown else logits
     proposed, tried = lax.top_k(logits, guide.branch)  # [N, W, K]
@@ -137,13 +139,13 @@ def _expected(
     guide: _Guide, carry: Carry, reading: Carry, tried: jax.Array, t: jax.Array
 ) -> jax.Array:
     """V after each of the words tried int32[N, W, K] at position t: float32 like them."""
-    by = guide.by
+    completer = guide.completer
     n, width, branch = tried.shape
     many = width * branch
     words = tried.reshape(n, many)
     carry, reading = jax.tree.map(lambda x: jnp.repeat(x, branch, 1), (carry, reading))
-    carry, hidden = step_beams(by.speaker)(by.params, by.memory, carry, words)
-    reading = _read(by, reading, words)
+    carry, hidden = step_beams(completer.speaker)(completer.params, completer.memory, carry, words)
+    reading = _read(completer, reading, words)
     every = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
     keys = every(fold_in(guide.keys, t), jnp.arange(many))
     carry, hidden, reading, words, keys = jax.tree.map(
@@ -155,15 +157,19 @@ def _expected(
         hidden=hidden,
         reading=reading,
         position=jnp.full(n * many, t + 1),
-        open=(words != END) & (t + 1 < by.max_len),
+        open=(words != END) & (t + 1 < completer.max_len),
         keys=keys,
     )
-    done = complete(by, starts)
-    logits = by.evaluator.score(by.evaluator_params, by.image[starts.row], starts.reading)
+    done = complete(completer, starts)
+    logits = completer.evaluator.score(
+        completer.evaluator_params, completer.image[starts.row], starts.reading
+    )
     r = jax.nn.sigmoid(logits).astype(jnp.float32)
     return jnp.where(starts.open, done.value, r).reshape(tried.shape)
 
 
-def _read(by: Completer, reading: Carry, words: jax.Array) -> Carry:
+def _read(completer: Completer, reading: Carry, words: jax.Array) -> Carry:
     """The evaluator's carry [N, W, ...] after words int32[N, W]."""
-    return jax.vmap(by.evaluator.read, (None, 1, 1), 1)(by.evaluator_params, reading, words)
+    return jax.vmap(completer.evaluator.read, (None, 1, 1), 1)(
+        completer.evaluator_params, reading, words
+    )

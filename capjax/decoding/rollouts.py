@@ -86,11 +86,11 @@ def values_and_load(
     image = evaluator.image(evaluator_params, context)
     final = jax.nn.sigmoid(score_read(evaluator, evaluator_params, image, captions))
     memory, carry = speaker.start(params, context)
-    by = Completer(
+    completer = Completer(
         speaker, params, memory, evaluator, evaluator_params, image, rollouts, max_len=steps
     )
     keys = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
-    done = complete(by, _prefixes(by, carry, captions, keys), lanes)
+    done = complete(completer, _prefixes(completer, carry, captions, keys), lanes)
     values = jnp.concatenate([done.value.reshape(-1, n).T, jnp.zeros((n, 1))], 1)
     real = scored(captions)
     last = jnp.arange(steps)[None] == real.sum(1, keepdims=True) - 1
@@ -98,22 +98,24 @@ def values_and_load(
     return values, done.load
 
 
-def _prefixes(by: Completer, carry: Carry, captions: jax.Array, keys: jax.Array) -> Starts:
+def _prefixes(completer: Completer, carry: Carry, captions: jax.Array, keys: jax.Array) -> Starts:
     """The prefixes of captions int32[N, T] to be completed, from the carry before the first word.
 
     Row p is the prefix of words 0..p // N of caption p % N. Long completions come first in the
     queue, so that its end leaves few lanes waiting for others.
     """
     n, steps = captions.shape
-    carry, _ = by.speaker.step(by.params, by.memory, carry, jnp.full(n, END, jnp.int32))
+    carry, _ = completer.speaker.step(
+        completer.params, completer.memory, carry, jnp.full(n, END, jnp.int32)
+    )
 
     def one(state, word):
         carry, reading = state
-        carry, hidden = by.speaker.step(by.params, by.memory, carry, word)
-        reading = by.evaluator.read(by.evaluator_params, reading, word)
+        carry, hidden = completer.speaker.step(completer.params, completer.memory, carry, word)
+        reading = completer.evaluator.read(completer.evaluator_params, reading, word)
         return (carry, reading), (carry, hidden, reading)
 
-    start = carry, by.evaluator.start(by.evaluator_params, n)
+    start = carry, completer.evaluator.start(completer.evaluator_params, n)
     stored = lax.scan(one, start, captions.T[:-1])[1]
     carry, hidden, reading = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stored)
     place = jnp.arange((steps - 1) * n)

@@ -58,7 +58,7 @@ def add(x: jax.Array, rows: jax.Array, new: jax.Array) -> jax.Array:
 
 
 def blocks_of(lengths: jax.Array, width: int, each: int) -> Blocks:
-    """Deals rows of int32[N] lengths, K = each in turn the same; width: of the network."""
+    """Rows of int32[N] lengths, each K in turn of one beginning, for a network of some width."""
     # The narrower the network, the more rows until its matmuls outweigh the cost of a step.
     n, rows = lengths.size, matmul_rows(lengths.size, cpu=max(64, 2**24 // width**2))
     rows = -(-n // -(-n // rows))  # as many in each block, so that few fill up the last
