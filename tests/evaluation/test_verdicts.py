@@ -21,8 +21,9 @@ from capjax.evaluation.verdicts import Judge, evaluator_scores, verdicts
 from capjax.files.whole import write_json
 from capjax.judging import Evaluator, judge
 from capjax.models.encoders import pixels
+from capjax.run import Recipe, open_run
 from capjax.run.checkpoint import Checkpoints
-from capjax.run.trained import evaluator_of, open_run, speaker_of
+from capjax.run.trained import evaluator_of, speaker_of
 
 WORDS = Vocabulary(("", "<unk>", "red", "blue", "wall", "a"))
 OTHER = Vocabulary(("", "<unk>", "a", "wall", "blue", "red"))  # the same words, other ids
@@ -153,8 +154,9 @@ def run_of(recipe, tmp_path_factory):
         config = recipe(**{"data.encoder": f"pixels{pixels}"}) | {"stages": stages}
         config |= {"evaluator_dim": 8, "evaluator_dropout": 0.0}
         image, words = ("pixels", pixels, pixels), Vocabulary.build(["this wall is a red wall"], 1)
-        keep = {"params": anything(speaker_of(config, len(words), image).init)}
-        if judged := evaluator_of(config, len(words), image):
+        run = Recipe.of(config)
+        keep = {"params": anything(speaker_of(run, len(words), image).init)}
+        if judged := evaluator_of(run, len(words), image):
             keep["evaluator"] = anything(judged.init)
         write_json(workdir / "config.json", config)
         words.save(workdir / "vocabulary.json")
