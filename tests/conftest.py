@@ -1,7 +1,13 @@
 """Strict JAX for every test: four virtual CPU devices, no silent dtype or rank promotion."""
 
+import ctypes
+import fcntl
+import gc
 import os
+import resource
 import runpy
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,28 +17,40 @@ os.environ.setdefault("NPROC", "16")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile far more than they compute.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 import jax
 import pytest
 from small_runs import paint_photos, train_here
 
+gc.set_threshold(50_000)  # tracing makes millions of objects that die by themselves
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # Each compiled program holds mappings of memory, of which Linux gives a process 65,530: at the last
-# one XLA dies of a segmentation fault.
+# one XLA dies of a segmentation fault. And programs of all tests together fill gigabytes.
 MAPPINGS = 30_000
+PAGES = 2 * 2**30 // resource.getpagesize()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_programs() -> Iterator[None]:
     """After a file of tests that left many compiled programs behind, they are given up."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > MAPPINGS:
+    maps, memory = Path("/proc/self/maps"), Path("/proc/self/statm")
+    if not maps.exists():
+        return
+    if maps.read_bytes().count(b"\n") > MAPPINGS or int(memory.read_text().split()[1]) > PAGES:
         jax.clear_caches()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: a file of tests that takes long would leave the other workers idle."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
 
 
 @pytest.fixture
@@ -40,9 +58,41 @@ def key() -> jax.Array:
     return jax.random.key(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What others leave among temporary files, as TFDS does, goes with the tests' own."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield
+
+
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return paint_photos(tmp_path_factory.mktemp("data") / "photos")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """(name, make) -> a folder that `make(folder)` has made, for all workers by the first of them.
+
+    Whoever writes to it does so in a copy.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        with (folder / f"{name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / f"{name}.made").exists():
+                shutil.rmtree(folder / name, ignore_errors=True)
+                make(folder / name)
+                (folder / f"{name}.made").touch()
+        return folder / name
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def photos(made_once: Callable[..., Path]) -> Path:
+    return made_once("photos", paint_photos)
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +142,6 @@ def recipe(photos: Path, caches: None) -> Callable[..., dict]:
 
 
 @pytest.fixture(scope="session")
-def trained(recipe: Callable[..., dict], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(recipe: Callable[..., dict], made_once: Callable[..., Path]) -> Path:
     """The folder of a run that was trained here and never cut."""
-    workdir = tmp_path_factory.mktemp("runs") / "trained"
-    train_here(recipe(), workdir)
-    return workdir
+    return made_once("trained", lambda workdir: train_here(recipe(), workdir))

@@ -55,8 +55,18 @@ def test_no_method_says_unknown_where_it_is_forbidden(method):
     assert (words_of(spoken) != UNKNOWN).all()
 
 
-@pytest.mark.parametrize("method", ["beam", "sample"])
-@pytest.mark.parametrize("name", TELLERS)
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, "beam") for name in TELLERS),
+        ("incremental", "sample"),
+        *(
+            pytest.param(name, "sample", marks=pytest.mark.slow)
+            for name in TELLERS
+            if name != "incremental"
+        ),
+    ],
+)
 def test_no_speaker_that_tells_apart_says_it(name, method):
     teller = Teller(name, candidates=4, guide=(LISTENER, EAR))
     rows = (np.arange(N)[:, None] + 1) % N

@@ -60,6 +60,7 @@ def test_the_report_has_the_captions_of_every_stage(whole):
     assert all(f"after {stage}" in page for stage in ("evaluator", "adversarial"))
 
 
+@pytest.mark.slow
 def test_a_run_cut_in_its_last_stage_ends_with_the_same_bits(whole, photos, caches, tmp_path):
     workdir = tmp_path / "run"
     log = workdir / "metrics.jsonl"

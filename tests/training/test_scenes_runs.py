@@ -73,7 +73,7 @@ def test_other_images_are_asked_beside_the_class_whose_images_are_most_alike():
 def few_scenes(caches):
     """Scenes in numbers that take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        few = {"train": 320, "val": 24, "test": 12}
+        few = {"train": 96, "val": 12, "test": 6}
         patch.setattr("capjax.data.scenes.builder.SIZES", few)
         yield
 

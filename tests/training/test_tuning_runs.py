@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import signal
 import threading
 import time
@@ -89,6 +90,20 @@ def tuned(start, photos, tmp_path_factory) -> Path:
     return workdir
 
 
+def test_going_on_with_images_from_the_disk_changes_no_bit(tuned, start, photos, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(tuned, workdir)
+    last = workdir / "checkpoints" / "last"
+    before, newest = sorted(int(folder.name) for folder in last.iterdir())
+    shutil.rmtree(last / str(newest))
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert any(row["step"] <= before and row["stage"] == "self_critical" for row in rows)
+    changes: dict[str, Any] = {"cell": "att2in", "init_from": str(start), "data.resident": 0}
+    train_here(recipe("self_critical", photos, **changes), workdir)
+    same_end(workdir, tuned)
+
+
+@pytest.mark.slow
 def test_images_from_the_disk_and_a_cut_change_no_bit(tuned, start, photos, tmp_path):
     changes: dict[str, Any] = {"cell": "att2in", "init_from": str(start), "data.resident": 0}
     config, workdir = recipe("self_critical", photos, **changes), tmp_path / "run"
@@ -129,8 +144,25 @@ def test_what_a_tuned_run_leaves(tuned, photos, capsys, tmp_path):
     assert "trained no evaluator" in capsys.readouterr().err
 
 
-def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path, monkeypatch):
+def told_apart(run: Path, out: Path, speaker: str, *more: str) -> dict:
+    """The scores of an evaluation that tells images from two that are near."""
+    flags = ["--quick", f"--out={out}", "--distractors=2", f"--speaker={speaker}", *more]
+    assert evaluate.main([f"--workdir={run}", *flags]) == 0
+    method = "-greedy" if speaker == "incremental" else ""
+    guide = f"-by-{run.name}" if speaker == "reasoning" else ""
+    name = f"scores-val{method}-nearest2-{speaker}{guide}-l0.5.json"
+    scores = json.loads((out / name).read_text())
+    assert scores["decoding"]["speaker"] == speaker
+    assert scores["decoding"].get("candidates", 10) == 10
+    return scores
+
+
+@pytest.fixture
+def no_rationalities(monkeypatch):
     monkeypatch.setattr("capjax.evaluation.told_apart.RATIONALITIES", ())  # pages of one caption
+
+
+def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path, no_rationalities):
     run = [f"--workdir={tuned}", "--quick", f"--out={tmp_path}", f"--listener={tuned}"]
     found = {}
     for rationality in ("0.0", "1.0"):
@@ -140,21 +172,8 @@ def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path, m
         found[rationality] = json.loads((tmp_path / name).read_text())
         for kind in ("listener_accuracy@3", "listener_people_accuracy@3"):
             assert 0 <= found[rationality][kind] <= 1
-    for speaker, more in (
-        ("introspective", []),
-        ("reasoning", [f"--guide={tuned}"]),
-        ("incremental", ["--decoding=greedy"]),
-    ):
-        flags = ["--distractors=2", f"--speaker={speaker}", *more]
-        assert evaluate.main([*run[:-1], *flags]) == 0
-        method = "-greedy" if speaker == "incremental" else ""
-        guide = f"-by-{tuned.name}" if more[:1] == [f"--guide={tuned}"] else ""
-        name = f"scores-val{method}-nearest2-{speaker}{guide}-l0.5.json"
-        scores = json.loads((tmp_path / name).read_text())
-        assert scores["decoding"]["speaker"] == speaker
-        assert scores["decoding"].get("candidates", 10) == 10
-        # Its own listener judges, but where it guides.
-        assert ("own_listener_accuracy@3" in scores) == (not guide)
+    scores = told_apart(tuned, tmp_path, "incremental", "--decoding=greedy")
+    assert "own_listener_accuracy@3" in scores
     ids = json.loads((tmp_path / "distractors-val-hard2.json").read_text())
     assert len(ids) == 4
     assert all(len(set(row)) == 2 and name not in row for name, row in ids.items())
@@ -165,6 +184,19 @@ def test_captions_told_from_distractors_are_evaluated(tuned, capsys, tmp_path, m
         assert word in told
     plain = json.loads((tuned / "scores.json").read_text())
     assert found["1.0"]["cider_d"] == plain["cider_d"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speaker", ["introspective", "reasoning"])
+def test_each_speaker_that_tells_apart_is_evaluated(speaker, tuned, tmp_path, no_rationalities):
+    guide = [f"--guide={tuned}"] if speaker == "reasoning" else []
+    scores = told_apart(tuned, tmp_path, speaker, *guide)
+    # Its own listener judges, but where it guides.
+    assert ("own_listener_accuracy@3" in scores) == (not guide)
+
+
+def test_what_tells_no_images_apart_is_refused(tuned, capsys, tmp_path):
+    run = [f"--workdir={tuned}", "--quick", f"--out={tmp_path}", f"--listener={tuned}"]
     for flags, told in (
         (["--distractors=4"], "--distractors=4 must be from 1 to 3"),
         (["--rationality=0.5"], "--rationality has no meaning without --distractors"),
