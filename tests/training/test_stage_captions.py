@@ -8,6 +8,7 @@ import pytest
 from capjax.data.split import Split
 from capjax.evaluation import Evaluation
 from capjax.report import marked, variants
+from capjax.run import Recipe
 from capjax.training.report import chart_groups, charted, write_run_report
 from capjax.training.stage_captions import marked_captions, stage_table
 
@@ -48,9 +49,11 @@ def text(html: str) -> str:
 
 
 def page(tmp_path, found, stages=None, images=3, metrics=()) -> str:
-    config = {"recipe": "gan", "data": {"name": "scenes"}, "report_images": images}
+    data = {"name": "scenes", "encoder": "pixels64", "max_len": 5}
+    speaker = {"cell": "nic", "dim": 8, "noise": 0, "dropout": 0.0, "decoding": {}}
+    recipe = Recipe.of({"recipe": "gan", "data": data, "report_images": images, **speaker})
     path = tmp_path / "report.html"
-    write_run_report(path, config, list(metrics), {"val": found}, SPLIT, stages=stages)
+    write_run_report(path, recipe, list(metrics), {"val": found}, SPLIT, stages=stages)
     return path.read_text("utf-8")
 
 
