@@ -123,10 +123,10 @@ def search(
         grown = []
         for mine in group:
             ended = _columns(state.ended, mine)
-            new, ends = _grow(total[:, mine], ended, t, mine.start, diversity * counts)
+            new, tried = _grow(total[:, mine], ended, t, mine.start, diversity * counts)
             grown.append(new)
             if groups > 1:
-                counts += _choices(new, ends, scores.shape[-1])
+                counts += _choices(new, tried, scores.shape[-1])
         live, word, parent, ended = jax.tree.map(lambda *x: jnp.concatenate(x, 1), *grown)
         carry = jax.tree.map(lambda x: jax.vmap(lambda row, i: row[i])(x, parent), carry)
         words = lax.dynamic_update_index_in_dim(state.words, word, t, 0)
@@ -178,7 +178,7 @@ def _begin(carry: Any, n: int, width: int, each: int, max_len: int) -> Beams:
 
 def _grow(
     scores: jax.Array, ended: Ended, t: jax.Array, first: int, penalty: jax.Array
-) -> tuple[_Grown, jax.Array]:
+) -> tuple[_Grown, Ended]:
     """One group's step.
 
     Args:
@@ -186,7 +186,7 @@ def _grow(
       first: where the group's first hypothesis stands among all.
       penalty: float32[N, V], by which words rank lower.
     Returns:
-      (the group after it, bool[N, G] which of its best extensions are ends).
+      (the group after it, its 2 G best extensions as hypotheses ended here).
     """
     n, each, vocabulary = scores.shape
     ranked = (scores - penalty[:, None]).reshape(n, -1)
@@ -200,14 +200,15 @@ def _grow(
     order = lax.top_k(jnp.where(closes, -jnp.inf, rank), each)[1]
     live = jnp.where(closes, -jnp.inf, score)
     live, word, parent = (jnp.take_along_axis(x, order, 1) for x in (live, word, parent))
-    return _Grown(live, word, parent, ended), new.score[:, :each] > -jnp.inf
+    return _Grown(live, word, parent, ended), new
 
 
-def _choices(grown: _Grown, ends: jax.Array, vocabulary: int) -> jax.Array:
+def _choices(grown: _Grown, tried: Ended, vocabulary: int) -> jax.Array:
     """How often a group chose each word, to go on with it or to end: float32[N, V]."""
     chosen = jnp.where(grown.live > -jnp.inf, grown.word, -1)
-    count = ends.astype(jnp.float32).sum(1)
-    return jax.nn.one_hot(chosen, vocabulary).sum(1).at[:, END].add(count)
+    each = grown.word.shape[1]
+    ends = (tried.score[:, :each] > -jnp.inf).astype(jnp.float32).sum(1)
+    return jax.nn.one_hot(chosen, vocabulary).sum(1).at[:, END].add(ends)
 
 
 def _columns(ended: Ended, mine: slice) -> Ended:
