@@ -20,6 +20,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 )
+
 import jax
 import pytest
 from small_runs import paint_photos, train_here
@@ -49,8 +50,8 @@ def few_programs() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs first: a file of tests that takes long would leave the other workers idle."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    """Whole runs and commands first: a long file at the end would leave the other worker idle."""
+    items.sort(key=lambda item: item.path.parent.name not in ("training", "tests"))
 
 
 @pytest.fixture
