@@ -25,7 +25,6 @@ import jax
 import pytest
 from small_runs import paint_photos, train_here
 
-gc.set_threshold(50_000)  # tracing makes millions of objects that die by themselves
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -39,7 +38,9 @@ PAGES = 2 * 2**30 // resource.getpagesize()
 @pytest.fixture(scope="module", autouse=True)
 def few_programs() -> Iterator[None]:
     """After a file of tests that left many compiled programs behind, they are given up."""
+    gc.freeze()  # the collector need not look through what others left
     yield
+    gc.unfreeze()
     maps, memory = Path("/proc/self/maps"), Path("/proc/self/statm")
     if not maps.exists():
         return
