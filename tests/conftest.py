@@ -20,11 +20,11 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 )
+
 import jax
 import pytest
 from small_runs import paint_photos, train_here
 
-gc.set_threshold(50_000)  # tracing makes millions of objects that die by themselves
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -38,7 +38,9 @@ PAGES = 2 * 2**30 // resource.getpagesize()
 @pytest.fixture(scope="module", autouse=True)
 def few_programs() -> Iterator[None]:
     """After a file of tests that left many compiled programs behind, they are given up."""
+    gc.freeze()  # the collector need not look through what others left
     yield
+    gc.unfreeze()
     maps, memory = Path("/proc/self/maps"), Path("/proc/self/statm")
     if not maps.exists():
         return
@@ -49,8 +51,8 @@ def few_programs() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs first: a file of tests that takes long would leave the other workers idle."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    """Whole runs and commands first: a long file at the end would leave the other worker idle."""
+    items.sort(key=lambda item: item.path.parent.name not in ("training", "tests"))
 
 
 @pytest.fixture

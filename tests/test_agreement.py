@@ -200,7 +200,20 @@ def refusal(function: Callable, given: dict) -> str:
 TOGETHER = sorted(set(public()) - ALONE)
 
 
-@pytest.mark.parametrize("name", sorted(public()))
+# They take longest to compile; other tests call each of them with arrays that agree.
+SLOW = {
+    *("best_of", "emitter_suppressor", "guided_search", "rollout_values"),
+    *("introspective_score", "introspective_speaker", "reasoning_speaker"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in sorted(public())
+    ],
+)
 def test_every_function_takes_arrays_that_agree(name, params):
     if name in ALONE:
         assert name in public()  # nothing in the list has been renamed away

@@ -49,7 +49,7 @@ def hindi(trained, tmp_path_factory) -> Path:
     return workdir
 
 
-@pytest.mark.parametrize("flags", [(), ("--json",)])
+@pytest.mark.parametrize("flags", [(), pytest.param(("--json",), marks=pytest.mark.slow)])
 def test_names_and_captions_can_be_printed_on_a_strict_terminal(flags, hindi, tmp_path):
     names = [b"caf\xe9.png", "caf\u00e9.png".encode(), b"plain.png"]
     for name in names:
@@ -94,7 +94,13 @@ def test_what_is_no_text_is_read_back_from_json_the_same(tmp_path):
     assert "लाल" in (tmp_path / "plain.json").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", STATUS_OF_HELP)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("compare", "train"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("caption", "evaluate")),
+    ],
+)
 def test_a_reader_that_stops_is_no_error(name):
     writer = closed_pipe()
     ran = begun(name, "--help", stdout=writer)

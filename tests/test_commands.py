@@ -210,6 +210,7 @@ def test_evaluate_prints_and_writes_the_scores(trained, tmp_path, capsys):
     assert evaluate.main(command) == 0
 
 
+@pytest.mark.slow
 def test_a_run_may_draw_several_captions_and_validate_on_one_image(recipe, tmp_path):
     """CIDEr-D cannot be had of one image; the best is then chosen by ROUGE-L."""
     folder = paint_photos(tmp_path / "photos")
@@ -553,7 +554,18 @@ def test_captions_to_read_are_drawn_at_a_temperature_of_their_own(
 
     assert said(trained) == said(trained, f"--temperature={caption.TEMPERATURE}")
     assert said(trained) != said(trained, "--temperature=1")
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    config = json.loads((run / "config.json").read_text())
+    config["decoding"] |= {"method": "best_of", "temperature": 2.0}
+    (run / "config.json").write_text(json.dumps(config))
+    assert said(run) == said(trained, "--temperature=2")
 
+
+@pytest.mark.slow
+def test_captions_that_are_told_a_top_p_have_that_temperature_too(
+    trained, photos, tmp_path, capsys
+):
     def drawn(run: Path, *flags: str) -> str:
         assert caption.main([f"--workdir={run}", "--json", *flags, str(photos)]) == 0
         return capsys.readouterr().out
@@ -564,9 +576,6 @@ def test_captions_to_read_are_drawn_at_a_temperature_of_their_own(
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     config = json.loads((run / "config.json").read_text())
-    config["decoding"] |= {"method": "best_of", "temperature": 2.0}
-    (run / "config.json").write_text(json.dumps(config))
-    assert said(run) == said(trained, "--temperature=2")
     config["decoding"] = {"method": "sample", "max_len": 5, "forbid_unknown": True}
     (run / "config.json").write_text(json.dumps(config))
     assert drawn(run) == drawn(trained, "--samples=1")
@@ -590,7 +599,13 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("text", RECIPES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        text if text.startswith("raise") else pytest.param(text, marks=pytest.mark.slow)
+        for text in RECIPES
+    ],
+)
 def test_a_file_that_is_no_recipe_is_told_in_one_line(text, tmp_path):
     (tmp_path / "recipe.py").write_text(text)
     ended = command("capjax.train", f"--config={tmp_path / 'recipe.py'}")

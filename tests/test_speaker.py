@@ -189,7 +189,8 @@ def test_a_prefix_has_the_log_probs_of_the_whole(nic, key):
 def test_several_captions_an_image_are_scored_as_if_the_image_were_repeated(nic, key):
     captions = jnp.asarray(np.stack([CAPTIONS, CAPTIONS[::-1], CAPTIONS], 1))  # [5, 3, T]
     context = make_context(key, 5)
-    together = score(nic.speaker, nic.params, context, shift(captions), captions)[0]
+    read_several = jax.jit(score, static_argnums=0)
+    together = read_several(nic.speaker, nic.params, context, shift(captions), captions)[0]
     repeated = jax.tree.map(lambda x: jnp.repeat(x, 3, 0), context)
     apart = read(nic.speaker, nic.params, repeated, captions.reshape(15, T))
     np.testing.assert_allclose(together.reshape(15, T), apart, atol=1e-6)
@@ -200,7 +201,7 @@ def test_one_word_at_a_time_gives_the_log_probs(nic, key):
     for context in make_context(key, len(CAPTIONS)), make_context(key, len(CAPTIONS), dropout=keys):
         captions = jnp.asarray(CAPTIONS)
         step = jax.jit(nic.speaker.step)
-        memory, carry = nic.speaker.start(nic.params, context)
+        memory, carry = jax.jit(nic.speaker.start)(nic.params, context)
         got = []
         for word, target in zip(shift(captions).T, captions.T, strict=True):
             carry, hidden = step(nic.params, memory, carry, word)
@@ -262,7 +263,7 @@ def plain_scan(nic):
 
 
 # In blocks of 4 rows, none of these fills the last one.
-@pytest.mark.parametrize("n", [1, 3, 13])
+@pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.slow), 3, 13])
 def test_recite_and_the_plain_scan_agree_in_values_and_gradients(n, plain_scan, nic, monkeypatch):
     """Under dropout; the plain scan of the first n rows is that of all with no weight on others."""
     monkeypatch.setattr(blocks, "matmul_rows", lambda n, cpu: 4)
@@ -336,7 +337,7 @@ def test_gradients_of_the_mean_over_the_vocabulary_are_those_of_log_softmax(key)
         assert_close(found[1], expected[1], 1e-5)
 
 
-@pytest.mark.parametrize("each", [1, 3])
+@pytest.mark.parametrize("each", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_weighted_score_and_its_gradient_are_those_of_the_scores(each, nic, key):
     """Of one or several captions an image, scaled by what comes after it."""
     keys = jax.random.split(key, 3)
@@ -365,8 +366,13 @@ def test_a_weighted_score_and_its_gradient_are_those_of_the_scores(each, nic, ke
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), got[1], expected[1])
 
 
-@pytest.mark.parametrize("each", [1, 3])
-@pytest.mark.parametrize("rows", [T, 10, 384])
+@pytest.mark.parametrize(
+    ("rows", "each"),
+    [
+        *[(T, 3), (10, 3), (384, 1)],
+        *(pytest.param(*s, marks=pytest.mark.slow) for s in [(T, 1), (10, 1), (384, 3)]),
+    ],
+)
 def test_a_function_of_whole_captions_and_its_gradient(each, rows, nic, key, monkeypatch):
     """Chunks of whole captions, one or several or all in each; ends and cut captions among them."""
     monkeypatch.setattr(teacher_forcing, "ROWS", rows)
@@ -400,10 +406,11 @@ def test_a_function_of_whole_captions_and_its_gradient(each, rows, nic, key, mon
 
 def hidden_states(model, context, captions):
     """float[N, T, H], by step."""
-    memory, carry = model.speaker.start(model.params, context)
+    step = jax.jit(model.speaker.step)
+    memory, carry = jax.jit(model.speaker.start)(model.params, context)
     hidden = []
     for word in shift(captions).T:
-        carry, h = model.speaker.step(model.params, memory, carry, word)
+        carry, h = step(model.params, memory, carry, word)
         hidden.append(h)
     return jnp.stack(hidden, 1)
 
@@ -428,7 +435,7 @@ def test_a_dropout_key_names_its_masks(nic, key):
 
 def test_inputs_are_dropped_by_their_share_and_alike_in_every_reading(key):
     speaker = generator(V, ("features", D), dim=DIM, dropout=0.0, input_dropout=0.4)
-    params = speaker.init(key)
+    params = jax.jit(speaker.init)(key)
     context = {"image": jax.random.normal(key, (5, D)), "dropout": jax.random.split(key, 5)}
     captions = jax.random.randint(key, (5, T), 0, V)
     plain = speaker._replace(recite=None)

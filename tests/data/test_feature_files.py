@@ -261,7 +261,9 @@ def test_a_run_sees_features_of_files(recipe, photos, tmp_path, capsys):
         features = np.tile(np.array(colours[colour]), (4, 1)) + RNG.normal(0, 0.01, (4, 3))
         np.save(tmp_path / f"{name.removesuffix('.png')}.npy", features)
     encoder = f"files:{tmp_path}"
-    config = recipe(**{"data.encoder": encoder, "cell": "att2in", "mle.epochs": 60.0})
+    often = {"validate_every": 240, "save_every": 240}
+    changes = {"data.encoder": encoder, "cell": "att2in", "mle.epochs": 60.0}
+    config = recipe(**changes | often)
     scores = train_here(config, tmp_path / "run")
     assert scores["cider_d"] > 1
     said = json.loads((tmp_path / "run" / "captions.json").read_text())

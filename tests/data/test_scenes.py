@@ -205,6 +205,7 @@ def test_a_build_cut_short_leaves_nothing(
     assert len(scenes.load(tmp_path, sizes=SMALL).splits["test"].ids) == 5
 
 
+@pytest.mark.slow
 def test_two_processes_may_build_at_once(tmp_path: pathlib.Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:

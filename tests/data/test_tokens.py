@@ -147,6 +147,7 @@ def test_the_table_is_what_java_answers():
 
 
 @needs_java
+@pytest.mark.slow
 def test_every_character_is_taken_for_what_java_takes_it_for():
     """All of Unicode's first plane; Java's and Python's Unicode may lower-case differently."""
     codes = [c for c in range(0x80, 0x10000) if not 0xD800 <= c < 0xE000]

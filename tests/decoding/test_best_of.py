@@ -1,5 +1,6 @@
 """Best of n keeps the caption that scores highest among those that were drawn."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,9 +12,14 @@ from capjax.speaker import log_probs, spoken
 SPEAKER = capjax.generator(7, ("features", 3), dim=8)
 
 
+draw = jax.jit(capjax.sample, static_argnums=0, static_argnames=("max_len", "temperature"))
+best = jax.jit(best_of, static_argnums=(0, 4, 5), static_argnames=("max_len", "temperature"))
+read = jax.jit(log_probs, static_argnums=0)
+
+
 @pytest.fixture
 def params(key):
-    return SPEAKER.init(key)
+    return jax.jit(SPEAKER.init)(key)
 
 
 @pytest.fixture
@@ -27,11 +33,11 @@ def words(context, captions):
 
 def test_the_highest_score_wins(params, context, key):
     n = 6
-    best = best_of(SPEAKER, params, context, key, words, n, max_len=9)
+    kept = best(SPEAKER, params, context, key, words, n, max_len=9)
     repeated = {"image": jnp.repeat(context["image"], n, 0)}
-    drawn = capjax.sample(SPEAKER, params, repeated, key, max_len=9)
+    drawn = draw(SPEAKER, params, repeated, key, max_len=9)
     lengths = np.asarray(words(repeated, drawn.words)).reshape(5, n)
-    for row, caption in enumerate(best.words):
+    for row, caption in enumerate(kept.words):
         mine = drawn.words[row * n : row * n + n]
         first = int(np.argmax(lengths[row]))  # of equals the first
         np.testing.assert_array_equal(caption, mine[first])
@@ -39,15 +45,15 @@ def test_the_highest_score_wins(params, context, key):
 
 
 def test_the_log_probability_is_that_of_the_caption_kept(params, context, key):
-    best = best_of(SPEAKER, params, context, key, words, 4, max_len=9)
-    told = log_probs(SPEAKER, params, context, best.words).sum(-1)
-    np.testing.assert_allclose(best.log_prob, told, rtol=1e-5)
+    kept = best(SPEAKER, params, context, key, words, 4, max_len=9)
+    told = read(SPEAKER, params, context, kept.words).sum(-1)
+    np.testing.assert_allclose(kept.log_prob, told, rtol=1e-5)
 
 
 def test_one_is_a_sample(params, context, key):
-    best = best_of(SPEAKER, params, context, key, words, 1, max_len=9, temperature=0.7)
-    drawn = capjax.sample(SPEAKER, params, context, key, max_len=9, temperature=0.7)
-    np.testing.assert_array_equal(best.words, drawn.words)
+    kept = best(SPEAKER, params, context, key, words, 1, max_len=9, temperature=0.7)
+    drawn = draw(SPEAKER, params, context, key, max_len=9, temperature=0.7)
+    np.testing.assert_array_equal(kept.words, drawn.words)
 
 
 def test_a_score_that_is_no_number_never_wins(params, context, key):
@@ -55,13 +61,13 @@ def test_a_score_that_is_no_number_never_wins(params, context, key):
         score = words(context, captions)
         return jnp.where(score >= score.reshape(-1, 4).max(-1).repeat(4), jnp.nan, score)
 
-    best = best_of(SPEAKER, params, context, key, broken, 4, max_len=9)
+    kept = best(SPEAKER, params, context, key, broken, 4, max_len=9)
     repeated = {"image": jnp.repeat(context["image"], 4, 0)}
-    drawn = capjax.sample(SPEAKER, params, repeated, key, max_len=9)
+    drawn = draw(SPEAKER, params, repeated, key, max_len=9)
     scores = np.asarray(broken(repeated, drawn.words)).reshape(5, 4)
-    kept = np.where(np.isnan(scores), -1, scores)
-    for row, caption in enumerate(best.words):
-        np.testing.assert_array_equal(caption, drawn.words[row * 4 + int(np.argmax(kept[row]))])
+    valid = np.where(np.isnan(scores), -1, scores)
+    for row, caption in enumerate(kept.words):
+        np.testing.assert_array_equal(caption, drawn.words[row * 4 + int(np.argmax(valid[row]))])
 
 
 def test_none_is_refused(params, context, key):

@@ -31,10 +31,13 @@ def find(key=0, **options):
     return run(params, critic, critic_params, context, jax.random.key(key))
 
 
+read = jax.jit(judge, static_argnums=0)
+
+
 def verdicts(words):
     """r of captions int32[N, W, T]: float[N, W]."""
     many = jax.tree.map(lambda x: jnp.repeat(x, words.shape[1], 0), context)
-    score = judge(critic, critic_params, many, jnp.asarray(words).reshape(-1, T))
+    score = read(critic, critic_params, many, jnp.asarray(words).reshape(-1, T))
     return np.asarray(jax.nn.sigmoid(score)).reshape(words.shape[:2])
 
 

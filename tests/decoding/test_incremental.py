@@ -1,5 +1,7 @@
 """The incremental speaker, against rational speech acts worked out a word at a time."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,21 +29,23 @@ def case():
 
 
 CAPTIONS = every_caption(V, T)
+begin = jax.jit(speaker.start)
+read = jax.jit(log_probs, static_argnums=0)
+
+
+@jax.jit
+def hear(params, memory, carry, word):
+    carry, hidden = speaker.step(params, memory, carry, jnp.full(1 + M, word))
+    return carry, jax.nn.log_softmax(speaker.logits(params, hidden))
 
 
 def tables(params, images):
     """log p(w | image, prefix) of every image: {prefix: float64[images, V]}."""
     found = {}
-    n = len(images)
-    memory, first = jax.jit(speaker.start)(params, {"image": images})
-
-    @jax.jit
-    def hear(carry, word):
-        carry, hidden = speaker.step(params, memory, carry, jnp.full(n, word))
-        return carry, jax.nn.log_softmax(speaker.logits(params, hidden))
+    memory, first = begin(params, {"image": images})
 
     def grow(prefix, carry, word):
-        carry, found[prefix] = hear(carry, word)
+        carry, found[prefix] = hear(params, memory, carry, word)
         if len(prefix) < T - 1:
             for following in range(1, V):
                 grow((*prefix, following), carry, following)
@@ -76,10 +80,9 @@ def test_every_caption_is_as_likely_as_rational_speech_acts_say(case, rationalit
     reasoning = incremental(speaker, M, rationality)
     want = by_hand(*case, (1 - rationality) / rationality)
     seen = together(target, distractors)
-    read = jax.jit(lambda x, y: log_probs(reasoning, params, x, y))
     for n in range(N):
         mine = jax.tree.map(lambda x, n=n: jnp.repeat(x[n : n + 1], len(CAPTIONS), 0), seen)
-        np.testing.assert_allclose(read(mine, CAPTIONS), want[n], atol=2e-5)
+        np.testing.assert_allclose(read(reasoning, params, mine, CAPTIONS), want[n], atol=2e-5)
 
 
 def test_a_beam_as_wide_as_the_search_finds_the_best(case):
@@ -98,8 +101,9 @@ def test_full_rationality_is_the_speaker_itself(case):
     params, target, distractors = case
     seen = together(target, distractors)
     for decode in (greedy, lambda *x, **y: sample(*x, jax.random.key(1), **y)):
-        got = decode(incremental(speaker, M, 1.0), params, seen, max_len=T)
-        plain = decode(speaker, params, target, max_len=T)
+        speak = jax.jit(partial(decode, max_len=T), static_argnums=0)
+        got = speak(incremental(speaker, M, 1.0), params, seen)
+        plain = speak(speaker, params, target)
         np.testing.assert_array_equal(got.words, plain.words)
 
 
@@ -107,9 +111,9 @@ def test_from_its_own_likeness_nothing_can_be_told(case):
     params, target, _ = case
     same = jax.tree.map(lambda x: jnp.repeat(x[:, None], M, 1), target)
     seen = jax.tree.map(lambda x: jnp.repeat(x[:1], len(CAPTIONS), 0), together(target, same))
-    got = log_probs(incremental(speaker, M, 0.2), params, seen, CAPTIONS)
+    got = read(incremental(speaker, M, 0.2), params, seen, CAPTIONS)
     image = {"image": jnp.repeat(target["image"][:1], len(CAPTIONS), 0)}
-    np.testing.assert_allclose(got, log_probs(speaker, params, image, CAPTIONS), atol=2e-5)
+    np.testing.assert_allclose(got, read(speaker, params, image, CAPTIONS), atol=2e-5)
 
 
 @pytest.mark.parametrize("rationality", [0.0, 1.5])

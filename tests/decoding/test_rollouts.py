@@ -196,7 +196,7 @@ def test_values_are_the_expectation_over_all_completions(name, lanes, pairs, exa
     assert (error[unfinished] / np.sqrt(variance[unfinished] / n)).max() > 0.3
 
 
-@pytest.mark.parametrize("lanes", [1, 1000])
+@pytest.mark.parametrize("lanes", [1, pytest.param(1000, marks=pytest.mark.slow)])
 def test_values_do_not_depend_on_the_number_of_lanes(lanes, dropping, key):
     """With dropout in both models; `plain_values` has no lanes, and draws the same words."""
     context = make_context(key, dropout=jax.random.split(key, N))
@@ -234,7 +234,7 @@ def on_one(pairs):
     return rows, values(*pairs["foreign"], *rows, rollouts=4, lanes=3)
 
 
-@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("n", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_a_row_with_its_own_key_has_the_values_it_has_alone(n, on_one, pairs):
     """On any number of devices, of which each has a queue of its own; on four a row is alone."""
 

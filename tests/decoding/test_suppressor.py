@@ -24,7 +24,7 @@ speaker = generator(V, ("features", D), dim=8, noise=2)
 looking = generator(V, ("regions", R, D), cell="att2in", dim=8)
 
 
-@pytest.fixture(scope="module", params=["nic", "att2in"])
+@pytest.fixture(scope="module", params=["nic", pytest.param("att2in", marks=pytest.mark.slow)])
 def case(request):
     """(speaker, params, target, distractors)."""
     mine = speaker if request.param == "nic" else looking
@@ -40,15 +40,16 @@ def case(request):
 
 
 CAPTIONS = every_caption(V, T)
+read = jax.jit(log_probs, static_argnums=0)
 
 
 def word_by_word(mine, params, target, distractors, rationality):
     """The score of every word of every caption for every target: float64[N, C, T]."""
-    read = jax.jit(partial(log_probs, mine))
 
     def log_p(context):
         rows = [
             read(
+                mine,
                 params,
                 jax.tree.map(lambda x, i=i: jnp.repeat(x[i : i + 1], len(CAPTIONS), 0), context),
                 CAPTIONS,
@@ -70,7 +71,9 @@ def some(tree, rows):
     return jax.tree.map(lambda x: x[rows], tree)
 
 
-@pytest.mark.parametrize("rationality", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "rationality", [0.0, 0.3, *(pytest.param(x, marks=pytest.mark.slow) for x in (0.5, 1.0))]
+)
 def test_a_beam_as_wide_as_the_search_finds_all_captions_in_order(case, rationality):
     scores = by_hand(*case, rationality)
     width = len(CAPTIONS)
@@ -87,7 +90,8 @@ def test_a_beam_as_wide_as_the_search_finds_all_captions_in_order(case, rational
 def test_whole_captions_are_worth_what_their_words_are(case):
     scores = by_hand(*case, 0.3)
     captions = CAPTIONS[[5, 17, 30]]
-    got = introspective_score(*case, jnp.asarray(captions), rationality=0.3)
+    score = jax.jit(partial(introspective_score, case[0], rationality=0.3))
+    got = score(*case[1:], jnp.asarray(captions))
     np.testing.assert_allclose(got, scores[np.arange(N), [5, 17, 30]], atol=2e-5)
 
 
@@ -118,8 +122,10 @@ def test_a_distractor_equal_to_the_target_leaves_the_order_of_captions(case):
     mine, params, target, _ = case
     same = jax.tree.map(lambda x: x[:, None], target)
     width = len(CAPTIONS)
-    found = emitter_suppressor(mine, params, target, same, width=width, max_len=T, rationality=0.3)
-    plain = beam_search(mine, params, target, width=width, max_len=T)
+    options = {"width": width, "max_len": T}
+    held = jax.jit(partial(emitter_suppressor, mine, rationality=0.3, **options))
+    found = held(params, target, same)
+    plain = jax.jit(partial(beam_search, mine, **options))(params, target)
     np.testing.assert_allclose(found.log_prob, 0.3 * plain.log_prob, atol=2e-5)
 
 
@@ -143,18 +149,19 @@ def test_greedy_and_draws_by_the_same_scores(case):
             if words[t] == 0:
                 break
     keys = jax.random.split(jax.random.key(0), N)
-    drawn = sample(pair, params, context, keys, max_len=T)
-    told = log_probs(pair, params, context, drawn.words)
+    drawn = jax.jit(partial(sample, pair, max_len=T))(params, context, keys)
+    told = read(pair, params, context, drawn.words)
     np.testing.assert_allclose(told.sum(1), drawn.log_prob, atol=2e-5)
     first = prefix_scores([], 0, 0)
     alone = jnp.tile(drawn.words[:1] * 0, (V, 1)).at[:, 0].set(jnp.arange(V))
     rows = jax.tree.map(lambda x: jnp.repeat(x[:1], V, 0), context)
-    chance = jnp.exp(log_probs(pair, params, rows, alone)[:, 0])
+    chance = jnp.exp(read(pair, params, rows, alone)[:, 0])
     np.testing.assert_allclose(chance, np.exp(first) / np.exp(first).sum(), atol=1e-5)
 
 
 def test_an_unknown_word_can_be_forbidden(case):
-    found = emitter_suppressor(*case, width=3, max_len=T, forbid_unknown=True)
+    options = {"width": 3, "max_len": T, "forbid_unknown": True}
+    found = jax.jit(partial(emitter_suppressor, case[0], **options))(*case[1:])
     assert not (found.words == UNKNOWN).any()
 
 

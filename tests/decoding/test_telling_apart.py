@@ -38,10 +38,8 @@ def heard():
     return jax.jit(ear.init)(jax.random.key(1))
 
 
-def alone(name, params, heard, i):
+def alone(name, params, heard, target, others):
     """What is said of one image, by the public functions."""
-    target = {"image": IMAGES[i][None]}
-    others = {"image": POOL[ROWS[i]][None]}
     ranked = {"rationality": 0.3, "candidates": 4, "max_len": T}
     if name == "emitter_suppressor":
         return emitter_suppressor(
@@ -65,9 +63,13 @@ def test_each_image_is_told_apart_as_if_alone(name, params, heard, monkeypatch):
     said = list(tell_apart(speaker, params, IMAGES, ROWS, BEAM, teller=teller, pool=POOL))
     words = np.concatenate([words for words, _ in said])[:, 0]
     told = np.concatenate([log_prob for _, log_prob in said])[:, 0]
+    of_one = jax.jit(alone, static_argnums=0)
     for i in range(N):
-        np.testing.assert_array_equal(words[i], alone(name, params, heard, i).words[0, 0])
-    own = log_probs(speaker, params, {"image": IMAGES}, words).sum(1)
+        seen = {"image": IMAGES[i][None]}, {"image": POOL[ROWS[i]][None]}
+        one = of_one(name, params, heard, *seen)
+        np.testing.assert_array_equal(words[i], one.words[0, 0])
+    read = jax.jit(log_probs, static_argnums=0)
+    own = read(speaker, params, {"image": IMAGES}, words).sum(1)
     np.testing.assert_allclose(told, own, rtol=1e-4)
 
 

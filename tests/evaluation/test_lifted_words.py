@@ -46,6 +46,10 @@ def run(request) -> Trained:
     return Trained(recipe, VOCABULARY, speaker, params, 1)
 
 
+lifted = jax.jit(lifts, static_argnums=0)
+read = jax.jit(log_probs, static_argnums=0)
+
+
 def context(run: Trained, images: np.ndarray) -> dict:
     noise = run.recipe.noise
     zeros = {"noise": jnp.zeros((*images.shape[:-1], noise))} if noise else {}
@@ -54,16 +58,23 @@ def context(run: Trained, images: np.ndarray) -> dict:
 
 def test_a_lift_is_the_difference_of_log_probabilities_after_the_same_words(run):
     target, rest = context(run, IMAGES[:3]), context(run, IMAGES[ROWS[:3]])
-    found = lifts(run.speaker, run.params, target, rest, CAPTIONS)
+    found = lifted(run.speaker, run.params, target, rest, CAPTIONS)
     assert (found > 0).any()
     assert (found < 0).any()
 
+    @jax.jit
+    def hear(memory, carry, word):
+        carry, hidden = run.speaker.step(run.params, memory, carry, word[None])
+        return carry, jax.nn.log_softmax(run.speaker.logits(run.params, hidden)[0])
+
+    begin = jax.jit(run.speaker.start)
+
     def word_by_word(seen, caption):
-        memory, carry = run.speaker.start(run.params, seen)
+        memory, carry = begin(run.params, seen)
         before, told = 0, []
         for word in caption.tolist():
-            carry, hidden = run.speaker.step(run.params, memory, carry, jnp.array([before]))
-            told.append(float(jax.nn.log_softmax(run.speaker.logits(run.params, hidden)[0])[word]))
+            carry, log_p = hear(memory, carry, jnp.int32(before))
+            told.append(float(log_p[word]))
             before = word
             if word == 0:
                 break
@@ -78,18 +89,20 @@ def test_a_lift_is_the_difference_of_log_probabilities_after_the_same_words(run)
 def test_nothing_is_lifted_from_the_targets_own_doubles(run):
     rows = np.repeat(np.arange(3)[:, None], M, 1)
     target, rest = context(run, IMAGES[:3]), context(run, IMAGES[rows])
-    found = lifts(run.speaker, run.params, target, rest, CAPTIONS)
+    found = lifted(run.speaker, run.params, target, rest, CAPTIONS)
     np.testing.assert_allclose(found, 0, atol=1e-6)
 
 
 def test_lifts_add_up_to_what_the_suppressor_scores(run):
     target, rest = context(run, IMAGES), context(run, IMAGES[ROWS])
-    said = emitter_suppressor(run.speaker, run.params, target, rest, rationality=0.3, max_len=T)
+    search = jax.jit(partial(emitter_suppressor, run.speaker, rationality=0.3, max_len=T))
+    said = search(run.params, target, rest)
     words = said.words[:, 0]
-    total = lifts(run.speaker, run.params, target, rest, words).sum(1)
-    own = log_probs(run.speaker, run.params, target, words).sum(1)
+    total = lifted(run.speaker, run.params, target, rest, words).sum(1)
+    own = read(run.speaker, run.params, target, words).sum(1)
     np.testing.assert_allclose(0.3 * own + 0.7 * total, said.log_prob[:, 0], rtol=1e-4, atol=1e-5)
-    worth = introspective_score(run.speaker, run.params, target, rest, words, rationality=0)
+    score = jax.jit(partial(introspective_score, run.speaker, rationality=0))
+    worth = score(run.params, target, rest, words)
     np.testing.assert_allclose(total, worth, rtol=1e-4, atol=1e-5)
 
 
@@ -140,14 +153,15 @@ def test_the_page_has_every_word_of_every_rationality_once_with_its_lift(run, tm
     more = {"rationalities": (1.0, 0.4), "number": 3}
     assert write_pairs(path, "<i>title</i>", run, SPLIT, IMAGES, NEAR, **more) == path
     page = path.read_text("utf-8")
-    plain = beam_search(run.speaker, run.params, target, width=3, max_len=T)
-    search = partial(emitter_suppressor, run.speaker, run.params, target, rest)
+    options = {"width": 3, "max_len": T}
+    plain = jax.jit(partial(beam_search, run.speaker, **options))(run.params, target)
+    search = jax.jit(partial(emitter_suppressor, run.speaker, rationality=0.4, **options))
     wanted: list[list] = [[], [], []]
-    for found in (plain, search(rationality=0.4, width=3, max_len=T)):
+    for found in (plain, search(run.params, target, rest)):
         words = found.words[:, 0]
-        values = np.asarray(lifts(run.speaker, run.params, target, rest, words))
-        for captions, ids, lifted in zip(wanted, np.asarray(words), values, strict=True):
-            one = shaded_words(VOCABULARY, ids, lifted)
+        values = np.asarray(lifted(run.speaker, run.params, target, rest, words))
+        for captions, ids, each in zip(wanted, np.asarray(words), values, strict=True):
+            one = shaded_words(VOCABULARY, ids, each)
             captions.append(list(zip(one.words, map(nats, one.lifts), strict=True)))
     assert told(page) == wanted
     assert re.findall("<dt>([^<]*)", page) == ["\u03bb = 1", "\u03bb = 0.4"] * 3

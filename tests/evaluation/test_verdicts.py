@@ -77,7 +77,12 @@ def trained_like() -> tuple[Evaluator, dict, np.ndarray, list[list[str]]]:
         [" ".join(rng.choice(WORDS.words[2:], rng.integers(0, 6))) for _ in range(3)]
         for _ in range(7)
     ]
-    return made, made.init(jax.random.key(0)), rng.normal(size=(7, 5)).astype(np.float32), texts
+    return (
+        made,
+        jax.jit(made.init)(jax.random.key(0)),
+        rng.normal(size=(7, 5)).astype(np.float32),
+        texts,
+    )
 
 
 def test_batches_change_nothing_and_one_program_serves_them(trained_like):

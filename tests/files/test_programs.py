@@ -56,6 +56,7 @@ def test_a_program_that_was_kept_gives_the_same_bits_and_a_damaged_one_is_made_a
     assert computed(tmp_path)[:2] == (numbers, found)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_used_is_no_error(tmp_path):
     (tmp_path / "file").write_text("mine")
     assert computed(tmp_path / "file" / "cache")[1:] == (0, "None")
@@ -67,6 +68,7 @@ def test_a_cache_that_cannot_be_used_is_no_error(tmp_path):
     assert list((tmp_path / "own").glob("*-cache"))
 
 
+@pytest.mark.slow
 def test_a_cache_whose_name_is_no_text_is_no_error_and_keeps_nothing(tmp_path):
     """Bytes that are none in UTF-8, or letters in a locale that has none but ASCII's."""
     bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

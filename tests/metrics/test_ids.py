@@ -79,7 +79,16 @@ def test_what_is_no_caption_is_refused(captions, words, said):
         encode(captions, words)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int8, np.int16, np.int64])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *(np.uint8, np.int64),
+        *(
+            pytest.param(x, marks=pytest.mark.slow)
+            for x in (np.uint16, np.uint32, np.int8, np.int16)
+        ),
+    ],
+)
 def test_ids_of_any_width_score_alike(dtype):
     """-1 stands for no word inside, which a type without a sign does not have."""
     references = np.array([[[2, 3, 4, 0, 0]], [[4, 5, 6, 2, 0]], [[2, 2, 3, 5, 0]]], np.int32)

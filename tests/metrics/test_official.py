@@ -201,6 +201,7 @@ def test_cider_is_that_of_the_library_on_captions_of_any_kind():
         assert total["cider_d"] == pytest.approx(usual, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_java")
 def test_a_caption_of_a_megabyte_is_scored_in_seconds():
     long = "a dog on the grass " * 55_000

@@ -20,6 +20,7 @@ CAPTIONS = np.array(
     [[0, 0, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0], [3, 1, 4, 1, 5, 0], [9, 2, 6, 5, 3, 5]], np.int32
 )
 read = jax.jit(log_probs, static_argnums=0)
+look = jax.jit(where_looked, static_argnums=0)
 
 
 class Model(NamedTuple):
@@ -28,7 +29,13 @@ class Model(NamedTuple):
     noisy: bool
 
 
-@pytest.fixture(scope="module", params=[(cell, noisy) for cell in CELLS for noisy in (True, False)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        *((cell, True) for cell in CELLS),
+        *(pytest.param((cell, False), marks=pytest.mark.slow) for cell in CELLS),
+    ],
+)
 def model(request) -> Model:
     """A generator, with all inputs or the image alone; its biases count."""
     cell, noisy = request.param
@@ -139,14 +146,19 @@ def test_words_and_where_each_looked_are_those_of_the_equations(model, key):
     told, looked = plain_rows(model, context, CAPTIONS)
     got = read(model.speaker, model.params, context, jnp.asarray(CAPTIONS))
     np.testing.assert_allclose(got, told, atol=2e-5)
-    where = where_looked(model.speaker, model.params, context, jnp.asarray(CAPTIONS))
+    where = look(model.speaker, model.params, context, jnp.asarray(CAPTIONS))
     np.testing.assert_allclose(where, looked, atol=1e-5)
     sums = where.sum(-1)
     np.testing.assert_allclose(sums, scored(jnp.asarray(CAPTIONS)), atol=1e-5)
 
 
-@pytest.mark.parametrize("each", [1, 3])
-@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize(
+    ("each", "dropout"),
+    [
+        (3, True),
+        *(pytest.param(*s, marks=pytest.mark.slow) for s in [(1, True), (1, False), (3, False)]),
+    ],
+)
 def test_the_fast_reading_has_the_values_and_gradients_of_the_plain_one(model, key, each, dropout):
     context = make_context(model, key, 2)
     if dropout:
@@ -170,10 +182,9 @@ def test_the_fast_reading_has_the_values_and_gradients_of_the_plain_one(model, k
     ]
     for fast, plain in zip(*map(jax.tree.leaves, both), strict=True):
         np.testing.assert_allclose(fast, plain, rtol=1e-4, atol=2e-5)
-    value, _ = weighted_score(
-        model.speaker, model.params, context, shift(captions), captions, jnp.float32(1)
-    )
-    told = score(slow, model.params, context, shift(captions), captions)[0]
+    given = model.params, context, shift(captions), captions
+    value, _ = jax.jit(weighted_score, static_argnums=0)(model.speaker, *given, jnp.float32(1))
+    told = jax.jit(score, static_argnums=0)(slow, *given)[0]
     np.testing.assert_allclose(value, told.sum(), rtol=1e-5)
 
 
@@ -194,9 +205,9 @@ def test_equal_regions_are_looked_at_alike_in_any_order(cell, key):
     regions = jax.random.normal(key, (1, R, D)).at[0, 4].set(0.5).at[0, 1].set(0.5)
     captions = jnp.asarray(CAPTIONS[-1:])
     order = np.array([3, 5, 0, 1, 4, 2])
-    looked = where_looked(speaker, params, {"image": regions}, captions)
+    looked = look(speaker, params, {"image": regions}, captions)
     np.testing.assert_allclose(looked[..., 1], looked[..., 4], atol=1e-6)
-    mixed = where_looked(speaker, params, {"image": regions[:, order]}, captions)
+    mixed = look(speaker, params, {"image": regions[:, order]}, captions)
     np.testing.assert_allclose(mixed[..., :R], looked[..., order], atol=1e-6)
 
 
@@ -206,9 +217,9 @@ def test_pixels_become_regions(cell, key):
     speaker = generator(V, ("pixels", 32, 48), cell=cell, dim=DIM)
     params = jax.jit(speaker.init)(key)
     pixels = jax.random.randint(key, (2, 32, 48, 3), 0, 256, jnp.uint8)
-    looked = where_looked(speaker, params, {"image": pixels}, jnp.asarray(CAPTIONS[2:]))
+    looked = look(speaker, params, {"image": pixels}, jnp.asarray(CAPTIONS[2:]))
     assert looked.shape == (2, T, 6 + (cell == "adaptive"))
-    other = where_looked(
+    other = look(
         speaker, params, {"image": pixels.at[:, 20:, 40:].set(0)}, jnp.asarray(CAPTIONS[2:])
     )
     assert np.abs(looked - other).max() > 1e-4

@@ -162,7 +162,9 @@ def test_own_words_are_the_captions_at_rate_0_and_the_speakers_at_rate_1(params,
         assert stats.chi2.sf(statistic, len(expected) - 1) > FALSE_ALARM
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "dtype", [x if x == "float32" else pytest.param(x, marks=pytest.mark.slow) for x in DTYPES]
+)
 def test_eight_captions_are_learnt_by_heart(dtype, key):
     """The loss goes to nearly nothing, and the averaged speaker recites them."""
     learner = generator(V, ("features", D), dim=16, dropout=0.1, dtype=dtype)

@@ -97,6 +97,7 @@ def test_training_goes_on_with_the_same_features_from_anywhere(moved, recipe, ca
     assert json.loads((moved / "run" / "config.json").read_text()) == config
 
 
+@pytest.mark.slow
 def test_a_start_that_saw_the_same_features_elsewhere_is_taken(moved, recipe):
     def begun(folder: Path, name: str) -> None:
         start = {"init_from": str(moved / "run"), "mle.epochs": 0.5}

@@ -174,6 +174,7 @@ def test_a_photo_is_captioned_as_of_a_class_and_not_of_another(runs, tmp_path, c
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_images_of_scenes_are_told_from_their_near_twins(few_scenes, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("capjax.evaluation.told_apart.RATIONALITIES", (0.5, 0.3))
     path = Path(__file__).parents[2] / "configs" / "mle.py"
