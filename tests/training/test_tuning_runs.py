@@ -1,17 +1,16 @@
 """Runs that tune a captioner: a listener, self-critical training by it, contrastive learning."""
 
 import json
-import os
 import runpy
 import shutil
 import signal
-import threading
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import processes
 import pytest
 from processes import same_end
 from small_runs import paint_photos, train_here
@@ -21,8 +20,7 @@ from capjax.data.vocabulary import Vocabulary, tokenize
 from capjax.errors import InputError
 from capjax.metrics import cider_d, ngram_table
 from capjax.metrics.ids import encode
-from capjax.run.trained import open_run
-from capjax.training.loop import Interrupted
+from capjax.run import open_run
 from capjax.training.stages.self_critical import packed_references
 
 SMALL = {
@@ -90,7 +88,9 @@ def tuned(start, photos, tmp_path_factory) -> Path:
     return workdir
 
 
-def test_going_on_with_images_from_the_disk_changes_no_bit(tuned, start, photos, tmp_path):
+def test_a_run_that_goes_on_in_its_last_stage_ends_with_the_same_bits(
+    tuned, start, photos, tmp_path
+):
     workdir = tmp_path / "run"
     shutil.copytree(tuned, workdir)
     last = workdir / "checkpoints" / "last"
@@ -98,27 +98,29 @@ def test_going_on_with_images_from_the_disk_changes_no_bit(tuned, start, photos,
     shutil.rmtree(last / str(newest))
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert any(row["step"] <= before and row["stage"] == "self_critical" for row in rows)
-    changes: dict[str, Any] = {"cell": "att2in", "init_from": str(start), "data.resident": 0}
-    train_here(recipe("self_critical", photos, **changes), workdir)
+    train_here(recipe("self_critical", photos, cell="att2in", init_from=str(start)), workdir)
     same_end(workdir, tuned)
 
 
 @pytest.mark.slow
-def test_images_from_the_disk_and_a_cut_change_no_bit(tuned, start, photos, tmp_path):
-    changes: dict[str, Any] = {"cell": "att2in", "init_from": str(start), "data.resident": 0}
-    config, workdir = recipe("self_critical", photos, **changes), tmp_path / "run"
-    log = workdir / "metrics.jsonl"
+def test_images_from_the_disk_and_a_cut_change_no_bit(start, photos, tmp_path, monkeypatch):
+    """Of runs that are compiled as a user's: otherwise a sum may be rounded in another way."""
+    monkeypatch.setenv("XLA_FLAGS", "")
+    whole, workdir = tmp_path / "whole" / "run", tmp_path / "cut" / "run"
+    tune = partial(recipe, "self_critical", photos, cell="att2in", init_from=str(start))
+    ended = processes.end(processes.start(tune(), whole))
+    assert ended.status == 0, ended.errors
+    log, config = workdir / "metrics.jsonl", tune(**{"data.resident": 0})
 
-    def cut() -> None:
-        while not log.exists() or '"stage": "self_critical"' not in log.read_text():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def in_its_last_stage() -> bool:
+        return log.exists() and '"stage": "self_critical"' in log.read_text()
 
-    threading.Thread(target=cut, daemon=True).start()
-    with pytest.raises(Interrupted):
-        train_here(config, workdir)
-    train_here(config, workdir)
-    same_end(workdir, tuned)
+    ended = processes.cut(processes.start(config, workdir), in_its_last_stage, signal.SIGTERM)
+    assert ended.status == 0, ended.errors
+    assert "saved at step" in ended.errors
+    ended = processes.end(processes.start(config, workdir))
+    assert ended.status == 0, ended.errors
+    same_end(workdir, whole)
 
 
 def test_what_a_tuned_run_leaves(tuned, photos, capsys, tmp_path):
