@@ -168,6 +168,7 @@ def test_a_damaged_vocabulary_is_named_and_a_lost_one_made_again(recipe, trained
     assert path.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_has_its_words_and_its_speaker(recipe, trained, tmp_path):
     fresh_refused(recipe(init_from=str(trained), dim=32), tmp_path / "wide", "dim", str(trained))
     fresh_refused(recipe(init_from=str(tmp_path)), tmp_path / "none", "config.json", str(tmp_path))
@@ -243,6 +244,7 @@ def test_the_report_keeps_the_protocols_apart(trained):
         assert f"{scores['n-1 human'][name]:.3f}" in held.split(f"n-1 {name}")[1][:200]
 
 
+@pytest.mark.slow
 def test_evaluate_measures_several_captions_an_image(trained, tmp_path, capsys):
     run = [f"--workdir={trained}", f"--out={tmp_path}", "--quick"]
     assert evaluate.main([*run, "--samples=3", "--temperature=2", "--retrieval=4"]) == 0
@@ -424,7 +426,13 @@ def test_caption_tells_json_with_log_probabilities(how, trained, album, capsys):
         assert all(c["log_prob"] < 0 and isinstance(c["caption"], str) for c in row["captions"])
 
 
-@pytest.mark.parametrize("how", [["--greedy"], ["--beam=3"], ["--samples=5"], []])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *(["--beam=3"], ["--samples=5"]),
+        *(pytest.param(how, marks=pytest.mark.slow) for how in (["--greedy"], [])),
+    ],
+)
 def test_caption_tells_photos_from_a_distractor(how, trained, photos, capsys):
     """At rationality 1 it says what it says anyway; at 0, what the distractor's caption is not."""
     run, red, blue = f"--workdir={trained}", str(photos / "0.png"), str(photos / "3.png")

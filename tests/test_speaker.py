@@ -263,7 +263,7 @@ def plain_scan(nic):
 
 
 # In blocks of 4 rows, none of these fills the last one.
-@pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.slow), 3, 13])
+@pytest.mark.parametrize("n", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 13))])
 def test_recite_and_the_plain_scan_agree_in_values_and_gradients(n, plain_scan, nic, monkeypatch):
     """Under dropout; the plain scan of the first n rows is that of all with no weight on others."""
     monkeypatch.setattr(blocks, "matmul_rows", lambda n, cpu: 4)
@@ -273,6 +273,7 @@ def test_recite_and_the_plain_scan_agree_in_values_and_gradients(n, plain_scan, 
     assert_close(got[1], expected[1], 1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_are_the_finite_differences_of_the_plain_lstm(nic, key):
     """Along a random direction in each parameter, the image and the noise; in float64."""
     context = make_context(key, len(CAPTIONS))
@@ -369,8 +370,11 @@ def test_a_weighted_score_and_its_gradient_are_those_of_the_scores(each, nic, ke
 @pytest.mark.parametrize(
     ("rows", "each"),
     [
-        *[(T, 3), (10, 3), (384, 1)],
-        *(pytest.param(*s, marks=pytest.mark.slow) for s in [(T, 1), (10, 1), (384, 3)]),
+        (T, 3),
+        *(
+            pytest.param(*s, marks=pytest.mark.slow)
+            for s in [(T, 1), (10, 1), (10, 3), (384, 1), (384, 3)]
+        ),
     ],
 )
 def test_a_function_of_whole_captions_and_its_gradient(each, rows, nic, key, monkeypatch):

@@ -7,8 +7,10 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -36,12 +38,23 @@ def only_process(path: Path) -> Iterator[None]:
         lock = beside(path, "lock").open("a")
     with lock:
         with writing(path):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                tqdm.write(f"waiting for the process that writes {path}", sys.stderr)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            waiting = False
+            while not _locked(lock):
+                if not waiting:
+                    tqdm.write(f"waiting for the process that writes {path}", sys.stderr)
+                waiting = True
+                # Asked for again and again: an interrupt that comes as a wait begins is not seen
+                # before the wait ends.
+                time.sleep(0.2)
         yield
+
+
+def _locked(lock: IO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def beside(path: Path, what: str) -> Path:

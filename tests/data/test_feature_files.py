@@ -252,6 +252,7 @@ def test_folders_without_features_are_named(made, tmp_path):
         encoder_named(f"files:{folder}")
 
 
+@pytest.mark.slow
 def test_a_run_sees_features_of_files(recipe, photos, tmp_path, capsys):
     """The colours of the photos, as regions: an attention captioner says what they are."""
     rows = json.loads((photos / "captions.json").read_text())

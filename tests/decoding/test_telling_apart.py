@@ -53,7 +53,16 @@ def alone(name, params, heard, target, others):
     return beam_search(pair, params, together(target, others), width=3, max_len=T)
 
 
-@pytest.mark.parametrize("name", TELLERS)
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("emitter_suppressor", "reasoning") else pytest.param(name, marks=SLOW)
+        for name in TELLERS
+    ],
+)
 def test_each_image_is_told_apart_as_if_alone(name, params, heard, monkeypatch):
     monkeypatch.setattr(
         "capjax.decoding.telling_apart.STREAMS", 12

@@ -36,7 +36,10 @@ SPLIT = Split(
 DECODING = {"method": "beam", "width": 3, "max_len": T}
 
 
-@pytest.fixture(scope="module", params=[0, 2], ids=["plain", "noise"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(0, marks=pytest.mark.slow, id="plain"), pytest.param(2, id="noise")],
+)
 def run(request) -> Trained:
     speaker = generator(V, ("features", D), dim=8, noise=request.param)
     params = jax.tree.map(lambda x: 3 * x, jax.jit(speaker.init)(jax.random.key(1)))

@@ -115,6 +115,7 @@ def usual_scores(coco: dict[int, list[str]]) -> dict[str, list]:
     return {"total": [total for total, _ in scored], "each": [each for _, each in scored]}
 
 
+@pytest.mark.slow
 @needs_java
 @needs_proc
 def test_meteor_is_that_of_the_library(coco):

@@ -66,7 +66,7 @@ def test_leading_axes_are_rows(pair):
 
 
 @pytest.mark.parametrize(
-    "cell", ["nic", "att2in", pytest.param("adaptive", marks=pytest.mark.slow)]
+    "cell", ["nic", *(pytest.param(c, marks=pytest.mark.slow) for c in ("att2in", "adaptive"))]
 )
 def test_a_speaker_is_read_alike_by_blocks_and_step_by_step(cell, key):
     """Reciting spares the second product; the first is rounded as it is in a plain scan."""

@@ -111,7 +111,8 @@ def test_the_backward_pass_keeps_no_probabilities():
     assert compiled.memory_analysis().temp_size_in_bytes < 0.5 * everything
 
 
-@pytest.mark.parametrize("noise", [pytest.param(0, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0, 3])
 def test_an_update_is_the_same_on_one_device_and_on_four(noise):
     talker = generator(V, ("features", D), dim=4, noise=noise, dropout=0.5)
     ear = listener(V, ("features", D), dim=4)

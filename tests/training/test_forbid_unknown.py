@@ -1,5 +1,7 @@
 """`<unk>` is said by no decoder that is told not to, and by every one that may."""
 
+from itertools import product
+
 import jax
 import numpy as np
 import pytest
@@ -45,7 +47,10 @@ def test_a_decoder_that_may_says_it():
     assert (words_of(spoken) == UNKNOWN).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [m if m in ("beam", "sample") else pytest.param(m, marks=pytest.mark.slow) for m in METHODS],
+)
 def test_no_method_says_unknown_where_it_is_forbidden(method):
     judge = evaluator(V, ("features", D), dim=8)
     several = {"samples": 2} if "samples" in METHODS[method] else {}
@@ -58,12 +63,11 @@ def test_no_method_says_unknown_where_it_is_forbidden(method):
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        *((name, "beam") for name in TELLERS),
-        ("incremental", "sample"),
+        *(("emitter_suppressor", "beam"), ("incremental", "sample")),
         *(
-            pytest.param(name, "sample", marks=pytest.mark.slow)
-            for name in TELLERS
-            if name != "incremental"
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in product(TELLERS, ("beam", "sample"))
+            if case not in (("emitter_suppressor", "beam"), ("incremental", "sample"))
         ),
     ],
 )
