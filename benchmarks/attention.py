@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from maximum_likelihood import (
+from workload import (
     VOCABULARY,
     captions_like_coco,
     matmul_peak,

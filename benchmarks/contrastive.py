@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from maximum_likelihood import (
+from workload import (
     IMAGE,
     VOCABULARY,
     captions_like_coco,

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from maximum_likelihood import DIM, IMAGE, STEPS, VOCABULARY, captions_like_coco, seconds
 from torch import nn
+from workload import DIM, IMAGE, STEPS, VOCABULARY, captions_like_coco, seconds
 
 
 class Captioner(nn.Module):

@@ -19,7 +19,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from maximum_likelihood import (
+from workload import (
     DIM,
     IMAGE,
     LENGTHS,

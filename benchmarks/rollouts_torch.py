@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from maximum_likelihood import DIM, IMAGE, STEPS, VOCABULARY
 from torch import nn
+from workload import DIM, IMAGE, STEPS, VOCABULARY
 
 
 class Network(nn.Module):

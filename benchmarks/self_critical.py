@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from maximum_likelihood import (
+from workload import (
     IMAGE,
     STEPS,
     VOCABULARY,

@@ -17,8 +17,8 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from maximum_likelihood import DIM, IMAGE, STEPS, VOCABULARY, matmul_peak, seconds, work
 from metrics import coco_captions
+from workload import DIM, IMAGE, STEPS, VOCABULARY, matmul_peak, seconds, work
 
 import capjax
 from capjax.metrics import self_retrieval

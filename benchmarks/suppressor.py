@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from maximum_likelihood import IMAGE, STEPS, VOCABULARY, endless, matmul_peak, seconds
+from workload import IMAGE, STEPS, VOCABULARY, endless, matmul_peak, seconds
 
 import capjax
 
