@@ -1,4 +1,4 @@
-"""What the benchmarks are of: sizes, captions of COCO's lengths, work, times, the machine's limit."""
+"""What benchmarks are of: sizes, captions of COCO's lengths, work, times, the machine's limit."""
 
 import argparse
 import time
