@@ -77,7 +77,7 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """(name, make) -> a folder that `make(folder)` has made, for all workers by the first of them.
 
-    Whoever writes to it does so in a copy.
+    Nobody writes to it.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -147,6 +147,11 @@ def recipe(photos: Path, caches: None) -> Callable[..., dict]:
 
 
 @pytest.fixture(scope="session")
-def trained(recipe: Callable[..., dict], made_once: Callable[..., Path]) -> Path:
-    """The folder of a run that was trained here and never cut."""
-    return made_once("trained", lambda workdir: train_here(recipe(), workdir))
+def trained(
+    recipe: Callable[..., dict],
+    made_once: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of a run that was trained here and never cut; a copy that no other worker has."""
+    run = made_once("trained", lambda workdir: train_here(recipe(), workdir))
+    return Path(shutil.copytree(run, tmp_path_factory.mktemp("runs") / "trained"))
