@@ -35,17 +35,23 @@ SHARE = Range(lambda x: 0 <= x <= 1, "from 0 to 1")
 
 
 def read(kind: type[Settings], given: Mapping[str, Any], prefix: str) -> Settings:
-    """Makes a dataclass of settings, and those within it; names that it does not have are left.
+    """Makes a dataclass of settings, and those within it.
+
+    Names that it does not have are left, but for a `closed` one, which refuses them.
 
     Args:
       prefix: what stands before a name when it is told of, such as "config.mle.".
     Raises:
       InputError: a setting is missing or not what it may be, naming it.
     """
+    if not isinstance(given, Mapping):
+        raise InputError(f"{prefix[:-1]}={given!r} must be settings by their names")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name, field in fields.items():
         if name not in given and field.default is field.default_factory is dataclasses.MISSING:
             raise lacking(prefix + name)
+    if getattr(kind, "closed", False) and (more := [name for name in given if name not in fields]):
+        raise InputError(f"there is no setting {prefix}{more[0]}; choose from {', '.join(fields)}")
     hints = get_type_hints(kind, include_extras=True)
     values = {}
     for name, value in given.items():

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from capjax.data.feature_files import PREFIX
 from capjax.decoding.noise import LAWS, Noise
 from capjax.decoding.speaking import RANGES
+from capjax.errors import InputError
 from capjax.models.dense import DTYPES
 from capjax.settings import (
     BELOW_1,
@@ -84,11 +85,7 @@ class Recipe:
           InputError: one is missing or not what it may be, naming it.
         """
         stages = tuple(given.get("stages") or ("mle",))
-        recipe = read(cls, {**given, "stages": stages, "given": given}, "config.")
-        for name, value in recipe.decoding.items():
-            if value is not None and (allowed := DECODING.get(name)):
-                check(f"config.decoding.{name}", value, allowed)
-        return recipe
+        return read(cls, {**given, "stages": stages, "given": given}, "config.")
 
     @property
     def judged_by(self) -> str:
@@ -101,6 +98,15 @@ class Recipe:
     def drawn_noise(self) -> Noise:
         """What the speaker's noise is drawn from, when it learns to use it."""
         return Noise(self.noise, self.noise_law)
+
+
+def check_ranges(decoding: Mapping[str, Any], name: str) -> None:
+    """Raises InputError where a setting of a decoding is not what it may be; name: "config.x"."""
+    if not isinstance(decoding, Mapping):
+        raise InputError(f"{name}={decoding!r} must be settings by their names")
+    for setting, value in decoding.items():
+        if value is not None and (allowed := DECODING.get(setting)):
+            check(f"{name}.{setting}", value, allowed)
 
 
 def with_places(

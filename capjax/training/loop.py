@@ -162,7 +162,6 @@ class _Work:
         self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step)
         self.mend = f"lower config.{planned.name}.batch={planned.settings.batch}"
         self.captions = captions_sum(run.training.arrays)
-        self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
 
     def learn(self, state: Any, keys: jax.Array, stop: StopSignal) -> Any:
         """Goes on to the stage's last step: the state there."""
@@ -171,6 +170,7 @@ class _Work:
         every = recipe.validate_every or epoch
         data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
         step_fn = self._step_fn()
+        self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
         bar = tqdm(total=self.steps, initial=place.done, desc=name, unit="step", dynamic_ncols=True)
         reader = closing(batches(self.run, self.stage, place.done, self.steps))
         with bar, reader as ahead:

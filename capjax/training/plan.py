@@ -13,7 +13,7 @@ import jax
 from capjax.errors import InputError
 from capjax.models.generator import CELLS
 from capjax.run.folder import read_config, saved
-from capjax.run.recipe import Recipe, with_places
+from capjax.run.recipe import Recipe, check_ranges, with_places
 from capjax.settings import flat, lacking, read
 from capjax.training.stage import Learning, Stage
 from capjax.training.stages import stage_file, stage_names
@@ -46,11 +46,17 @@ class Plan:
 
     recipe: Recipe
     stages: tuple[Planned, ...]
+    folders: tuple[str, ...]  # settings of stages that are folders of runs, by their dotted names
 
     def __init__(self, config: Mapping[str, Any]):
         files = _stage_files(config)
-        runs = {name: file.Settings.folders for name, file in files.items()}
+        runs = {
+            name: stage_file(name).Settings.folders
+            for name in stage_names()
+            if isinstance(config.get(name), Mapping)
+        }
         given = with_places(config, runs)
+        self.folders = tuple(f"{stage}.{name}" for stage, names in runs.items() for name in names)
         self.recipe = Recipe.of(given)
         self.stages = tuple(
             Planned(
@@ -61,11 +67,6 @@ class Plan:
             for name in self.recipe.stages
         )
         self._check()
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """The settings of stages that are folders of runs, by their dotted names."""
-        return tuple(f"{one.name}.{name}" for one in self.stages for name in one.settings.folders)
 
     def _check(self) -> None:
         """Raises InputError where settings do not fit one another."""
@@ -87,8 +88,11 @@ class Plan:
                 f"config.cell={cell!r} looks at regions, and config.data.encoder={encoder!r} gives"
                 " one vector an image; take --config.data.encoder=efficientnet_lite0_grid"
             )
+        check_ranges(recipe.decoding, "config.decoding")
         devices = jax.local_device_count()
         for name, settings, _ in stages:
+            if settings.decoding is not None:
+                check_ranges(settings.decoding, f"config.{name}.decoding")
             settings.check(recipe, f"config.{name}")
             if not (settings.epochs or settings.steps):
                 raise lacking(f"config.{name}.epochs")

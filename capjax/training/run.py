@@ -43,7 +43,9 @@ def train(config: Mapping[str, Any], workdir: str | Path | None = None) -> dict[
     """
     plan = Plan(config)
     recipe = plan.recipe
-    workdir = Path(workdir or f"runs/{recipe.recipe}-{recipe.data.name}")
+    if workdir is None:
+        workdir = f"runs/{recipe.recipe}-{recipe.data.name}"
+    workdir = Path(workdir)
     _check_folders(workdir, recipe.data.cache)
     with only_process(workdir / "run"):
         plan = as_begun(plan, workdir)
@@ -66,7 +68,9 @@ def _check_folders(workdir: Path, cache: str) -> None:
         check_text(f"--config.data.cache={cache}", cache)
 
 
-def _evaluate(run: Run, prepared: Prepared, trained: Trained, split: str, stage: Planned) -> Any:
+def _evaluate(
+    run: Run, prepared: Prepared, trained: Trained, split: str, stage: Planned
+) -> Evaluation:
     """Evaluates what a run speaks after a stage."""
     decoding = stage.settings.decoding_of(run.recipe)
     return evaluate_run(trained, run.workdir.resolve().name, prepared, split, decoding)

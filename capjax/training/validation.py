@@ -31,7 +31,11 @@ def last_is_best(scores: Mapping[str, float]) -> float:
 
 def speaker_validation(run: Run, learnt: Learnt, settings: Learning) -> dict[str, float]:
     """Scores of the validation split's captions, by the stage's decoding."""
-    judge = (run.evaluator, learnt.evaluator) if run.evaluator and learnt.evaluator else None
+    judge = (
+        (run.evaluator, learnt.evaluator)
+        if run.evaluator and learnt.evaluator is not None
+        else None
+    )
     part, noise = run.validation, run.recipe.noise
     captioner = Captioner(
         run.speaker,

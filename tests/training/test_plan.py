@@ -8,7 +8,6 @@ import pytest
 
 from capjax.errors import InputError
 from capjax.run import Recipe
-from capjax.settings import flat
 from capjax.training.plan import Plan
 from capjax.training.stages import stage_file, stage_names
 
@@ -41,7 +40,10 @@ def test_a_recipe_of_ours_is_read_to_the_last_setting_of_its_stages(name):
     for stage in plan.stages:
         read = dataclasses.asdict(stage.settings)
         assert config[stage.name].items() <= read.items()
-    assert flat(plan.recipe.given) == flat(config)
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    assert config.keys() - set(stage_names()) <= names
+    data = {field.name for field in dataclasses.fields(type(plan.recipe.data))}
+    assert config["data"].keys() == data
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,9 @@ def test_a_stage_that_lacks_a_setting_names_it(name, setting):
         ("decoding.top_p", 1.5, "config.decoding.top_p=1.5 must be above 0 and at most 1"),
         ("data.min_count", 0, "config.data.min_count=0 must be at least 1"),
         ("parallel", "threads", "config.parallel='threads' must be one of pmap, shard_map"),
+        ("decoding", "beam", "config.decoding='beam' must be settings by their names"),
+        ("mle.decoding", {"temperature": -3}, "config.mle.decoding.temperature=-3 must be above 0"),
+        ("data", 5, "config.data.name"),
         ("judge", "jury", "config.judge='jury' must be one of , evaluator, listener"),
     ],
 )
@@ -80,6 +85,26 @@ def test_a_setting_that_cannot_be_is_named(setting, value, words):
     with pytest.raises(InputError) as error:
         Plan(config)
     assert words in str(error.value)
+
+
+def test_a_reward_that_nobody_gives_is_refused():
+    config = recipe("self_critical:scenes")
+    config["self_critical"]["rewards"]["bleu"] = 5.0
+    with pytest.raises(
+        InputError, match=r"no setting config\.self_critical\.rewards\.bleu; choose"
+    ):
+        Plan(config)
+
+
+@pytest.mark.parametrize(
+    "stages", [["contrastive"], ["listener", "contrastive"], ["evaluator", "contrastive"]]
+)
+def test_what_tunes_a_captioner_needs_one(stages):
+    gan, config = recipe("gan:scenes"), recipe("contrastive:scenes")
+    config |= {name: gan[name] for name in ("evaluator", "evaluator_dim", "evaluator_dropout")}
+    config |= {"listener": recipe("listener:scenes")["listener"], "stages": stages}
+    with pytest.raises(InputError, match="contrastive learning starts from a captioner"):
+        Plan(config)
 
 
 def test_a_speaker_with_noise_draws_it_by_a_law_though_a_recipe_names_none():

@@ -6,7 +6,7 @@ from types import ModuleType
 
 
 def stage_names() -> list[str]:
-    """The stages there are, with what every captioner learns first."""
+    """The names of all stages, `mle` first."""
     names = (found.name for found in pkgutil.iter_modules(__path__))
     return sorted(names, key=lambda name: (name != "mle", name))
 

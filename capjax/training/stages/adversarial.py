@@ -28,7 +28,7 @@ class Settings(Learning, AdversarialSettings):
     evaluator_weight_decay: Annotated[float, FROM_0]
 
     def __post_init__(self) -> None:
-        """Left to `check`, which tells of settings by their names in the recipe."""
+        """Left to `settings.read` and `check`, which tell of settings by their names."""
 
     def check(self, recipe: Recipe, name: str) -> None:
         check_baseline(self.baseline, self.samples, name)

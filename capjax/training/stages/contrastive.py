@@ -34,7 +34,7 @@ class Settings(Learning, ContrastiveSettings):
     rounds: Annotated[int, FROM_1]  # after each, the reference becomes what the target then is
 
     def __post_init__(self) -> None:
-        """Left to `check`, which tells of settings by their names in the recipe."""
+        """Left to `settings.read` and `check`, which tell of settings by their names."""
 
     def check(self, recipe: Recipe, name: str) -> None:
         if self.reference and self.rounds > 1:

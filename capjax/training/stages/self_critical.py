@@ -42,6 +42,8 @@ PACKED = 5000  # images whose references are weighed at once
 class Rewards:
     """The weight of each reward; all but CIDEr-D ask the run's judge."""
 
+    closed: ClassVar[bool] = True
+
     cider: Annotated[float, FROM_0] = 0.0
     evaluator: Annotated[float, FROM_0] = 0.0
     listener: Annotated[float, FROM_0] = 0.0
@@ -59,7 +61,7 @@ class Settings(Learning, SelfCriticalSettings):
     count_end: bool  # whether the end is a word of CIDEr-D
 
     def __post_init__(self) -> None:
-        """Left to `check`, which tells of settings by their names in the recipe."""
+        """Left to `settings.read` and `check`, which tell of settings by their names."""
 
     def check(self, recipe: Recipe, name: str) -> None:
         rewards, judge = asdict(self.rewards), recipe.judged_by
