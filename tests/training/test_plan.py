@@ -69,7 +69,7 @@ def test_a_stage_that_lacks_a_setting_names_it(name, setting):
         ("decoding.top_p", 1.5, "config.decoding.top_p=1.5 must be above 0 and at most 1"),
         ("data.min_count", 0, "config.data.min_count=0 must be at least 1"),
         ("parallel", "threads", "config.parallel='threads' must be one of pmap, shard_map"),
-        ("decoding", "beam", "config.decoding='beam' must be settings by their names"),
+        ("mle.decoding", "beam", "config.mle.decoding='beam' must be settings by their names"),
         ("mle.decoding", {"temperature": -3}, "config.mle.decoding.temperature=-3 must be above 0"),
         ("data", 5, "config.data.name"),
         ("judge", "jury", "config.judge='jury' must be one of , evaluator, listener"),
