@@ -44,8 +44,7 @@ def read(kind: type[Settings], given: Mapping[str, Any], prefix: str) -> Setting
     Raises:
       InputError: a setting is missing or not what it may be, naming it.
     """
-    if not isinstance(given, Mapping):
-        raise InputError(f"{prefix[:-1]}={given!r} must be settings by their names")
+    check_names(prefix[:-1], given)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name, field in fields.items():
         if name not in given and field.default is field.default_factory is dataclasses.MISSING:
@@ -59,6 +58,8 @@ def read(kind: type[Settings], given: Mapping[str, Any], prefix: str) -> Setting
             hint = hints[name]
             if dataclasses.is_dataclass(hint):
                 value = read(hint, value, f"{prefix}{name}.")  # type: ignore[arg-type]
+            elif get_origin(hint) is Mapping:
+                check_names(prefix + name, value)
             elif get_origin(hint) is Annotated:
                 check(prefix + name, value, get_args(hint)[1])
             values[name] = value
@@ -72,6 +73,12 @@ def check(name: str, value: Any, allowed: Range | OneOf) -> None:
             raise InputError(f"{name}={value!r} must be one of {', '.join(allowed.names)}")
     elif not isinstance(value, numbers.Real) or not allowed.holds(value):
         raise InputError(f"{name}={value} must be {allowed.words}")
+
+
+def check_names(name: str, value: Any) -> None:
+    """Raises InputError, naming it, where what should be settings by their names is not."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{name}={value!r} must be settings by their names")
 
 
 def lacking(name: str) -> InputError:

@@ -1,7 +1,7 @@
 """A recipe: the settings of a run, read once and checked where they are made."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from capjax.settings import (
     OneOf,
     Range,
     check,
+    check_names,
     flat,
     read,
 )
@@ -84,8 +85,10 @@ class Recipe:
         Raises:
           InputError: one is missing or not what it may be, naming it.
         """
-        stages = tuple(given.get("stages") or ("mle",))
-        return read(cls, {**given, "stages": stages, "given": given}, "config.")
+        stages = given.get("stages") or ("mle",)
+        if not isinstance(stages, Sequence):
+            raise InputError(f"config.stages={stages!r} must be names of stages")
+        return read(cls, {**given, "stages": tuple(stages), "given": given}, "config.")
 
     @property
     def judged_by(self) -> str:
@@ -102,8 +105,7 @@ class Recipe:
 
 def check_ranges(decoding: Mapping[str, Any], name: str) -> None:
     """Raises InputError where a setting of a decoding is not what it may be; name: "config.x"."""
-    if not isinstance(decoding, Mapping):
-        raise InputError(f"{name}={decoding!r} must be settings by their names")
+    check_names(name, decoding)
     for setting, value in decoding.items():
         if value is not None and (allowed := DECODING.get(setting)):
             check(f"{name}.{setting}", value, allowed)

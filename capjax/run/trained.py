@@ -93,12 +93,11 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
     workdir = Path(workdir)
     if not workdir.is_dir():
         raise InputError(f"there is no folder {workdir}; give the folder of a training run")
+    config = read_config(workdir)
     try:
-        recipe = Recipe.of(read_config(workdir))
+        recipe = Recipe.of(config)
     except InputError as error:
         path = workdir / "config.json"
-        if str(path) in str(error):
-            raise
         raise InputError(f"{path} is damaged: {error}; restore it or start anew") from error
     stages = recipe.stages
     if stage is not None and stage not in stages:
