@@ -26,6 +26,7 @@ os.environ.setdefault(
 
 import jax
 import pytest
+from jax import lax
 from small_runs import paint_photos, train_here
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -61,6 +62,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)
+
+
+@pytest.fixture(params=["cpu", "accelerator"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Both forms of what CPUs and accelerators want differently, here on a CPU."""
+    if request.param == "cpu":
+        yield request.param
+        return
+
+    def of_accelerators(*args, default, **by_platform):
+        return default(*args)
+
+    monkeypatch.setattr(lax, "platform_dependent", of_accelerators)
+    jax.clear_caches()  # what was traced before holds the other form
+    yield request.param
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)
