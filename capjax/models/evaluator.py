@@ -1,7 +1,7 @@
 """Evaluators: judges of captions behind the Evaluator contract."""
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,6 +26,9 @@ class Matcher(nn.Module):
     dim: int = 512
     dropout: float = 0.0
     dtype: Any = jnp.float32
+
+    always: ClassVar[tuple[str, ...]] = ()  # nothing is fed beside a word
+    turns: ClassVar[tuple[str, ...]] = ()  # and the gates are all that a step multiplies
 
     def setup(self):
         if self.image[0] == "pixels":
@@ -59,8 +62,10 @@ class Matcher(nn.Module):
         return self.table(words)
 
     def advance(self, memory, carry, x):
-        gates = self.gates(jnp.concatenate([x, carry["hidden"]], -1))
-        cell, hidden = lstm(gates, carry["cell"])
+        return self.turn(memory, carry, self.gates(jnp.concatenate([x, carry["hidden"]], -1)))
+
+    def turn(self, memory, state, gates):
+        cell, hidden = lstm(gates, state["cell"])
         return {"cell": cell, "hidden": hidden}, hidden
 
     def match(self, image, hidden):
