@@ -7,7 +7,7 @@ from jax import lax
 
 from capjax.models.captioner import Captioner
 from capjax.models.dense import dense
-from capjax.models.lstm import lstm
+from capjax.models.lstm import LSTM, lstm
 from capjax.speaker import Context, Params, Speaker, scored, shift
 
 
@@ -54,6 +54,7 @@ class Looking(Captioner):
 class Att2in(Looking):
     """Attention into the cell's input, a maxout (Rennie et al., 2017, sec. 3.2)."""
 
+    opens = ("gate", "forget", "gate", "sum", "sum")
     turns = ("query", "attended")
 
     def setup(self):
@@ -64,10 +65,10 @@ class Att2in(Looking):
     def turn(self, memory, state, gates):
         looked = nn.softmax(self.scores(memory["keys"], self.query(state["hidden"])))
         attended = self.attended(glance(looked, memory["values"]))
-        enter, forget, show, *two = jnp.split(gates.astype(jnp.float32), 5, -1)
+        enter, forget, show, *two = jnp.split(gates, 5, -1)
         new = jnp.maximum(*(a + b for a, b in zip(two, jnp.split(attended, 2, -1), strict=True)))
-        cell = nn.sigmoid(forget + 1) * state["cell"] + nn.sigmoid(enter) * new
-        hidden = nn.sigmoid(show) * jnp.tanh(cell)
+        cell = forget * state["cell"] + enter * new
+        hidden = show * jnp.tanh(cell)
         return {"cell": cell, "hidden": hidden, "looked": looked}, hidden
 
 
@@ -79,6 +80,7 @@ class Adaptive(Looking):
     """
 
     slots = 1
+    opens = (*LSTM, "gate")
     turns = ("sentinel", "told", "query", "key", "join")
 
     def setup(self):
@@ -99,7 +101,7 @@ class Adaptive(Looking):
     def turn(self, memory, state, gates):
         gates, gate = jnp.split(gates, [4 * self.dim], -1)
         cell, hidden = lstm(gates, state["cell"])
-        kept = nn.sigmoid(gate.astype(jnp.float32)) * jnp.tanh(cell)
+        kept = gate * jnp.tanh(cell)
         sentinel = nn.relu(self.sentinel(kept))
         told = jnp.tanh(self.told(hidden))
         query = self.query(told)

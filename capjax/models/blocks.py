@@ -32,6 +32,7 @@ class Whole(NamedTuple):
 
     real: jax.Array  # bool[T, N], where captions have words
     size: int  # S
+    in_place: bool = True  # a step may write where it has read: XLA for CPUs would copy all for it
 
     def deal(self, x: jax.Array) -> jax.Array:
         """[T, N, ...] -> [S, ...]."""
@@ -91,6 +92,7 @@ class Sorted(NamedTuple):
     live: jax.Array  # bool[S], whether it is one
     slot: jax.Array  # int32[T * N], the slot of each word
     used: jax.Array  # int32[], the slots that any block has
+    in_place: bool = False
 
     def deal(self, x: jax.Array) -> jax.Array:
         x = x.reshape(-1, *x.shape[2:])[self.word]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from capjax.models.convnet import ConvNet
 from capjax.models.dense import dense
 from capjax.models.dropout import drop
+from capjax.models.lstm import LSTM, opened
 from capjax.speaker import END
 
 IMAGE_MASK = 2**31  # folded into a dropout key for the image's mask; no word stands so far on
@@ -32,6 +33,7 @@ class Captioner(nn.Module):
 
     regional = False  # whether it looks at regions: float[N, R, D]
     always = ("whole", "concept")  # what of the memory is fed beside every word
+    opens: ClassVar[tuple[str, ...]] = LSTM  # kinds of its gates
     turns: ClassVar[tuple[str, ...]] = ()  # the dense layers that `turn` uses
 
     def setup(self):
@@ -52,11 +54,11 @@ class Captioner(nn.Module):
         """(carry, output float[N, dim]) after one input float[N, dim]."""
         always = [memory[name] for name in self.always if name in memory]
         gates = self.gates(jnp.concatenate([x, *always, carry["hidden"]], -1))
-        new, out = self.turn(memory, carry, gates)
+        new, out = self.turn(memory, carry, opened(self.opens, gates))
         return carry | new, out
 
     def turn(self, memory, state, gates):
-        """(what of the carry is new, output float[N, dim]) of the gates float[N, G] of a step.
+        """(what of the carry is new, output float[N, dim]) by the opened gates float32[N, G].
 
         Memory has N / K rows, each for K rows of the gates in turn.
         """

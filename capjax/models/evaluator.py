@@ -11,7 +11,7 @@ from capjax.models.convnet import ConvNet
 from capjax.models.dense import check_dtype, dense
 from capjax.models.dropout import drop
 from capjax.models.image_kind import blank_image, check_image, check_images, check_vocab_size
-from capjax.models.lstm import lstm
+from capjax.models.lstm import LSTM, lstm, opened
 from capjax.models.recite import reciter
 
 
@@ -28,6 +28,7 @@ class Matcher(nn.Module):
     dtype: Any = jnp.float32
 
     always: ClassVar[tuple[str, ...]] = ()  # nothing is fed beside a word
+    opens: ClassVar[tuple[str, ...]] = LSTM
     turns: ClassVar[tuple[str, ...]] = ()  # and the gates are all that a step multiplies
 
     def setup(self):
@@ -62,7 +63,8 @@ class Matcher(nn.Module):
         return self.table(words)
 
     def advance(self, memory, carry, x):
-        return self.turn(memory, carry, self.gates(jnp.concatenate([x, carry["hidden"]], -1)))
+        gates = self.gates(jnp.concatenate([x, carry["hidden"]], -1))
+        return self.turn(memory, carry, opened(self.opens, gates))
 
     def turn(self, memory, state, gates):
         cell, hidden = lstm(gates, state["cell"])

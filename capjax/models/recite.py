@@ -17,6 +17,7 @@ from jax import lax
 
 from capjax.models.blocks import sorted_by_length, whole
 from capjax.models.dense import input_gradient, kernel_gradient, product
+from capjax.models.lstm import closed, opened
 
 Layers = dict[str, Any]
 
@@ -36,8 +37,8 @@ class Given(NamedTuple):
 class Kept(NamedTuple):
     """What the backward pass needs of each step; leaves [S, ...] (`blocks.py`)."""
 
-    gates: jax.Array  # before their nonlinearities
-    state: dict[str, jax.Array]  # before the step
+    gates: jax.Array  # opened
+    state: dict[str, jax.Array]  # before the step; what is hidden as products take it
     fed: Layers  # inputs of a turn's dense layers
     made: Layers  # and their outputs
 
@@ -110,8 +111,9 @@ def _drop(module, carry, name, x):
 def _run(module, keep, layout_of, given: Given, lengths):
     """Outputs [T, N, H] of all steps and, with `keep`, a `Kept`."""
     layout = layout_of(lengths, *given.words.shape[::2])
+    kernel = _rounded(module, given.hidden)
 
-    def step(shared, state, gates):
+    def step(shared, state, sums):
         fed, made = {}, {}
 
         def note(call, args, kwargs, context):
@@ -123,54 +125,67 @@ def _run(module, keep, layout_of, given: Given, lengths):
                 fed[name], made[name] = args[0], out
             return out
 
-        gates += product(module.dtype, state["hidden"], given.hidden)
+        memory, beside = shared
+        sums += product(module.dtype, state["hidden"], kernel)
+        if beside is not None:
+            sums += jnp.repeat(beside, sums.shape[0] // beside.shape[0], 0)
+        gates = opened(module.opens, sums)
         with nn.intercept_methods(note):
-            new, out = _turn(module, given.turn, shared, state, gates)
+            new, out = _turn(module, given.turn, memory, state, gates)
         return new, (out, Kept(gates, state, fed, made) if keep else ())
 
     def one(shared, start, carry):
         state, (out, kept) = carry
-        mine = _slice(kept.gates if keep else gates, start, state["hidden"].shape[0])
+        source = kept.gates if keep and layout.in_place else sums
+        mine = _slice(source, start, state["hidden"].shape[0])
         state, new = step(shared, state, mine)
         return state, jax.tree.map(partial(_put, start), (out, kept), new)
 
-    def block(b, buffers):
+    def begin(b):
         state = layout.take(given.state, b)
-        return layout.steps(b, partial(one, share(b)), (state, buffers))[1]
+        return state | {"hidden": _rounded(module, state["hidden"])}
+
+    def block(b, buffers):
+        return layout.steps(b, partial(one, share(b)), (begin(b), buffers))[1]
 
     share = partial(layout.share, (given.memory, given.beside))
-    gates = layout.map(
+    sums = layout.map(
         lambda x: product(module.dtype, x, given.inputs["kernel"]) + given.inputs["bias"][None],
         layout.deal(given.words),
     )
 
     def first():
-        state = layout.take(given.state, 0)
-        return step(share(0), state, gates[: state["hidden"].shape[0]])[1]
+        state = begin(0)
+        return step(share(0), state, sums[: state["hidden"].shape[0]])[1]
 
     out, kept = jax.tree.map(
-        lambda x: jnp.zeros((gates.shape[0], *x.shape[1:]), x.dtype), jax.eval_shape(first)
+        lambda x: jnp.zeros((sums.shape[0], *x.shape[1:]), x.dtype), jax.eval_shape(first)
     )
-    out, kept = layout.blocks(block, (out, kept._replace(gates=gates) if keep else ()))
+    if keep and layout.in_place:
+        kept = kept._replace(gates=sums)
+    out, kept = layout.blocks(block, (out, kept))
     return layout.gather(out), kept
 
 
 def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
     """The gradient of a `Given`.
 
-    That of gates and of layers' outputs takes the place of their values, which are read no more:
-    large buffers are what a step of training waits for.
+    Where a layout is `in_place`, that of gates and of layers' outputs takes the place of their
+    values, which are read no more.
     """
     layout = layout_of(lengths, *given.words.shape[::2])
     d_out, words = layout.deal(d_out), layout.deal(given.words)
     own = {name: x for name, x in given.turn.items() if not isinstance(x, dict)}
+    kernel = _rounded(module, given.hidden)
 
     def one(shared, start, carry):
-        d_state, d_own, d_shared, gates, made = carry
+        d_state, d_own, d_shared, *buffers = carry
         mine = partial(_slice, start=start, rows=d_state["hidden"].shape[0])
-        before = jax.tree.map(mine, (kept.state, gates, made))
+        source = buffers if layout.in_place else (kept.gates, kept.made)
+        state, gates, made = jax.tree.map(mine, (kept.state, *source))
+        state |= {"hidden": state["hidden"].astype(jnp.float32)}
 
-        def turn(own, shared, state, gates, made):
+        def turn(own, memory, state, gates, made):
             def reuse(call, args, kwargs, context):
                 if not _is_dense(context):
                     return call(*args, **kwargs)
@@ -178,13 +193,17 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
                 return _known(module.dtype, given.turn[name]["kernel"], args[0], made[name])
 
             with nn.intercept_methods(reuse):
-                return _turn(module, given.turn | own, shared, state, gates)
+                return _turn(module, given.turn | own, memory, state, gates)
 
-        pull = jax.vjp(turn, own, shared, *before)[1]
-        new_own, new_shared, d_state, *new = pull((d_state, mine(d_out)))
-        d_state["hidden"] += input_gradient(module.dtype, new[0], given.hidden)
-        d_own, d_shared = jax.tree.map(jnp.add, (d_own, d_shared), (new_own, new_shared))
-        buffers = jax.tree.map(partial(_put, start), (gates, made), tuple(new))
+        memory, beside = shared
+        pull = jax.vjp(turn, own, memory, state, gates, made)[1]
+        new_own, d_memory, d_state, d_sums, d_made = pull((d_state, mine(d_out)))
+        d_sums = closed(module.opens, gates, d_sums)
+        d_state["hidden"] += input_gradient(module.dtype, d_sums, kernel)
+        each = lambda x: d_sums.reshape(x.shape[0], -1, x.shape[1]).sum(1)  # noqa: E731
+        new = new_own, (d_memory, jax.tree.map(each, beside))
+        d_own, d_shared = jax.tree.map(jnp.add, (d_own, d_shared), new)
+        buffers = jax.tree.map(partial(_put, start), tuple(buffers), (d_sums, d_made))
         return d_state, d_own, d_shared, *buffers
 
     def block(b, carry):
@@ -197,30 +216,34 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
         return d_own, d_memory, layout.add(d_begin, b, d_state), *buffers
 
     zeros = jax.tree.map(jnp.zeros_like, (own, (given.memory, given.beside), given.state))
-    d_own, (d_memory, d_beside), d_state, d_gates, d_made = layout.blocks(
-        block, (*zeros, kept.gates, kept.made)
-    )
+    buffers = kept.gates, kept.made
+    if not layout.in_place:
+        buffers = jax.tree.map(jnp.zeros_like, buffers)
+    d_own, (d_memory, d_beside), d_state, d_sums, d_made = layout.blocks(block, (*zeros, *buffers))
 
     def weights(slots):
-        fed, d_made, words, hidden, d_gates = slots
+        fed, d_made, words, hidden, d_sums = slots
         layer = partial(_of_layer, module.dtype)
         d_turn = {name: layer(given.turn[name], fed[name], d) for name, d in d_made.items()}
-        d_hidden = kernel_gradient(module.dtype, hidden, d_gates)
-        return layer(given.inputs, words, d_gates), d_hidden, d_turn
+        d_hidden = kernel_gradient(module.dtype, hidden, d_sums)
+        return layer(given.inputs, words, d_sums), d_hidden, d_turn
 
-    slots = kept.fed, d_made, words, kept.state["hidden"], d_gates
+    slots = kept.fed, d_made, words, kept.state["hidden"], d_sums
     d_inputs, d_hidden, d_turn = layout.sum(weights, slots)
     back = lambda d: input_gradient(module.dtype, d, given.inputs["kernel"])  # noqa: E731
-    d_words = layout.gather(layout.map(back, d_gates))
+    d_words = layout.gather(layout.map(back, d_sums))
     return Given(d_inputs, d_hidden, d_turn | d_own, d_memory, d_beside, d_state, d_words)
 
 
-def _turn(module, layers, shared, state, gates):
-    memory, beside = shared
-    if beside is not None:
-        gates += jnp.repeat(beside, gates.shape[0] // beside.shape[0], 0)
-    new, out = module.apply({"params": layers}, memory, state, gates, method="turn")
-    return {name: new[name] for name in state}, out
+def _rounded(module, x):
+    """What products take, once: XLA would move a conversion into the loops after it."""
+    return lax.optimization_barrier(x.astype(module.dtype))
+
+
+def _turn(module, layers, memory, state, gates):
+    wide = state | {"hidden": state["hidden"].astype(jnp.float32)}
+    new, out = module.apply({"params": layers}, memory, wide, gates, method="turn")
+    return {name: new[name].astype(x.dtype) for name, x in state.items()}, out
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
