@@ -186,13 +186,11 @@ def _unpacked(real, x):
 
 def _slope(z, total, targets, weight, even=None):
     """d of weighted log-probabilities / d logits float32[R, V], as `_scores` gives these."""
-    # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
+    # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p; in one pass over them.
     both = weight if even is None else weight + even
-    slope = -both[:, None] * jnp.exp(z - total)
-    if even is not None:
-        slope += even[:, None] / z.shape[-1]
-    place = slope.at[jnp.arange(targets.size), targets]
-    return place.add(weight, indices_are_sorted=True, unique_indices=True)
+    chosen = targets[:, None] == jnp.arange(z.shape[-1])[None]
+    slope = jnp.where(chosen, weight[:, None], 0) - both[:, None] * jnp.exp(z - total)
+    return slope if even is None else slope + even[:, None] / z.shape[-1]
 
 
 def caption_total(
