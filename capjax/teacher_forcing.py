@@ -28,7 +28,7 @@ def where_rows(mask: jax.Array, a: Any, b: Any) -> Any:
     return jax.tree.map(lambda x, y: jnp.where(beside(x), x, y), a, b)
 
 
-def pack(real: jax.Array, rows: int = ROWS) -> tuple[jax.Array, jax.Array]:
+def pack(real: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
     """Flat indices of the true entries, in chunks, -1 past the last; and how many chunks have any.
 
     bool[...] -> (int32[K, rows], int32[]).

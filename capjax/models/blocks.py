@@ -35,8 +35,8 @@ class Whole(NamedTuple):
     in_place: bool = True  # a step may write where it has read: XLA for CPUs would copy all for it
 
     def deal(self, x: jax.Array) -> jax.Array:
-        """[T, N, ...] -> [S, ...]."""
-        x = x.reshape(-1, *x.shape[2:])
+        """[T, N, ...] -> [S, ...], 0 where captions have no words."""
+        x = jnp.where(_beside(self.real, x), x, 0).reshape(-1, *x.shape[2:])
         return jnp.pad(x, ((0, self.size - x.shape[0]), *((0, 0),) * (x.ndim - 1)))
 
     def gather(self, x: jax.Array) -> jax.Array:
