@@ -47,8 +47,9 @@ class Looking(Captioner):
     def scores(self, keys, query):
         """Before the softmax: keys [N / K, R, dim], query [N, dim] -> float32[N, R]."""
         each = query.reshape(keys.shape[0], -1, 1, query.shape[-1])
-        found = jnp.tanh(keys[:, None] + each).astype(jnp.float32) @ self.weigh
-        return found.reshape(query.shape[0], -1)
+        found = jnp.tanh(keys[:, None] + each).astype(jnp.float32)
+        # A product with a vector would keep all of what is summed in memory on an accelerator.
+        return (found * self.weigh[None, None, None]).sum(-1).reshape(query.shape[0], -1)
 
 
 class Att2in(Looking):

@@ -39,7 +39,7 @@ class Kept(NamedTuple):
 
     gates: jax.Array  # opened
     state: dict[str, jax.Array]  # before the step; what is hidden as products take it
-    fed: Layers  # inputs of a turn's dense layers
+    fed: Layers  # inputs of a turn's dense layers, as products take them
     made: Layers  # and their outputs
 
 
@@ -111,7 +111,7 @@ def _drop(module, carry, name, x):
 def _run(module, keep, layout_of, given: Given, lengths):
     """Outputs [T, N, H] of all steps and, with `keep`, a `Kept`."""
     layout = layout_of(lengths, *given.words.shape[::2])
-    kernel = _rounded(module, given.hidden)
+    kernel, layers = _rounded(module, given.hidden), _rounded_layers(module, given.turn)
 
     def step(shared, state, sums):
         fed, made = {}, {}
@@ -122,7 +122,7 @@ def _run(module, keep, layout_of, given: Given, lengths):
                 (name,) = context.module.path
                 if name in fed:
                     raise ValueError(f"dense layer {name} is used twice in one step")
-                fed[name], made[name] = args[0], out
+                fed[name], made[name] = args[0].astype(module.dtype), out
             return out
 
         memory, beside = shared
@@ -131,7 +131,7 @@ def _run(module, keep, layout_of, given: Given, lengths):
             sums += jnp.repeat(beside, sums.shape[0] // beside.shape[0], 0)
         gates = opened(module.opens, sums)
         with nn.intercept_methods(note):
-            new, out = _turn(module, given.turn, memory, state, gates)
+            new, out = _turn(module, layers, memory, state, gates)
         return new, (out, Kept(gates, state, fed, made) if keep else ())
 
     def one(shared, start, carry):
@@ -176,7 +176,7 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
     layout = layout_of(lengths, *given.words.shape[::2])
     d_out, words = layout.deal(d_out), layout.deal(given.words)
     own = {name: x for name, x in given.turn.items() if not isinstance(x, dict)}
-    kernel = _rounded(module, given.hidden)
+    kernel, layers = _rounded(module, given.hidden), _rounded_layers(module, given.turn)
 
     def one(shared, start, carry):
         d_state, d_own, d_shared, *buffers = carry
@@ -190,10 +190,10 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
                 if not _is_dense(context):
                     return call(*args, **kwargs)
                 (name,) = context.module.path
-                return _known(module.dtype, given.turn[name]["kernel"], args[0], made[name])
+                return _known(module.dtype, layers[name]["kernel"], args[0], made[name])
 
             with nn.intercept_methods(reuse):
-                return _turn(module, given.turn | own, memory, state, gates)
+                return _turn(module, layers | own, memory, state, gates)
 
         memory, beside = shared
         pull = jax.vjp(turn, own, memory, state, gates, made)[1]
@@ -238,6 +238,13 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
 def _rounded(module, x):
     """What products take, once: XLA would move a conversion into the loops after it."""
     return lax.optimization_barrier(x.astype(module.dtype))
+
+
+def _rounded_layers(module, layers):
+    return {
+        name: x | {"kernel": _rounded(module, x["kernel"])} if isinstance(x, dict) else x
+        for name, x in layers.items()
+    }
 
 
 def _turn(module, layers, memory, state, gates):
