@@ -46,10 +46,8 @@ class Looking(Captioner):
 
     def scores(self, keys, query):
         """Before the softmax: keys [N / K, R, dim], query [N, dim] -> float32[N, R]."""
-        each = query.reshape(keys.shape[0], -1, 1, query.shape[-1])
-        found = jnp.tanh(keys[:, None] + each).astype(jnp.float32)
-        # A product with a vector would keep all of what is summed in memory on an accelerator.
-        return (found * self.weigh[None, None, None]).sum(-1).reshape(query.shape[0], -1)
+        each = query.reshape(keys.shape[0], -1, query.shape[-1])
+        return weighed(keys, each, self.weigh).reshape(query.shape[0], -1)
 
 
 class Att2in(Looking):
@@ -112,6 +110,33 @@ class Adaptive(Looking):
         attended += looked[:, -1:] * sentinel
         out = jnp.tanh(self.join(attended + told))
         return {"cell": cell, "hidden": hidden, "looked": looked}, out
+
+
+@jax.custom_vjp
+def weighed(keys: jax.Array, query: jax.Array, weigh: jax.Array) -> jax.Array:
+    """weigh . tanh(key + query): float[N, R, D], [N, K, D], [D] -> float32[N, K, R].
+
+    On a CPU as a product with a vector, elsewhere as a sum: what is summed need not be in memory.
+    """
+    summed = lambda x, y: (x * y[None, None, None]).sum(-1)  # noqa: E731
+    return lax.platform_dependent(_tanh(keys, query), weigh, cpu=jnp.matmul, default=summed)
+
+
+def _weighed_backward(saved, d):
+    keys, query, weigh = saved
+    seen = _tanh(keys, query)
+    inner = d[..., None] * weigh[None, None, None] * (1 - seen * seen)
+    product = lambda d, x: d.reshape(-1) @ x.reshape(-1, weigh.size)  # noqa: E731
+    summed = lambda d, x: (d[..., None] * x).sum((0, 1, 2))  # noqa: E731
+    d_weigh = lax.platform_dependent(d, seen, cpu=product, default=summed)
+    return inner.sum(1).astype(keys.dtype), inner.sum(2).astype(query.dtype), d_weigh
+
+
+weighed.defvjp(lambda *args: (weighed(*args), args), _weighed_backward)
+
+
+def _tanh(keys, query):
+    return jnp.tanh(keys[:, None] + query[:, :, None]).astype(jnp.float32)
 
 
 def glance(looked, values):

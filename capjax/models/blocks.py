@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-CHUNK = 384  # slots of one large product on a CPU: more waste more on the last chunk
+CHUNK = 256  # slots of one large product on a CPU: more waste more on the last chunk
 
 
 def slots(steps: int, n: int, width: int) -> int:
