@@ -68,7 +68,7 @@ class Account:
         return part
 
     def _add(self, part: Part, one: Instruction, computation: Computation) -> None:
-        if one.kind in FREE or one.kind.endswith("-done"):
+        if one.kind in FREE or one.kind.endswith("-done") or _of_scalars(one):
             return
         if one.kind == "while":
             return self._add_loop(part, one)
@@ -89,9 +89,10 @@ class Account:
 
     def _add_loop(self, part: Part, one: Instruction) -> None:
         number = self._number(one)
-        trips, known = one.trips, True
+        trips: float | None = one.trips
+        # A scan's length is known when it is traced, though not every compiler tells it.
+        known = trips is not None or (number is not None and self.loops[number].kind == "scan")
         if trips is None:
-            known = False
             if number is None or not self.counts.entries[number]:
                 why = "has no number" if number is None else "was never entered in the run here"
                 self.untold.append(f"{one.name} ({one.op_name}) {why}: counted as one iteration")
@@ -134,6 +135,12 @@ class Account:
         kinds = {"while": ("while", "scan"), "conditional": ("cond",)}[one.kind]
         number = int(found[1]) if found else None
         return number if number is not None and self.loops[number].kind in kinds else None
+
+
+def _of_scalars(one: Instruction) -> bool:
+    """Whether an instruction is of single numbers, which a TPU's scalar unit does meanwhile."""
+    launched = one.kind in ("fusion", "custom-call", "copy", "call", "while", "conditional")
+    return not launched and all(not array.dims for array in one.arrays)
 
 
 def show(part: Part) -> Iterator[str]:

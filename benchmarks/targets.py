@@ -26,6 +26,9 @@ TPUS = {
     "v6e": Machine(918e12, 1640e9, 5e-7, 1e-6, 16, 256),
 }
 
+# Parts of what JAX calls chips, and what predictions take them to be.
+KINDS = {"H200": H100._replace(bandwidth=4.8e12), "v5 lite": TPUS["v5e"], "v6 lite": TPUS["v6e"]}
+
 # Facts of an H100 SXM in the form that XLA takes for a card that it cannot see.
 FACTS = """
 gpu_device_info {
@@ -48,6 +51,17 @@ device_description_str: "sm_90"
 def machine_of(target: str) -> Machine:
     """What predictions take a target's chip to be."""
     return H100 if target == "h100" else TPUS[target.split(":")[0]]
+
+
+def like(kind: str) -> Machine:
+    """What predictions take a chip that is here to be; of one that is not known, an H100."""
+    named = {**TPUS, **KINDS}
+    return next((machine for name, machine in named.items() if name in kind), H100)
+
+
+def name_of(machine: Machine) -> str:
+    named = {"h100": H100, **TPUS, **KINDS}
+    return next(name for name, one in named.items() if one == machine)
 
 
 def platform_of(target: str) -> str:

@@ -107,8 +107,10 @@ def _place(traceback: Any) -> str:
     """The innermost line of the library, or else of all code, in a traceback."""
     frames = traceback.frames if traceback else []
     own = [x for x in frames if "/capjax/" in x.file_name] or list(frames)
-    name = f"{own[0].file_name.rpartition('/capjax/')[2]}:{own[0].line_num}" if own else "?"
-    return f"{name} {own[0].function_name}" if own else name
+    if not own:
+        return "?"
+    file = re.sub(r".*/(?:capjax|site-packages)/", "", own[0].file_name)
+    return f"{file}:{own[0].line_num} {own[0].function_name}"
 
 
 def _holds_loops(jaxpr: Jaxpr) -> bool:

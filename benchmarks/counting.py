@@ -1,0 +1,63 @@
+"""Counts the trips of hot loops beside whatever else goes on: a process of its own, on the CPU.
+
+    python benchmarks/counting.py PLATFORM small|full LOOP ...
+
+Writes a line of JSON for each loop.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from trips import Counts, Loop
+
+
+class Counting:
+    """The process that counts, and what it has told so far."""
+
+    def __init__(self, platform: str, names: list[str], small: bool):
+        environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+        size = "small" if small else "full"
+        command = [sys.executable, str(Path(__file__)), platform, size, *names]
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        self._told: dict[str, tuple[list[Loop], Counts]] = {}
+
+    def of(self, name: str) -> tuple[list[Loop], Counts]:
+        """What a loop has counted; waits for it."""
+        assert self._process.stdout is not None
+        while name not in self._told:
+            line = self._process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"the trips of {name} could not be counted; see above")
+            if line.startswith("{"):
+                self._take(json.loads(line))
+        return self._told[name]
+
+    def _take(self, told: dict[str, Any]) -> None:
+        loops = [Loop(kind, n, place, tuple(within)) for kind, n, place, within in told["loops"]]
+        counts = Counts(*(np.array(told[name], np.float64) for name in Counts._fields))
+        self._told[told["name"]] = loops, counts
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def main(platform: str, size: str, *names: str) -> None:
+    from hot_loops import NARROW, SMALL
+    from programs import counted
+
+    for name in names:
+        loops, counts = counted(name, platform, SMALL if size == "small" else NARROW)
+        told = {key: x.tolist() for key, x in counts._asdict().items()}
+        print(json.dumps({"name": name, "loops": loops, **told}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
