@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--programs", help="also write the compiled programs to this folder")
     parser.add_argument("--out", default="accelerators", help="the folder that --here writes")
     parser.add_argument("--minutes", type=float, default=7.0, help="what --here may take, about")
-    parser.add_argument("--small", action="store_true", help="--here with tiny sizes, for tests")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, for tests")
     parser.add_argument("-v", "--verbose", action="store_true", help="tell loop by loop")
     flags = parser.parse_args()
     names = flags.loop or list(NAMES)
@@ -60,7 +60,7 @@ def _predicted(flags: argparse.Namespace, names: list[str]) -> dict:
     targets.prepare(flags.target)
     from predicted import predict
 
-    return predict(flags.target, names, flags.verbose, flags.programs)
+    return predict(flags.target, names, flags.verbose, flags.programs, flags.small)
 
 
 if __name__ == "__main__":

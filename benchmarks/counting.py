@@ -40,7 +40,7 @@ class Counting:
         return self._told[name]
 
     def _take(self, told: dict[str, Any]) -> None:
-        loops = [Loop(kind, n, place, tuple(within)) for kind, n, place, within in told["loops"]]
+        loops = [Loop(*rest, tuple(within)) for *rest, within in told["loops"]]
         counts = Counts(*(np.array(told[name], np.float64) for name in Counts._fields))
         self._told[told["name"]] = loops, counts
 

@@ -91,14 +91,15 @@ class Account:
         number = self._number(one)
         trips: float | None = one.trips
         # A scan's length is known when it is traced, though not every compiler tells it.
-        known = trips is not None or (number is not None and self.loops[number].kind == "scan")
+        if trips is None and number is not None:
+            trips = self.loops[number].length
+        known = trips is not None
         if trips is None:
-            if number is None or not self.counts.entries[number]:
-                why = "has no number" if number is None else "was never entered in the run here"
-                self.untold.append(f"{one.name} ({one.op_name}) {why}: counted as one iteration")
-                trips = 1.0
-            else:
+            if number is not None and self.counts.entries[number]:
                 trips = self.counts.turns[number] / self.counts.entries[number]
+            else:
+                trips = 1.0
+                self._untold(part, one, number, "counted as one iteration")
         label = "loop of the compiler's" if number is None else self._label("loop", number)
         body = self._part(one.attribute("body"), part.times * trips, label)
         part.parts.append(body)
@@ -122,9 +123,13 @@ class Account:
                 branch.label = f"{self._label(f'branch {i} of', number)}, taken {share:.1%}"
                 part.parts.append(branch)
             return
-        why = "has no number" if number is None else "was never met in the run here"
-        self.untold.append(f"{one.name} ({one.op_name}) {why}: its costliest branch is counted")
+        self._untold(part, one, number, "its costliest branch is counted")
         part.parts.append(max(branches, key=lambda x: x.total("launches")))
+
+    def _untold(self, part: Part, one: Instruction, number: int | None, instead: str) -> None:
+        if part.times:  # what stands in a branch that is never taken need not be known
+            why = "has no number" if number is None else "was never met in the run here"
+            self.untold.append(f"{one.name} ({one.op_name}) {why}: {instead}")
 
     def _label(self, kind: str, number: int) -> str:
         return f"{kind} {number} {self.loops[number].place}"

@@ -8,31 +8,36 @@ import jax
 import programs
 import targets
 from counting import Counting
-from hot_loops import Size, hot_loop
+from hot_loops import SMALL, Size, hot_loop
 from ledger import show
 from trips import form_of
 
 
 def predict(
-    target: str, names: list[str], verbose: bool = False, folder: str | None = None
+    target: str,
+    names: list[str],
+    verbose: bool = False,
+    folder: str | None = None,
+    small: bool = False,
 ) -> dict[str, Any]:
     """Compiles hot loops for a target and predicts them, printing as it goes.
 
     Args:
       verbose: whether to print every program loop by loop.
       folder: where to write the compiled programs, too.
+      small: tiny sizes.
     Returns:
       {"target", "chips", "jax", "loops": {name: figures as of `programs.row`}}.
     """
     machine, platform = targets.machine_of(target), targets.platform_of(target)
     devices = targets.devices(target)
     found: dict[str, Any] = {}
-    counting = Counting(platform, names, small=False)
+    counting = Counting(platform, names, small)
     print(f"{target}, {len(devices)} chips, jax {jax.__version__}: predicted\n{COLUMNS}")
     try:
         for name in names:
             with form_of(platform):
-                loop = hot_loop(name, Size())
+                loop = hot_loop(name, SMALL if small else Size())
                 program = programs.traced(loop, devices)
                 built = programs.compiled(program)
             if folder:

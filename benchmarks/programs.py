@@ -91,10 +91,18 @@ def account(
     """
     narrow, counts = found
     untold = []
-    if narrow != loops:
+    shapeless = [[x._replace(length=None) for x in some] for some in (narrow, loops)]
+    if shapeless[0] != shapeless[1]:
         untold.append("the narrow program has other loops than the wide one: no trips are known")
         nothing = np.zeros(len(loops))
         counts = Counts(nothing, nothing, np.zeros((len(loops), counts.taken.shape[1])))
+    else:
+        untold += [
+            f"{a.place} runs {a.length} times, {b.length} in the narrow program: the loops in it"
+            " may run otherwise than counted"
+            for i, (a, b) in enumerate(zip(loops, narrow, strict=True))
+            if a.length != b.length and any(i in x.within and x.kind == "while" for x in loops)
+        ]
     book = Account(hlo.read(text), machine, loops, counts, untold)
     return book.whole(), book.untold
 

@@ -29,6 +29,7 @@ class Loop(NamedTuple):
 
     kind: str  # one of LOOPS
     branches: int  # of a conditional
+    length: int | None  # of a scan
     place: str  # where it stands in the code
     within: tuple[int, ...]  # the loops around it, the outermost first
 
@@ -65,10 +66,10 @@ def numbered(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, list[Loop]]:
     loops: list[Loop] = []
 
     def inside(value: Any, within: tuple[int, ...]) -> Any:
+        if isinstance(value, Jaxpr):  # since JAX 0.11 all are, closed or not
+            return one(value, within)
         if isinstance(value, ClosedJaxpr):
             return ClosedJaxpr(one(value.jaxpr, within), value.consts)
-        if isinstance(value, Jaxpr):
-            return one(value, within)
         if isinstance(value, tuple) and any(isinstance(x, ClosedJaxpr | Jaxpr) for x in value):
             return tuple(inside(x, within) for x in value)
         return value
@@ -83,7 +84,8 @@ def numbered(closed: ClosedJaxpr) -> tuple[ClosedJaxpr, list[Loop]]:
             source = source.replace(name_stack=stack)
             within = (*within, len(loops))
             branches = len(eqn.params.get("branches", ()))
-            loops.append(Loop(kind, branches, _place(source.traceback), within[:-1]))
+            length = eqn.params.get("length")
+            loops.append(Loop(kind, branches, length, _place(source.traceback), within[:-1]))
         params = {name: inside(value, within) for name, value in eqn.params.items()}
         return eqn.replace(params=params, source_info=source)
 
@@ -162,8 +164,15 @@ def _while(eqn, given, counts):
 
 
 def _scan(eqn, given, counts):
-    p, i = eqn.params, _number(eqn)
-    first, many, body = p["num_consts"], p["num_carry"], p["jaxpr"]
+    p, i, body = eqn.params, _number(eqn), eqn.params["jaxpr"]
+    # JAX's versions tell differently which are stacked; what is has one axis more outside.
+    many = sum(
+        x.aval.ndim == y.aval.ndim for x, y in zip(eqn.outvars, body.jaxpr.outvars, strict=True)
+    )
+    whole = sum(
+        x.aval.ndim == y.aval.ndim for x, y in zip(eqn.invars, body.jaxpr.invars, strict=True)
+    )
+    first = whole - many
     fed, start, each = given[:first], given[first : first + many], given[first + many :]
 
     def step(state, each):
