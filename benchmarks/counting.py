@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from threading import Condition, Thread
 
 import numpy as np
 from trips import Counts, Loop
@@ -27,26 +27,38 @@ class Counting:
             command, env=environment, stdout=subprocess.PIPE, text=True
         )
         self._told: dict[str, tuple[list[Loop], Counts]] = {}
+        self._listening = Thread(target=self._listen, daemon=True)
+        self._news = Condition()
+        self._listening.start()
 
     def of(self, name: str) -> tuple[list[Loop], Counts]:
         """What a loop has counted; waits for it."""
-        assert self._process.stdout is not None
-        while name not in self._told:
-            line = self._process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"the trips of {name} could not be counted; see above")
-            if line.startswith("{"):
-                self._take(json.loads(line))
+        with self._news:
+            while name not in self._told and self._listening.is_alive():
+                self._news.wait(1)
+        if name not in self._told:
+            raise RuntimeError(f"the trips of {name} could not be counted; see above")
         return self._told[name]
 
-    def _take(self, told: dict[str, Any]) -> None:
-        loops = [Loop(*rest, tuple(within)) for *rest, within in told["loops"]]
-        counts = Counts(*(np.array(told[name], np.float64) for name in Counts._fields))
-        self._told[told["name"]] = loops, counts
+    def over(self, seconds: float) -> bool:
+        """Whether all is counted, after so many seconds at most."""
+        self._listening.join(max(seconds, 0))
+        return not self._listening.is_alive()
 
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith("{"):
+                told = json.loads(line)
+                loops = [Loop(*rest, tuple(within)) for *rest, within in told["loops"]]
+                counts = Counts(*(np.array(told[x], np.float64) for x in Counts._fields))
+                with self._news:
+                    self._told[told["name"]] = loops, counts
+                    self._news.notify_all()
 
 
 def main(platform: str, size: str, *names: str) -> None:

@@ -78,6 +78,8 @@ def measure(folder: str, names: list[str], seconds: float, small: bool = False) 
     counting = Counting(platform, names, small)
     try:
         built = build(names, platform, SMALL if small else Size(), clock, report)
+        if not counting.over(clock.left(0.5)):
+            report.say("trips are still being counted on the CPU while loops are measured")
         run_all(built, peak, clock, report)
         beside_torch(device.platform, small, clock, report)
         profile(built, clock, report)

@@ -86,6 +86,7 @@ def missing(target: str) -> str | None:
 def prepare(target: str) -> None:
     """Sets the environment for a target's compiler; before JAX is imported."""
     os.environ["JAX_PLATFORMS"] = "cpu,cuda" if target == "h100" else "cpu"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # that there is no card is no news
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no CUDA libraries are to be found
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # nobody is to be asked what TPU this is
     os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"

@@ -148,7 +148,6 @@ ASKED = {
     "beam": (None, 0.25),
     "emitter-suppressor": (None, 0.25),
 }
-SECONDS = {"G-GAN update": 20}  # of compilation at most, on two quiet cores; of others 10
 
 
 @pytest.mark.slow
