@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,14 @@ class Report:
         self.found["left_out"].append(what)
         self.say(f"LEFT OUT: {what}")
 
+    @contextmanager
+    def told(self, what: str) -> Iterator[None]:
+        """What goes wrong is told, and the rest goes on: the machine may not be there again."""
+        try:
+            yield
+        except Exception as error:
+            self.left_out(f"{what}: {type(error).__name__}: {str(error)[:500]}")
+
     def keep(self) -> None:
         (self.folder / "table.json").write_text(json.dumps(self.found, indent=1))
 
@@ -81,9 +91,12 @@ def measure(folder: str, names: list[str], seconds: float, small: bool = False) 
         if not counting.over(clock.left(0.5)):
             report.say("trips are still being counted on the CPU while loops are measured")
         run_all(built, peak, clock, report)
-        beside_torch(device.platform, small, clock, report)
-        profile(built, clock, report)
-        predict(built, counting, clock, report)
+        with report.told("PyTorch"):
+            beside_torch(device.platform, small, clock, report)
+        with report.told("a profile of the worst loop"):
+            profile(built, clock, report)
+        with report.told("the prediction"):
+            predict(built, counting, clock, report)
     finally:
         counting.stop()
         report.say(f"{clock.spent:.0f} s in all")
@@ -101,11 +114,11 @@ def build(names: list[str], platform: str, size: Size, clock: Clock, report: Rep
         if clock.left(0.5) < 0:
             report.left_out(f"{name}: no time is left to compile it")
             continue
-        with form_of(platform):
+        with report.told(name), form_of(platform):
             loop = hot_loop(name, size)
             program = programs.traced(loop, jax.devices()[:1])
             built[name] = loop, program, programs.compiled(program)
-        report.say(f"compiled {name} in {built[name][2].seconds:.1f} s")
+            report.say(f"compiled {name} in {built[name][2].seconds:.1f} s")
     return built
 
 
@@ -116,13 +129,14 @@ def run_all(built: Built, peak: float, clock: Clock, report: Report) -> None:
         if clock.left(0.75) < 0:
             report.left_out(f"{name}: no time is left to measure it")
             continue
-        taken = Runs(loop, program, one).median(min(20, clock.left(0.75)))
-        row = {"measured_s": taken, "compile_s": one.seconds, "needed": loop.work}
-        row["share_measured"] = loop.work / peak / taken
-        report.found["loops"][name] = row
-        shown = f"{row['share_measured']:9.1%}   {loop.size}"
-        report.say(f"{name:20}{one.seconds:7.1f}s{1e3 * taken:10.2f}{shown}")
-        report.keep()
+        with report.told(name):
+            taken = Runs(loop, program, one).median(min(20, clock.left(0.75)))
+            row = {"measured_s": taken, "compile_s": one.seconds, "needed": loop.work}
+            row["share_measured"] = loop.work / peak / taken
+            report.found["loops"][name] = row
+            shown = f"{row['share_measured']:9.1%}   {loop.size}"
+            report.say(f"{name:20}{one.seconds:7.1f}s{1e3 * taken:10.2f}{shown}")
+            report.keep()
 
 
 class Runs:

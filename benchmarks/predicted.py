@@ -58,7 +58,7 @@ def predict(
 
 COLUMNS = (
     f"{'':20}{'compile':>8}{'launches':>10}{'asks':>8}{'TFLOP':>8}{'needed':>8}{'padded':>8}"
-    f"{'GB':>8}{'tmp MB':>8}{'ms':>9}{'matmul':>8}{'needed':>8}{'by bytes':>9}"
+    f"{'GB':>8}{'tmp MB':>8}{'chip MB':>8}{'ms':>9}{'matmul':>8}{'needed':>8}{'by bytes':>9}"
 )
 
 
@@ -68,6 +68,7 @@ def line(name: str, row: dict[str, Any]) -> str:
         f"{name:20}{row['compile_s']:7.1f}s{row['launches']:10.0f}{row['asks']:8.0f}"
         f"{row['work'] / 1e12:8.3f}{row['needed'] / 1e12:8.3f}{row['padded'] / 1e12:8.3f}"
         f"{row['bytes'] / 1e9:8.2f}{row['temporary_bytes'] / 1e6:8.0f}"
+        f"{(row['temporary_bytes'] + row['argument_bytes']) / 1e6:8.0f}"
         f"{1e3 * row['predicted_s']:9.2f}{row['share_executed']:8.1%}{row['share_needed']:8.1%}"
         f"{1e3 * row['predicted_by_bytes_s']:9.2f}"
     )

@@ -1,6 +1,7 @@
 """Machines that are not here: what their compilers are told, and what they are taken to do."""
 
 import os
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -79,8 +80,8 @@ def missing(target: str) -> str | None:
     if target == "h100":
         if find_spec("jax_plugins") and find_spec("jax_plugins.xla_cuda13"):
             return None
-        return "pip install jax-cuda13-plugin==<the version of jax> (or capjax[aot])"
-    return None if find_spec("libtpu") else "pip install libtpu (or capjax[aot])"
+        return f'pip install jax-cuda13-plugin=={version("jax")}, or pip install -e ".[aot]"'
+    return None if find_spec("libtpu") else 'pip install libtpu, or pip install -e ".[aot]"'
 
 
 def prepare(target: str) -> None:
