@@ -89,6 +89,7 @@ def prepare(target: str) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu,cuda" if target == "h100" else "cpu"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # that there is no card is no news
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no CUDA libraries are to be found
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no chip is held by who only compiles
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # nobody is to be asked what TPU this is
     os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
     os.environ["TPU_WORKER_ID"] = "0"
