@@ -263,14 +263,12 @@ def hot_loop(name: str, size: Size) -> HotLoop:
 
 
 def mapped(loop: HotLoop, devices: list[Any]) -> tuple[Callable, jax.sharding.Mesh]:
-    """(whole, share, key) -> out over devices, compiled, with `lower`; and the mesh it runs on."""
+    """A loop mapped over devices, (whole, share, key) -> out, compiled; and the mesh it runs on."""
     axes = (jax.sharding.AxisType.Auto,)
     mesh = jax.make_mesh((len(devices),), ("data",), axis_types=axes, devices=devices)
     if loop.algorithm:
-        step = over_devices(
-            lambda state, _, batch, key: loop.run(state, batch, key), how="shard_map",
-            devices=devices,
-        )  # fmt: skip
+        update = lambda state, _, batch, key: loop.run(state, batch, key)  # noqa: E731
+        step = over_devices(update, how="shard_map", devices=devices)
         return lambda whole, share, key: step(whole, (), share, key), mesh
     if len(devices) == 1:
         return jax.jit(loop.run), mesh

@@ -148,11 +148,17 @@ def _of_scalars(one: Instruction) -> bool:
     return not launched and all(not array.dims for array in one.arrays)
 
 
-def show(part: Part) -> Iterator[str]:
-    """A line for each part, indented as they are nested."""
+def predicted(machine: Machine, launches: float, asks: float, work: float) -> float:
+    """Seconds that so much takes."""
+    return launches * machine.launch_s + asks * machine.ask_s + work / machine.peak
+
+
+def show(part: Part, machine: Machine) -> Iterator[str]:
+    """A line for each part, indented as they are nested; times are without the parts in it."""
     for depth, one in part.walk():
+        taken = one.times * predicted(machine, one.launches, one.asks, one.work)
         kinds = ", ".join(f"{n} {kind}" for kind, n in one.kinds.most_common(4))
         yield (
-            f"{'  ' * depth}{one.label} x{one.times:.6g}: {one.launches} launches,"
-            f" {one.work / 1e9:.3g} GFLOP, {one.bytes / 1e6:.3g} MB each ({kinds})"
+            f"{'  ' * depth}{one.label} x{one.times:.6g}, {1e3 * taken:.3g} ms:"
+            f" {one.launches} launches, {one.work / 1e9:.3g} GFLOP, {one.bytes / 1e6:.3g} MB each ({kinds})"
         )

@@ -50,7 +50,7 @@ def predict(
             for one in untold:
                 print(f"  NOT KNOWN: {one}")
             if verbose:
-                print("\n".join(f"  {x}" for x in show(part)))
+                print("\n".join(f"  {x}" for x in show(part, machine)))
     finally:
         counting.stop()
     return {"target": target, "chips": len(devices), "jax": jax.__version__, "loops": found}

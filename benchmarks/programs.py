@@ -10,7 +10,7 @@ import numpy as np
 from hot_loops import NARROW, HotLoop, Size, hot_loop, mapped
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.sharding import NamedSharding
-from ledger import Account, Part
+from ledger import Account, Part, predicted
 from targets import Machine
 from trips import Counts, Loop, counts_of, form_of, numbered
 
@@ -47,14 +47,14 @@ def traced(loop: HotLoop, devices: list[Any]) -> Traced:
         _structs(key, NamedSharding(mesh, jax.P())),
     )
     closed = jax.make_jaxpr(call)(*args)
-    flat = jax.tree.leaves(args)
     (outer,) = closed.jaxpr.eqns
-    given = [flat[closed.jaxpr.invars.index(x)] if not hasattr(x, "val") else x.val
-             for x in outer.invars]  # fmt: skip
+    assert outer.invars == closed.jaxpr.invars, "the program takes its arguments as they are"
     donated = [i for i, gone in enumerate(outer.params["donated_invars"]) if gone]
     inner, loops = numbered(outer.params["jaxpr"])
     call = jax.jit(jaxpr_as_fun(inner), donate_argnums=donated)
-    return Traced(inner, loops, call, given, len(donated), time.perf_counter() - begin)
+    return Traced(
+        inner, loops, call, jax.tree.leaves(args), len(donated), time.perf_counter() - begin
+    )
 
 
 def compiled(program: Traced) -> Compiled:
@@ -65,7 +65,7 @@ def compiled(program: Traced) -> Compiled:
     return Compiled(executable, executable.as_text(), taken)
 
 
-def arguments(loop: HotLoop, size: int = 1) -> list[jax.Array]:
+def arguments(loop: HotLoop) -> list[jax.Array]:
     """What a program of one device is fed, flat."""
     whole = jax.jit(loop.init)()
     return jax.tree.leaves((whole, jax.device_put(loop.share), jax.random.key(KEY)))
@@ -114,7 +114,7 @@ def row(
     launches, asks, work = (part.total(name) for name in ("launches", "asks", "work"))
     memory = built.executable.memory_analysis()
     waits = asks * machine.ask_s
-    predicted = launches * machine.launch_s + waits + work / machine.peak
+    seconds = predicted(machine, launches, asks, work)
     by_bytes = part.total("memory_s") + waits + work / machine.peak
     return {
         "size": loop.size,
@@ -128,10 +128,10 @@ def row(
         "bytes": part.total("bytes"),
         "temporary_bytes": memory.temp_size_in_bytes,
         "argument_bytes": memory.argument_size_in_bytes,
-        "predicted_s": predicted,
+        "predicted_s": seconds,
         "predicted_by_bytes_s": by_bytes,
-        "share_executed": work / machine.peak / predicted,
-        "share_needed": loop.work / machine.peak / predicted,
+        "share_executed": work / machine.peak / seconds,
+        "share_needed": loop.work / machine.peak / seconds,
     }
 
 
