@@ -160,5 +160,6 @@ def show(part: Part, machine: Machine) -> Iterator[str]:
         kinds = ", ".join(f"{n} {kind}" for kind, n in one.kinds.most_common(4))
         yield (
             f"{'  ' * depth}{one.label} x{one.times:.6g}, {1e3 * taken:.3g} ms:"
-            f" {one.launches} launches, {one.work / 1e9:.3g} GFLOP, {one.bytes / 1e6:.3g} MB each ({kinds})"
+            f" {one.launches} launches, {one.work / 1e9:.3g} GFLOP, {one.bytes / 1e6:.3g} MB each"
+            f" ({kinds})"
         )
