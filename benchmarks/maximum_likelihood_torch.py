@@ -1,5 +1,7 @@
 """The work of maximum_likelihood.py by a straightforward PyTorch version."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -30,12 +32,18 @@ def endless(logits):
     return logits
 
 
-def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
-    """The same work by a straightforward PyTorch version: name -> seconds."""
+def torch_cases(
+    repeats: int, dtype: str, device: str = "cpu", number: int = 320, searched: int = 64
+) -> dict[str, float]:
+    """The same work by a straightforward PyTorch version: name -> seconds.
+
+    number: captions that are learnt from and drawn; searched: images for greedy and beam search.
+    """
     torch.manual_seed(0)
+    torch.set_default_device(device)
     rng = np.random.default_rng(0)
-    captions = torch.from_numpy(captions_like_coco(rng, 320).astype(np.int64))
-    images = torch.from_numpy(rng.normal(size=(320, IMAGE)).astype(np.float32))
+    captions = torch.from_numpy(captions_like_coco(rng, number).astype(np.int64)).to(device)
+    images = torch.from_numpy(rng.normal(size=(number, IMAGE)).astype(np.float32)).to(device)
     ended = (captions == 0).cumsum(1)
     real = (ended - (captions == 0).long()) == 0
 
@@ -44,7 +52,7 @@ def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
     drop = nn.Dropout(0.5)
 
     def train() -> None:
-        state, word = model.start(images), torch.zeros(320, dtype=torch.long)
+        state, word = model.start(images), torch.zeros(number, dtype=torch.long)
         hidden = []
         for t in range(STEPS):
             state, h = model.step(state, word)
@@ -59,7 +67,7 @@ def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
 
     @torch.no_grad()
     def sample() -> None:
-        state, word = model.start(images), torch.zeros(320, dtype=torch.long)
+        state, word = model.start(images), torch.zeros(number, dtype=torch.long)
         for _ in range(STEPS):
             state, h = model.step(state, word)
             logits = endless(model.words(h))
@@ -67,7 +75,7 @@ def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
 
     @torch.no_grad()
     def greedy() -> None:
-        state, word = model.start(images[:64]), torch.zeros(64, dtype=torch.long)
+        state, word = model.start(images[:searched]), torch.zeros(searched, dtype=torch.long)
         for _ in range(STEPS):
             state, h = model.step(state, word)
             logits = endless(model.words(h))
@@ -75,7 +83,7 @@ def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
 
     @torch.no_grad()
     def beam() -> None:
-        n, width = 64, 5
+        n, width = searched, 5
         first = model.start(images[:n])
         state = tuple(x.repeat_interleave(width, 0) for x in first)
         word = torch.zeros(n * width, dtype=torch.long)
@@ -91,10 +99,21 @@ def torch_cases(repeats: int, dtype: str) -> dict[str, float]:
             state = tuple(x[(rows + parent).view(-1)] for x in state)
 
     runs = {
-        "train 320 captions": train,
-        "sample 320 captions": sample,
-        "greedy 64 images": greedy,
-        "beam 5, 64 images": beam,
+        f"train {number} captions": train,
+        f"sample {number} captions": sample,
+        f"greedy {searched} images": greedy,
+        f"beam 5, {searched} images": beam,
     }
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-        return {name: seconds(run, repeats) for name, run in runs.items()}
+    with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
+        return {name: seconds(waited(run, device), repeats) for name, run in runs.items()}
+
+
+def waited(run: Callable[[], object], device: str) -> Callable[[], None]:
+    """A run that is over when the device has done what it was given."""
+
+    def whole() -> None:
+        run()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return whole

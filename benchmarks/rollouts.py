@@ -22,9 +22,9 @@ import numpy as np
 from workload import (
     DIM,
     IMAGE,
-    LENGTHS,
     VOCABULARY,
     captions_like_coco,
+    end_logits,
     matmul_peak,
     seconds,
     take_dtype,
@@ -35,11 +35,7 @@ from capjax.decoding.completions import Load
 from capjax.decoding.rollouts import values_and_load
 from capjax.speaker import Speaker
 
-# The odds that a caption of so many words ends there, as a logit beside the other words' mass.
-_shares = np.array(LENGTHS) / sum(LENGTHS)
-_hazard = _shares / np.maximum(_shares[::-1].cumsum()[::-1], 1e-9)
-ENDS = np.log(np.clip(_hazard, 1e-6, 1 - 1e-6)) - np.log1p(-np.clip(_hazard, 1e-6, 1 - 1e-6))
-ENDS += np.log(VOCABULARY)
+ENDS = end_logits()
 
 
 def of_coco_lengths(speaker: Speaker) -> Speaker:

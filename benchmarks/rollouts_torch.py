@@ -22,12 +22,20 @@ class Network(nn.Module):
 class Rollouts:
     """n completions of every prefix of captions, each judged: values float[B, T]."""
 
-    def __init__(self, captions: np.ndarray, images: np.ndarray, ends: np.ndarray, n: int):
+    def __init__(
+        self,
+        captions: np.ndarray,
+        images: np.ndarray,
+        ends: np.ndarray,
+        n: int,
+        device: str = "cpu",
+    ):
         """captions: int32[B, T]; images: [B, IMAGE]; ends: [T], the logit of an end at a step."""
         torch.manual_seed(0)
-        self.captions = torch.from_numpy(captions.astype(np.int64))
-        self.images = torch.from_numpy(images)
-        self.ends = torch.from_numpy(ends.astype(np.float32))
+        torch.set_default_device(device)
+        self.captions = torch.from_numpy(captions.astype(np.int64)).to(device)
+        self.images = torch.from_numpy(images).to(device)
+        self.ends = torch.from_numpy(ends.astype(np.float32)).to(device)
         self.batch, self.n = len(captions), n
         self.speaker, self.judge = Network(True), Network(False)
 

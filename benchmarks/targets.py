@@ -1,0 +1,108 @@
+"""Machines that are not here: what their compilers are told, and what they are taken to do."""
+
+import os
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+
+class Machine(NamedTuple):
+    """One chip, as predictions take it: all but its bandwidth by order of magnitude."""
+
+    peak: float  # FLOP/s of a good bfloat16 matmul
+    bandwidth: float  # bytes/s of its main memory
+    launch_s: float  # seconds of the smallest launch
+    ask_s: float  # seconds of an iteration whose being the last depends on data
+    rows: int = 1  # a matmul's rows are taken in in groups of so many
+    lanes: int = 1  # and what it adds up over, and its columns, in groups of so many
+
+
+H100 = Machine(400e12, 3.35e12, 2.5e-6, 8e-6)
+# A TPU runs a program's instructions by itself: no host launches them, or is asked whether a loop
+# goes on. 0.5 and 1 us are our own guesses; peak and bandwidth are the maker's.
+TPUS = {
+    "v4": Machine(275e12, 1228e9, 5e-7, 1e-6, 16, 128),
+    "v5e": Machine(197e12, 819e9, 5e-7, 1e-6, 16, 128),
+    "v5p": Machine(459e12, 2765e9, 5e-7, 1e-6, 16, 128),
+    "v6e": Machine(918e12, 1640e9, 5e-7, 1e-6, 16, 256),
+}
+
+# Parts of what JAX calls chips, and what predictions take them to be.
+KINDS = {"H200": H100._replace(bandwidth=4.8e12), "v5 lite": TPUS["v5e"], "v6 lite": TPUS["v6e"]}
+
+# Facts of an H100 SXM in the form that XLA takes for a card that it cannot see.
+FACTS = """
+gpu_device_info {
+  cuda_compute_capability { major: 9 minor: 0 }
+  threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
+  shared_memory_per_block: 49152 shared_memory_per_block_optin: 232448
+  shared_memory_per_core: 233472
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 device_memory_size: 84978434048
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 8 patch: 0 }
+runtime_version { major: 13 }
+device_description_str: "sm_90"
+"""
+
+
+def machine_of(target: str) -> Machine:
+    """What predictions take a target's chip to be."""
+    return H100 if target == "h100" else TPUS[target.split(":")[0]]
+
+
+def like(kind: str) -> Machine:
+    """What predictions take a chip that is here to be; of one that is not known, an H100."""
+    named = {**TPUS, **KINDS}
+    return next((machine for name, machine in named.items() if name in kind), H100)
+
+
+def name_of(machine: Machine) -> str:
+    named = {"h100": H100, **TPUS, **KINDS}
+    return next(name for name, one in named.items() if one == machine)
+
+
+def platform_of(target: str) -> str:
+    return "cuda" if target == "h100" else "tpu"
+
+
+def known(target: str) -> bool:
+    """Whether a name is one of a target: "h100", or a slice, "v5e:2x2"."""
+    chip, _, slice_ = target.partition(":")
+    return target == "h100" or (chip in TPUS and all(n.isdigit() for n in slice_.split("x")))
+
+
+def missing(target: str) -> str | None:
+    """What to install for a target's compiler; None where it is there."""
+    if target == "h100":
+        if find_spec("jax_plugins") and find_spec("jax_plugins.xla_cuda13"):
+            return None
+        return f'pip install jax-cuda13-plugin=={version("jax")}, or pip install -e ".[aot]"'
+    return None if find_spec("libtpu") else 'pip install libtpu, or pip install -e ".[aot]"'
+
+
+def prepare(target: str) -> None:
+    """Sets the environment for a target's compiler; before JAX is imported."""
+    os.environ["JAX_PLATFORMS"] = "cpu,cuda" if target == "h100" else "cpu"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # that there is no card is no news
+    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no CUDA libraries are to be found
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # no chip is held by who only compiles
+    os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # nobody is to be asked what TPU this is
+    os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
+    os.environ["TPU_WORKER_ID"] = "0"
+
+
+def devices(target: str) -> list[Any]:
+    """The devices of a target, which programs can be compiled for and nothing can run on."""
+    from jax.experimental import topologies
+
+    if target == "h100":
+        found = topologies.get_topology_desc(
+            platform="cuda", topology_name="h100", topology="1x1x1", target_config=FACTS
+        )
+    else:
+        found = topologies.get_topology_desc(platform="tpu", topology_name=target)
+    return list(found.devices)
