@@ -13,9 +13,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["accelerator"]
 PRESETS = ("ours", "paper", "release")
 
 
+@accelerator
 def get_config(arg: str = "scenes") -> ConfigDict:
     dataset, _, preset = arg.partition("/")
     preset = preset or "ours"

@@ -2,11 +2,18 @@
 
 python -m capjax.train --config=configs/mle.py                            # scenes, 4 minutes
 python -m capjax.train --config=configs/mle.py:flickr8k --config.data.path=DIR
+python -m capjax.train --config=configs/mle.py:coco/accelerator           # on a GPU or a TPU
 """
+
+import runpy
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
+accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["accelerator"]
 
+
+@accelerator
 def get_config(dataset: str = "scenes") -> ConfigDict:
     config = ConfigDict()
     config.recipe = "mle"

@@ -8,6 +8,7 @@ import pytest
 
 from capjax.errors import InputError
 from capjax.run import Recipe
+from capjax.settings import flat
 from capjax.training.plan import Plan
 from capjax.training.stages import stage_file, stage_names
 
@@ -16,6 +17,9 @@ RECIPES = [
     *("mle:scenes", "mle:coco", "gan:scenes", "gan:coco/paper", "gan:flickr8k/release"),
     *("contrastive:scenes", "listener:scenes", "self_critical:scenes/retrieval"),
     *("justification:scenes", "justification:cub"),
+    *("mle:coco/accelerator", "gan:coco/paper/accelerator", "evaluator:flickr8k/accelerator"),
+    *("contrastive:scenes/accelerator", "self_critical:scenes/retrieval/accelerator"),
+    *("listener:flickr30k/accelerator", "justification:cub/accelerator"),
 ]
 
 
@@ -23,6 +27,29 @@ def recipe(name: str) -> dict:
     file, _, arg = name.partition(":")
     config = runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"](arg).to_dict()
     return config | {"stages": list(config["stages"])}
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("/accelerator")])
+def test_on_an_accelerator_more_is_learnt_from_at_once(name):
+    """Rates and averages follow the batch, and nothing else of learning is another."""
+    plain, larger = flat(recipe(name.removesuffix("/accelerator"))), flat(recipe(name))
+    differ = {each for each in plain if plain[each] != larger[each]}
+    stages = {each.removesuffix(".batch") for each in plain if each.endswith(".batch")}
+    expected = {"recipe", "dtype", "data.resident"}
+    for stage in stages:
+        factor = larger[f"{stage}.batch"] / plain[f"{stage}.batch"]
+        assert factor >= 8
+        expected.add(f"{stage}.batch")
+        if f"{stage}.steps" in plain:
+            continue
+        expected.add(f"{stage}.learning_rate")
+        rate = larger[f"{stage}.learning_rate"] / plain[f"{stage}.learning_rate"]
+        assert rate == pytest.approx(min(4, factor**0.5))
+        if decay := plain.get(f"{stage}.average"):
+            expected.add(f"{stage}.average")
+            assert larger[f"{stage}.average"] == pytest.approx(decay**factor)
+    assert differ == expected
+    assert larger["dtype"] == "bfloat16"
 
 
 def required(stage: str) -> list[str]:
