@@ -14,6 +14,7 @@ from capjax.decoding.noise import Noise
 from capjax.decoding.sample import greedy, sample
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
 from capjax.objectives.maximum_likelihood import caption_loss
+from capjax.objectives.parts import in_parts, words_of_part
 from capjax.objectives.rewards import Reward
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Context, Params, Speaker, repeated, scored, shift, weighted_score
@@ -42,6 +43,9 @@ class SelfCriticalSettings:
     average: Annotated[float, BELOW_1] = (
         0.0  # decay of the average of the speaker's parameters; 0 for none
     )
+    # Parts of a device's share that are learnt from one after another, drawn and rewarded all at
+    # once: less memory.
+    accumulate: Annotated[int, FROM_1] = 1
 
     def __post_init__(self) -> None:
         if self.baseline not in BASELINES:
@@ -148,17 +152,28 @@ def reward_gradient(
     else:
         baseline = (total.sum(1, keepdims=True) - total) / (samples - 1)
     advantage = total - baseline
-    rows = words.reshape(-1, each, max_len)
-    weights = jnp.where(scored(rows), -advantage.reshape(-1, each, 1) / n, 0)
+    said = words.reshape(-1, each, max_len)
+    parts = settings.accumulate
+    weights = jnp.where(scored(said), -advantage.reshape(-1, each, 1) / (n / parts), 0)
+    people: Any = None
+    if settings.likelihood:
+        people = own() | {"dropout": keys[1][::samples]}, batch["caption"]
+        true_words = words_of_part(batch["caption"], parts)
 
-    def loss(params):
-        value, _ = weighted_score(speaker, params, context, shift(rows), rows, weights)
-        if settings.likelihood:
-            masked = own() | {"dropout": keys[1][::samples]}
-            value += caption_loss(speaker, params, masked, batch["caption"], settings.likelihood)
-        return value
+    def means(rows: Any) -> tuple[jax.Array, Params]:
+        context, said, weights, people = rows
 
-    value, gradient = jax.value_and_grad(loss)(params)
+        def loss(params):
+            value, _ = weighted_score(speaker, params, context, shift(said), said, weights)
+            if people:
+                masked, captions = people
+                likelihood = settings.likelihood
+                value += caption_loss(speaker, params, masked, captions, likelihood, true_words)
+            return value
+
+        return jax.value_and_grad(loss)(params)
+
+    value, gradient = in_parts(means, (context, said, weights, people), parts)
     return gradient, {
         "loss": value,
         "reward": total.mean(),

@@ -168,7 +168,10 @@ class _Work:
         self.last, self.kept = last, kept
         self.steps = planned.settings.steps_of(stage.per_epoch)
         self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step)
-        self.mend = f"lower config.{planned.name}.batch={planned.settings.batch}"
+        batch, parts = planned.settings.batch, planned.settings.accumulate
+        self.mend = f"lower config.{planned.name}.batch={batch}"
+        if planned.settings.accumulates:
+            self.mend += f" or raise config.{planned.name}.accumulate={parts}"
         self.captions = captions_sum(run.training.arrays)
         self.under_way = steps_under_way()
         self.unseen: deque[tuple[int, Mapping[str, jax.Array]]] = deque()  # (step, its metrics)
