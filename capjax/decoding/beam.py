@@ -8,26 +8,30 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.agreement import check_context, check_some
+from capjax.decoding.hoist import hoisted
 from capjax.decoding.sample import forbid
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
-
-
-class Ended(NamedTuple):
-    """The best ended hypotheses, each named by where it stands in the trellis."""
-
-    score: jax.Array  # float32[N, W]; -inf where there is none
-    length: jax.Array  # int32[N, W], words before the end
-    beam: jax.Array  # int32[N, W], where it stood after its last word
 
 
 class Beams(NamedTuple):
     """The state of a search for N examples with W hypotheses each; no caption is ever copied."""
 
-    carry: Any  # leaves [N, W, ...]
-    live: jax.Array  # float32[N, W], scores of the hypotheses that go on; -inf where there is none
-    words: jax.Array  # int32[T, N, W], the word added at step t
-    parents: jax.Array  # int32[T, N, W], and the hypothesis of step t - 1 that it was added to
-    ended: Ended
+    carry: Any  # leaves [N, W, ...], of the hypotheses of the step before
+    scores: jax.Array  # float32[N, 2, groups, 2 G]: of the best ended hypotheses, and of those that
+    # go on, -inf where there is none; as a step's sort gives them, of which the first G count
+    trellis: jax.Array  # int32[T, 3, N, W]: the word added at step t; the hypothesis of step t - 1
+    # that it was added to; where the best ended hypotheses then stand (`Ended`)
+
+    def last(self, t: jax.Array) -> jax.Array:
+        """What step t - 1 wrote, int32[3, N, W]; before the first step, what all begin with."""
+        return lax.dynamic_index_in_dim(self.trellis, jnp.maximum(t - 1, 0), 0, False)
+
+
+class Ended(NamedTuple):
+    """Hypotheses that have ended, each named by where it stands in the trellis."""
+
+    score: jax.Array  # float32[N, W]; -inf where there is none
+    place: jax.Array  # int32[N, W], t * W + w: words before the end, and where it stood after them
 
 
 def beam_search(
@@ -86,7 +90,15 @@ def step_beams(speaker: Speaker) -> Callable:
 
     The hypotheses of an example share its memory: it is neither copied nor moved.
     """
-    return jax.vmap(speaker.step, (None, None, 1, 1), (1, 1))
+
+    def step(params: Params, memory: Any, carry: Any, words: jax.Array) -> tuple[Any, jax.Array]:
+        if jax.tree.leaves(memory):
+            return jax.vmap(speaker.step, (None, None, 1, 1), (1, 1))(params, memory, carry, words)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
+        made = speaker.step(params, memory, flat, words.reshape(-1))
+        return jax.tree.map(lambda x: x.reshape(*words.shape, *x.shape[1:]), made)
+
+    return step
 
 
 def search(
@@ -113,102 +125,118 @@ def search(
     n = jax.tree.leaves(carry)[0].shape[0] if n is None else n
     each = width // groups
     group = [slice(first, first + each) for first in range(0, width, each)]
+    start = _begin(carry, n, width, each, max_len)
+    extend = hoisted(extend, start.carry, jnp.zeros((n, width), jnp.int32))
 
     def one(t_and_state):
         t, state = t_and_state
-        last = state.words[jnp.maximum(t - 1, 0)]  # ends at first
-        carry, scores = extend(state.carry, last)
-        total = state.live[..., None] + scores
+        words, parents, places = state.last(t)
+        carry, scores = extend(_of_parents(state.carry, parents), words)
+        ended, live = _counted(state.scores)
+        total = live.reshape(n, width)[..., None] + scores
         counts = jnp.zeros((n, scores.shape[-1]))
         grown = []
-        for mine in group:
-            ended = _columns(state.ended, mine)
-            new, tried = _grow(total[:, mine], ended, t, mine.start, diversity * counts)
+        for number, mine in enumerate(group):
+            before = Ended(ended[:, number], places[:, mine])
+            penalty = diversity * counts if groups > 1 else None
+            new, ends = _grow(total[:, mine], before, mine.start, t * width, penalty)
             grown.append(new)
             if groups > 1:
-                counts += _choices(new, tried, scores.shape[-1])
-        live, word, parent, ended = jax.tree.map(lambda *x: jnp.concatenate(x, 1), *grown)
-        carry = jax.tree.map(lambda x: jax.vmap(lambda row, i: row[i])(x, parent), carry)
-        words = lax.dynamic_update_index_in_dim(state.words, word, t, 0)
-        parents = lax.dynamic_update_index_in_dim(state.parents, parent, t, 0)
-        return t + 1, Beams(carry, live, words, parents, ended)
+                counts += _choices(new, ends, scores.shape[-1])
+        added = jnp.concatenate([x for _, x in grown], -1)
+        trellis = lax.dynamic_update_index_in_dim(state.trellis, added, t, 0)
+        return t + 1, Beams(carry, jnp.stack([x for x, _ in grown], 2), trellis)
 
     def hopeful(t_and_state):
         t, state = t_and_state
         if not falling:
             return t < max_len
-        live, ended = (x.reshape(n, groups, each) for x in (state.live, state.ended.score))
+        ended, live = _counted(state.scores)
         return (t < max_len) & (live.max(-1) > ended.min(-1)).any()
 
-    start = _begin(carry, n, width, each, max_len)
     t, state = lax.while_loop(hopeful, one, (jnp.int32(0), start))
+    scores = [x.reshape(n, width) for x in _counted(state.scores)]
+    ended = Ended(scores[0], state.last(t)[2])
     # What is live after the last step was cut there; before it, it has lost to all that ended.
-    blank = jnp.zeros((n, width), jnp.int32)
-    cut = Ended(
-        state.live, jnp.full_like(blank, t), jnp.broadcast_to(jnp.arange(width), (n, width))
-    )
-    grouped = [
-        _best(_beside(_columns(state.ended, mine), _columns(cut, mine)), each) for mine in group
-    ]
+    place = jnp.broadcast_to(t * width + jnp.arange(width), (n, width))
+    cut = Ended(scores[1], place)
+    grouped = [_best(_beside(_columns(ended, mine), _columns(cut, mine)), each) for mine in group]
     best = _best(jax.tree.map(lambda *x: jnp.concatenate(x, 1), *grouped), width)
-    return Captions(_trace(state.words, state.parents, best), best.score)
-
-
-class _Grown(NamedTuple):
-    """A group of G hypotheses after one more word; see Beams."""
-
-    live: jax.Array  # float32[N, G]
-    word: jax.Array  # int32[N, G]
-    parent: jax.Array  # int32[N, G]
-    ended: Ended
+    return Captions(_trace(state.trellis, best), best.score)
 
 
 def _begin(carry: Any, n: int, width: int, each: int, max_len: int) -> Beams:
     """The beams before the first word."""
-    blank = jnp.zeros((n, width), jnp.int32)
+    place = jnp.arange(width, dtype=jnp.int32)
+    # A group starts from one empty hypothesis.
+    scores = jnp.full((n, 2, width // each, 2 * each), -jnp.inf).at[:, 1, :, 0].set(0.0)
+    first = jnp.stack([jnp.full_like(place, END), place, jnp.zeros_like(place)])
     return Beams(
         carry=jax.tree.map(lambda x: jnp.repeat(x[:, None], width, 1), carry),
-        # A group starts from one empty hypothesis.
-        live=jnp.broadcast_to(jnp.where(jnp.arange(width) % each, -jnp.inf, 0.0), (n, width)),
-        words=jnp.full((max_len, n, width), END, jnp.int32),
-        parents=jnp.zeros((max_len, n, width), jnp.int32),
-        ended=Ended(jnp.full((n, width), -jnp.inf), blank, blank),
+        scores=scores,
+        trellis=jnp.broadcast_to(first[None, :, None], (max_len, 3, n, width)),
     )
 
 
+def _counted(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Scores of the best ended and of the live hypotheses, float32[N, groups, G] each."""
+    counted = scores[..., : scores.shape[-1] // 2]
+    return counted[:, 0], counted[:, 1]
+
+
+def _of_parents(carry: Any, parents: jax.Array) -> Any:
+    """Leaves [N, W, ...] of the hypotheses int32[N, W] that others go on from."""
+    n, width = parents.shape
+    rows = (jnp.arange(n)[:, None] * width + parents).reshape(-1)
+
+    def of(x: jax.Array) -> jax.Array:
+        return x.reshape(n * width, *x.shape[2:]).at[rows].get(mode="clip").reshape(x.shape)
+
+    return jax.tree.map(of, carry)
+
+
 def _grow(
-    scores: jax.Array, ended: Ended, t: jax.Array, first: int, penalty: jax.Array
-) -> tuple[_Grown, Ended]:
+    scores: jax.Array, ended: Ended, first: int, place: jax.Array, penalty: jax.Array | None
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
     """One group's step.
 
     Args:
       scores: float32[N, G, V], of the extensions of the group's G hypotheses.
-      first: where the group's first hypothesis stands among all.
-      penalty: float32[N, V], by which words rank lower.
+      first: where the group's first hypothesis stands among all W.
+      place: int32[], t * W.
+      penalty: float32[N, V], by which words rank lower; None for none.
     Returns:
-      (the group after it, its 2 G best extensions as hypotheses ended here).
+      ((its scores float32[N, 2, 2 G] and its columns int32[3, N, G] of the trellis, as in Beams),
+      how many of its G best extensions ended int32[N]).
     """
     n, each, vocabulary = scores.shape
-    ranked = (scores - penalty[:, None]).reshape(n, -1)
+    ranked = scores if penalty is None else scores - penalty[:, None]
     # A hypothesis has one end, so of twice as many candidates at least `each` go on.
-    rank, index = lax.top_k(ranked, 2 * each)
-    score = jnp.take_along_axis(scores.reshape(n, -1), index, 1)
+    rank, index = lax.top_k(ranked.reshape(n, -1), 2 * each)
+    score = rank
+    if penalty is not None:
+        score = jnp.take_along_axis(scores.reshape(n, -1), index, 1)
     parent, word = first + index // vocabulary, index % vocabulary
     closes = word == END
-    new = Ended(jnp.where(closes, score, -jnp.inf), jnp.full_like(word, t), parent)
-    ended = _best(_beside(ended, _columns(new, slice(each))), each)
-    order = lax.top_k(jnp.where(closes, -jnp.inf, rank), each)[1]
-    live = jnp.where(closes, -jnp.inf, score)
-    live, word, parent = (jnp.take_along_axis(x, order, 1) for x in (live, word, parent))
-    return _Grown(live, word, parent, ended), new
+    # Of those that end, the best beside what ended before; of the others, the best: in one sort.
+    ends = jnp.where(closes, score, -jnp.inf)[:, :each]
+    going = jnp.where(closes, -jnp.inf, rank)
+    both = jnp.stack([jnp.concatenate([ended.score, ends], 1), going], 1)
+    top, order = lax.top_k(both, 2 * each)
+    if penalty is not None:
+        live = jnp.take_along_axis(jnp.where(closes, -jnp.inf, score), order[:, 1], 1)
+        top = jnp.stack([top[:, 0], live], 1)
+    places = jnp.concatenate([ended.place, place + parent[:, :each]], 1)
+    kept = jnp.stack([order[:, 1], order[:, 1], order[:, 0]])[..., :each]
+    added = jnp.take_along_axis(jnp.stack([word, parent, places]), kept, 2)
+    return (top, added), (ends > -jnp.inf).sum(1)
 
 
-def _choices(grown: _Grown, tried: Ended, vocabulary: int) -> jax.Array:
+def _choices(grown: tuple[jax.Array, jax.Array], ends: jax.Array, vocabulary: int) -> jax.Array:
     """How often a group chose each word, to go on with it or to end: float32[N, V]."""
-    chosen = jnp.where(grown.live > -jnp.inf, grown.word, -1)
-    each = grown.word.shape[1]
-    ends = (tried.score[:, :each] > -jnp.inf).astype(jnp.float32).sum(1)
-    return jax.nn.one_hot(chosen, vocabulary).sum(1).at[:, END].add(ends)
+    scores, (words, _, _) = grown
+    chosen = jnp.where(scores[:, 1, : words.shape[1]] > -jnp.inf, words, -1)
+    return jax.nn.one_hot(chosen, vocabulary).sum(1).at[:, END].add(ends.astype(jnp.float32))
 
 
 def _columns(ended: Ended, mine: slice) -> Ended:
@@ -225,14 +253,15 @@ def _best(ended: Ended, k: int) -> Ended:
     return jax.tree.map(lambda x: jnp.take_along_axis(x, order, 1), ended)
 
 
-def _trace(words: jax.Array, parents: jax.Array, ended: Ended) -> jax.Array:
+def _trace(trellis: jax.Array, ended: Ended) -> jax.Array:
     """Reads hypotheses back through the trellis: int32[N, W, T]."""
+    width = trellis.shape[-1]
 
     def back(beam, step):
-        t, words, parents = step
-        inside = t < ended.length
+        t, (words, parents, _) = step
+        inside = t < ended.place // width
         word = jnp.where(inside, jnp.take_along_axis(words, beam, 1), END)
         return jnp.where(inside, jnp.take_along_axis(parents, beam, 1), beam), word
 
-    steps = (jnp.arange(words.shape[0]), words, parents)
-    return jnp.moveaxis(lax.scan(back, ended.beam, steps, reverse=True)[1], 0, -1)
+    steps = (jnp.arange(len(trellis)), trellis)
+    return jnp.moveaxis(lax.scan(back, ended.place % width, steps, reverse=True)[1], 0, -1)

@@ -1,8 +1,9 @@
 """A queue of captions to be completed, spoken side by side over a fixed number of lanes.
 
 Jobs run in one compiled loop: a lane takes its next job the moment its sentence ends, so that
-hardly any step is spent on padding; an evaluator reads along. What a completion draws depends on
-its own key alone, so that the verdicts are the same, but for rounding, for any number of lanes.
+hardly any step is spent on padding. What was said is then read to an evaluator, completions of one
+length together. What a completion draws depends on its own key alone, so that the verdicts are the
+same, but for rounding, for any number of lanes.
 """
 
 from functools import partial
@@ -13,17 +14,18 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.decoding.draw import draw, draw_several
+from capjax.decoding.hoist import hoisted
 from capjax.judging import Evaluator
 from capjax.speaker import END, Params, Speaker
-from capjax.teacher_forcing import pack, put, where_rows
+from capjax.teacher_forcing import put, where_rows
 
 
 class Load(NamedTuple):
     """What the lanes did."""
 
     steps: jax.Array  # float32[], of all lanes together: loop steps times lanes
-    fed: jax.Array  # float32[], those that moved a completion on: words fed in and read
-    ended: jax.Array  # float32[], completions that went through a lane
+    fed: jax.Array  # float32[], those that moved a completion on: words fed in
+    ended: jax.Array  # float32[], completions that did not end at once
 
     @property
     def busy(self) -> jax.Array:
@@ -63,44 +65,39 @@ class Completer(NamedTuple):
     max_len: int  # T, where a completion is cut
 
 
+class _Form(NamedTuple):
+    """What suits the hardware."""
+
+    lanes: int  # L
+    rows: int  # that are read, or projected, side by side
+    holds: bool  # whether a lane keeps a copy of its image's memory, or looks it up at each word
+
+
 class _Work(NamedTuple):
-    """What is to be done; the same throughout."""
+    """What is to be done; the same throughout. A job p * n + k is completion k of beginning p."""
 
     completer: Completer
     starts: Starts
-    first: jax.Array  # int32[P, n], first words of the completions
-    queue: jax.Array  # int32[P n], the jobs, -1 past the last; each is p * n + k
-    jobs: jax.Array  # int32[], how many there are
+    first: jax.Array  # int32[P n], first words of the completions
+    queue: jax.Array  # int32[P n], the jobs that go on after it, 0 past the last
+    jobs: jax.Array  # int32[], how many these are
 
 
 class _Lanes(NamedTuple):
     """L completions under way. Leaves lead with L."""
 
-    job: jax.Array  # int32[L], beginning p and rollout k as p * n + k; -1 for an idle lane
-    word: jax.Array  # int32[L], drawn, and not yet fed to anyone
-    position: jax.Array  # int32[L], of that word
-    carry: Any
-    reading: Any
-    memory: Any
-
-
-class _Ending(NamedTuple):
-    """Completions that lack their last word's reading, in a ring of 2 * L. Leaves lead with 2L."""
-
-    start: jax.Array  # int32[2L], p
-    word: jax.Array  # int32[2L], the last word: the end, or the one at which they are cut
-    reading: Any
+    job: jax.Array  # int32[L]; -1 for an idle lane
+    word: jax.Array  # int32[L], drawn, and not yet fed in
+    fed: jax.Array  # int32[L], words of this completion before it
+    carry: Any  # that of the beginning takes its place where no word was fed
+    memory: Any  # where lanes hold it
 
 
 class _Loop(NamedTuple):
     lanes: _Lanes
-    ending: _Ending
-    total: jax.Array  # float32[P], the verdicts' sum
+    said: jax.Array  # int32[T P n], word t of a job at t P n + job, ends where nothing was said
     taken: jax.Array  # int32[], jobs taken from the queue
-    ended: jax.Array  # int32[], completions put into the ring
-    judged: jax.Array  # int32[], halves of the ring judged
-    steps: jax.Array  # float32[], as of Load
-    fed: jax.Array  # float32[], as of Load
+    steps: jax.Array  # int32[], of the loop
 
 
 def complete(completer: Completer, starts: Starts, lanes: int | None = None) -> Completed:
@@ -116,177 +113,202 @@ def complete(completer: Completer, starts: Starts, lanes: int | None = None) -> 
     count = starts.row.shape[0]
     if not count:
         return Completed(jnp.zeros(0), Load(*jnp.zeros(3)))
-    most = count * completer.rollouts
-    width = lanes or default_lanes(most)
-    first, closed = _first_words(completer, starts)
-    # Completions that end at once need no lane.
-    total = closed * (first == END).sum(1, dtype=jnp.float32)
-    waiting = (first != END) & starts.open[:, None]
-    (queue,) = jnp.nonzero(waiting.reshape(-1), size=most, fill_value=-1)
+    jobs = count * completer.rollouts
+    # Wide matmuls, and few lanes idle at the queue's end.
+    cpu = _Form(lanes or max(1, min(320, jobs // 20)), 320, True)
+    accelerator = _Form(lanes or max(1, min(8192, jobs // 10)), max(1, min(8192, jobs // 4)), False)
+    return lax.platform_dependent(
+        cpu=partial(_complete, cpu, completer, starts),
+        default=partial(_complete, accelerator, completer, starts),
+    )
+
+
+def _complete(form: _Form, completer: Completer, starts: Starts) -> Completed:
+    first = _first_words(form, completer, starts).reshape(-1)
+    goes_on = starts.open & (starts.position < completer.max_len - 1)
+    waiting = (first != END) & jnp.repeat(goes_on, completer.rollouts)
+    (queue,) = jnp.nonzero(waiting, size=first.size, fill_value=0)
     work = _Work(completer, starts, first, queue, waiting.sum())
 
-    index = jnp.arange(width)
-    jobs = jnp.where(index < work.jobs, queue[jnp.minimum(index, most - 1)], -1)
-    under_way = jax.vmap(partial(_begun, work))(jobs)
+    index = jnp.arange(form.lanes)
+    jobs = jnp.where(index < work.jobs, queue[jnp.minimum(index, first.size - 1)], -1)
+    said = jnp.zeros(completer.max_len * first.size, jnp.int32).at[: first.size].set(first)
     state = _Loop(
-        lanes=under_way,
-        ending=_ring(under_way),
-        total=total,
-        taken=jnp.minimum(width, work.jobs),
-        ended=jnp.int32(0),
-        judged=jnp.int32(0),
-        steps=jnp.float32(0),
-        fed=jnp.float32(0),
+        lanes=_begun(form, work, jobs),
+        said=said,
+        taken=jnp.minimum(form.lanes, work.jobs),
+        steps=jnp.int32(0),
     )
     # What is left when the queue is empty moves together into a few lanes.
-    few = width // 4
-    state = _run(work, state, few)
-    ended = state.ended
+    few = form.lanes // 4
+    state = _run(form, work, state, few)
+    steps = form.lanes * state.steps.astype(jnp.float32)
     if few:
-        state = _run(work, _gathered(state, few), 0)
-        ended += state.ended
-    load = Load(state.steps, state.fed, ended.astype(jnp.float32))
-    return Completed(state.total / completer.rollouts, load)
+        last = state._replace(lanes=_gathered(state.lanes, few), steps=jnp.int32(0))
+        state = _run(form, work, last, 0)
+        steps += few * state.steps.astype(jnp.float32)
+    said = state.said.reshape(completer.max_len, -1)
+    reads = _reads(work, said)
+    value = _verdicts(form, work, said, reads).reshape(-1, completer.rollouts).mean(1)
+    # All that is read was fed in before, but for the last.
+    fed = jnp.where(waiting, reads - 1, 0).sum(dtype=jnp.float32)
+    ended = (first != END) & (reads > 0)
+    return Completed(value, Load(steps, fed, ended.sum(dtype=jnp.float32)))
 
 
-def _first_words(completer: Completer, starts: Starts) -> tuple[jax.Array, jax.Array]:
-    """First words of all completions int32[P, n], and r float32[P] of what ends at once.
+def _first_words(form: _Form, completer: Completer, starts: Starts) -> jax.Array:
+    """First words of all completions: int32[P, n], ends where not open.
 
     A beginning's completions draw their first words out of one distribution, computed once.
     """
-    packed, chunks = pack(starts.open)
     count = starts.row.shape[0]
-    keys = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(
-        starts.keys, jnp.arange(completer.rollouts)
-    )
+    rows = min(form.rows, count)
+    (order,) = jnp.nonzero(starts.open, size=count + -count % rows, fill_value=count)
+    project = hoisted(partial(completer.speaker.logits, completer.params), starts.hidden[:rows])
+    every = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
 
-    def chunk(i, state):
-        first, closed = state
-        at = packed[i]  # -1 where there is no more: the last row is then computed, and dropped
-        mine = jax.tree.map(lambda x: x[at], starts._replace(keys=keys))
-        draws = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)))(mine.keys, mine.position)
-        words = draw_several(draws, completer.speaker.logits(completer.params, mine.hidden))
-        ends = jnp.full(at.shape, END, jnp.int32)
-        reading = completer.evaluator.read(completer.evaluator_params, mine.reading, ends)
-        score = completer.evaluator.score(
-            completer.evaluator_params, completer.image[mine.row], reading
-        )
-        to = jnp.where(at < 0, count, at)
-        first = first.at[to].set(words, mode="drop")
-        return first, closed.at[to].set(jax.nn.sigmoid(score.astype(jnp.float32)), mode="drop")
+    def chunk(i: jax.Array, first: jax.Array) -> jax.Array:
+        at = lax.dynamic_slice_in_dim(order, i * rows, rows)
+        mine = jnp.minimum(at, count - 1)
+        keys = every(starts.keys[mine], jnp.arange(completer.rollouts))
+        keys = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)))(keys, starts.position[mine])
+        words = draw_several(keys, project(starts.hidden[mine]))
+        return first.at[at].set(words, mode="drop")
 
-    blank = jnp.full((count, completer.rollouts), END, jnp.int32), jnp.zeros(count)
-    return lax.fori_loop(0, chunks, chunk, blank)
+    chunks = -(-starts.open.sum() // rows)
+    return lax.fori_loop(0, chunks, chunk, jnp.full((count, completer.rollouts), END, jnp.int32))
 
 
-def _begun(work: _Work, job: jax.Array) -> _Lanes:
-    """A lane's state for one job; -1 gives an idle one."""
-    completer, starts = work.completer, work.starts
-    p = jnp.maximum(job, 0) // completer.rollouts
-    row = starts.row[p]
+def _begun(form: _Form, work: _Work, job: jax.Array) -> _Lanes:
+    """Lanes at the beginning of jobs int32[L]; -1 gives an idle one."""
+    place = jnp.maximum(job, 0)
+    p = place // work.completer.rollouts
+    row = work.starts.row[p]
     return _Lanes(
         job=job,
-        word=work.first[p, jnp.maximum(job, 0) % completer.rollouts],
-        position=starts.position[p],
-        carry=jax.tree.map(lambda x: x[p], starts.carry),
-        reading=jax.tree.map(lambda x: x[p], starts.reading),
-        memory=jax.tree.map(lambda x: x[row], completer.memory),
+        word=work.first[place],
+        fed=jnp.zeros_like(job),
+        carry=jax.tree.map(lambda x: x[p], work.starts.carry),
+        memory=jax.tree.map(lambda x: x[row], work.completer.memory) if form.holds else (),
     )
 
 
-def _run(work: _Work, state: _Loop, left: int) -> _Loop:
-    """Runs until there are jobs for no more than so many lanes; then judges all that ended."""
+def _run(form: _Form, work: _Work, state: _Loop, left: int) -> _Loop:
+    """Runs until there are jobs for no more than so many lanes."""
+    completer, starts, lanes = work.completer, work.starts, state.lanes
 
-    def many(state):
+    def extend(memory: Any, carry: Any, word: jax.Array) -> tuple[Any, jax.Array]:
+        carry, hidden = completer.speaker.step(completer.params, memory, carry, word)
+        return carry, completer.speaker.logits(completer.params, hidden)
+
+    def memory_of(lanes: _Lanes, p: jax.Array) -> Any:
+        if form.holds:
+            return lanes.memory
+        return jax.tree.map(lambda x: x[starts.row[p]], completer.memory)
+
+    extend = hoisted(extend, memory_of(lanes, jnp.zeros_like(lanes.job)), lanes.carry, lanes.word)
+
+    def step(state: _Loop) -> _Loop:
+        """Feeds every lane its word and draws the next; what is over makes room for other jobs."""
+        lanes = state.lanes
+        p = jnp.maximum(lanes.job, 0) // completer.rollouts
+        begun = jax.tree.map(lambda x: x[p], starts.carry)
+        carry = where_rows(lanes.fed == 0, begun, lanes.carry)
+        carry, logits = extend(memory_of(lanes, p), carry, lanes.word)
+        position = starts.position[p] + lanes.fed + 1
+        word = draw(_keys(work, lanes.job, p, position), logits)
+        over = (lanes.job >= 0) & ((word == END) | (position == completer.max_len - 1))
+        jobs = work.first.size
+        place = jnp.where(lanes.job < 0, state.said.size, (lanes.fed + 1) * jobs + lanes.job)
+        said = state.said.at[place].set(word, mode="drop")
+        taken = state.taken + jnp.cumsum(over, dtype=jnp.int32)
+        job = work.queue[jnp.minimum(taken - 1, jobs - 1)]
+        job = jnp.where(over, jnp.where(taken <= work.jobs, job, -1), lanes.job)
+        return _Loop(
+            lanes=_Lanes(
+                job=job,
+                word=jnp.where(over, work.first[jnp.maximum(job, 0)], word),
+                fed=jnp.where(over, 0, lanes.fed + 1),
+                carry=carry,
+                memory=_moved(form, work, lanes.memory, over, job),
+            ),
+            said=said,
+            taken=jnp.minimum(taken[-1], work.jobs),
+            steps=state.steps + 1,
+        )
+
+    def many(state: _Loop) -> jax.Array:
         return (state.lanes.job >= 0).sum() > left
 
-    return _judge_half(work, lax.while_loop(many, partial(_step, work), state))
+    return lax.while_loop(many, step, state)
 
 
-def _step(work: _Work, state: _Loop) -> _Loop:
-    """Feeds every lane its word and draws the next; what is over makes room for other jobs."""
-    completer, lanes = work.completer, state.lanes
+def _keys(work: _Work, job: jax.Array, p: jax.Array, position: jax.Array) -> jax.Array:
+    """What the words at positions int32[L] of jobs int32[L] are drawn by: typed keys [L]."""
+    fold_in = jax.vmap(jax.random.fold_in)
+    return fold_in(fold_in(work.starts.keys[p], job % work.completer.rollouts), position)
+
+
+def _moved(form: _Form, work: _Work, memory: Any, over: jax.Array, job: jax.Array) -> Any:
+    """The memory that lanes hold, of their new jobs where the old ones are over."""
+    if not form.holds or not jax.tree.leaves(memory):
+        return memory
+    (lanes,) = jnp.nonzero(over, size=over.size, fill_value=0)
+
+    def move(i: jax.Array, memory: Any) -> Any:
+        lane = lanes[i]
+        row = work.starts.row[jnp.maximum(job[lane], 0) // work.completer.rollouts]
+        return put(memory, lane, jax.tree.map(lambda x: x[row], work.completer.memory))
+
+    return lax.fori_loop(0, over.sum(), move, memory)
+
+
+def _gathered(lanes: _Lanes, few: int) -> _Lanes:
+    """What is under way, in so few lanes."""
     width = lanes.job.size
-    idle = lanes.job < 0
-    start = jnp.maximum(lanes.job, 0) // completer.rollouts
-    keys = jax.vmap(jax.random.fold_in)(
-        work.starts.keys[start], jnp.maximum(lanes.job, 0) % completer.rollouts
+    (kept,) = jnp.nonzero(lanes.job >= 0, size=few, fill_value=width)
+    moved: Any = jax.tree.map(lambda x: x[jnp.minimum(kept, width - 1)], lanes)
+    return moved._replace(job=jnp.where(kept < width, moved.job, -1))
+
+
+def _reads(work: _Work, said: jax.Array) -> jax.Array:
+    """How many words of each completion int32[T, P n] are read, its end included where there is
+    room: int32[P n], 0 where nothing was to be completed."""
+    words = (jnp.cumsum(said == END, 0) == 0).sum(0, dtype=jnp.int32)
+    position, is_open = (
+        jnp.repeat(x, work.completer.rollouts) for x in (work.starts.position, work.starts.open)
     )
-    carry, hidden = completer.speaker.step(completer.params, lanes.memory, lanes.carry, lanes.word)
-    reading = completer.evaluator.read(completer.evaluator_params, lanes.reading, lanes.word)
-    position = lanes.position + 1
-    draws = jax.vmap(jax.random.fold_in)(keys, position)
-    word = draw(draws, completer.speaker.logits(completer.params, hidden))
-    # Where the word that was fed in was the last that fits, this step was for nothing.
-    full = lanes.position == completer.max_len - 1
-    over = ~idle & (full | (word == END) | (position == completer.max_len - 1))
-    last = _Ending(
-        start, jnp.where(full, lanes.word, word), where_rows(full, lanes.reading, reading)
-    )
-    lanes = lanes._replace(word=word, position=position, carry=carry, reading=reading)
-    state = _refill(work, state._replace(lanes=lanes), over, last)
-    state = state._replace(
-        steps=state.steps + width,
-        fed=state.fed + (~idle & ~full).sum(dtype=jnp.float32),
-    )
-    full_half = state.ended >= (state.judged + 1) * width
-    return lax.cond(full_half, partial(_judge_half, work), lambda state: state, state)
+    return jnp.where(is_open, jnp.minimum(words + 1, work.completer.max_len - position), 0)
 
 
-def _refill(work: _Work, state: _Loop, over: jax.Array, last: _Ending) -> _Loop:
-    """Puts completions that are over into the ring, and their lanes' next jobs into the lanes."""
-    width = over.shape[0]
-    (order,) = jnp.nonzero(over, size=width, fill_value=0)
-    number = over.sum()
+def _verdicts(form: _Form, work: _Work, said: jax.Array, reads: jax.Array) -> jax.Array:
+    """r of completions int32[T, P n] after so many words: float32[P n], 0 where none is read.
 
-    def swap(i, both):
-        lanes, ending = both
-        lane, place = order[i], (state.ended + i) % (2 * width)
-        at = jnp.minimum(state.taken + i, work.queue.size - 1)
-        job = jnp.where(state.taken + i < work.jobs, work.queue[at], -1)
-        ending = put(ending, place, jax.tree.map(lambda x: x[lane], last))
-        return put(lanes, lane, _begun(work, job)), ending
+    The longest come first, so that those read side by side are as long as one another.
+    """
+    completer, starts = work.completer, work.starts
+    jobs, rows = work.first.size, min(form.rows, work.first.size)
+    p = jnp.arange(jobs) // completer.rollouts
+    order = jnp.argsort(-reads)
+    order = jnp.pad(order, (0, -jobs % rows), constant_values=jobs)
+    some = jax.tree.map(lambda x: x[jnp.zeros(rows, jnp.int32)], starts.reading)
+    reader = partial(completer.evaluator.read, completer.evaluator_params)
+    read = hoisted(reader, some, order[:rows])
 
-    lanes, ending = lax.fori_loop(0, number, swap, (state.lanes, state.ending))
-    return state._replace(
-        lanes=lanes,
-        ending=ending,
-        taken=state.taken + jnp.minimum(number, work.jobs - state.taken),
-        ended=state.ended + number,
-    )
+    def block(i: jax.Array, verdicts: jax.Array) -> jax.Array:
+        at = lax.dynamic_slice_in_dim(order, i * rows, rows)
+        mine = jnp.minimum(at, jobs - 1)
+        count = jnp.where(at < jobs, reads[mine], 0)
 
+        def one(t: jax.Array, reading: Any) -> Any:
+            return where_rows(t < count, read(reading, said[t, mine]), reading)
 
-def _judge_half(work: _Work, state: _Loop) -> _Loop:
-    """Reads the last words of the ring's oldest half, and adds up the verdicts."""
-    completer, width = work.completer, state.lanes.job.size
-    at = state.judged % 2 * width
-    ending = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, at, width), state.ending)
-    reading = completer.evaluator.read(completer.evaluator_params, ending.reading, ending.word)
-    seen = completer.image[work.starts.row[ending.start]]
-    verdict = jax.nn.sigmoid(completer.evaluator.score(completer.evaluator_params, seen, reading))
-    real = state.judged * width + jnp.arange(width) < state.ended
-    verdict = jnp.where(real, verdict.astype(jnp.float32), 0)
-    total = state.total.at[ending.start].add(verdict)
-    return state._replace(total=total, judged=state.judged + 1)
+        reading = jax.tree.map(lambda x: x[p[mine]], starts.reading)
+        reading = lax.fori_loop(0, count.max(), one, reading)
+        seen = completer.image[starts.row[p[mine]]]
+        score = completer.evaluator.score(completer.evaluator_params, seen, reading)
+        r = jax.nn.sigmoid(score.astype(jnp.float32))
+        return verdicts.at[at].set(r, mode="drop")
 
-
-def _gathered(state: _Loop, few: int) -> _Loop:
-    """What is under way, in so few lanes, with an empty ring."""
-    width = state.lanes.job.size
-    (kept,) = jnp.nonzero(state.lanes.job >= 0, size=few, fill_value=width)
-    moved: Any = jax.tree.map(lambda x: x[jnp.minimum(kept, width - 1)], state.lanes)
-    moved = moved._replace(job=jnp.where(kept < width, moved.job, -1))
-    return state._replace(lanes=moved, ending=_ring(moved), ended=jnp.int32(0), judged=jnp.int32(0))
-
-
-def _ring(lanes: _Lanes) -> _Ending:
-    """An empty ring for so many lanes."""
-    blank = jnp.zeros(2 * lanes.job.size, jnp.int32)
-    return _Ending(blank, blank, jax.tree.map(lambda x: jnp.concatenate([x, x]), lanes.reading))
-
-
-def default_lanes(jobs: int) -> int:
-    """Lanes for a queue of at most so many jobs: wide matmuls, and few lanes idle at its end."""
-    if jax.default_backend() == "cpu":
-        return max(1, min(320, jobs // 20))
-    return max(1, min(8192, jobs // 20))
+    blocks = -(-(reads > 0).sum() // rows)
+    return lax.fori_loop(0, blocks, block, jnp.zeros(jobs))

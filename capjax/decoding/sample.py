@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.agreement import check_context, check_key, check_typed
-from capjax.decoding.draw import draw_scored, fold_in
+from capjax.decoding.draw import Truncation, draw_scored, fold_in
+from capjax.decoding.hoist import hoisted
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
 
-FEWEST = 64  # rows that a step is taken for, at least, where there were as many
+FEWEST = 64  # rows that a step is taken for on a CPU, at least, where there were as many
+MANY = 2048  # rows from which on it pays on an accelerator that the last go on alone
 
 
 def sample(
@@ -50,13 +52,11 @@ def sample(
         raise ValueError(f"top_p={top_p} must be in (0, 1]")
 
     check_typed(key)
-    plain = temperature == 1.0 and not forbid_unknown
+    plain, truncation = temperature == 1.0 and not forbid_unknown, Truncation(top_k, top_p)
 
-    def choose(logits, t, key):
+    def choose(logits, key):
         logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
-        word, total = draw_scored(
-            fold_in(key, t), logits, temperature=temperature, top_k=top_k, top_p=top_p
-        )
+        word, total = draw_scored(key, logits, temperature=temperature, truncation=truncation)
         return word, total if plain else None
 
     return _speak(speaker, params, context, choose, key, max_len)
@@ -78,7 +78,7 @@ def greedy(
       ValueError: max_len below 1, or a context that does not agree.
     """
 
-    def choose(logits, t, key):
+    def choose(logits, key):
         logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
         return jnp.argmax(logits, -1).astype(jnp.int32), None
 
@@ -90,29 +90,22 @@ def forbid(logits: jax.Array, word: int) -> jax.Array:
     return jnp.where(jnp.arange(logits.shape[-1]) == word, -jnp.inf, logits)
 
 
-def _sizes(n: int) -> list[int]:
-    """How many rows go on together, one after another: three quarters each time, later half.
-
-    Every size is a loop to compile, and the later ones save less.
-    """
-    sizes = [n]
-    while (left := sizes[-1] * 3 // 4 if 4 * sizes[-1] > n else sizes[-1] // 2) >= FEWEST:
-        sizes.append(left)
-    return sizes
-
-
 class _Spoken(NamedTuple):
     """What some rows have spoken. Leaves lead with the rows, but for words [T, rows]."""
 
     carry: Any
-    word: jax.Array  # the last one
-    done: jax.Array
     words: jax.Array
     log_prob: jax.Array
 
+    def last(self, t: jax.Array) -> jax.Array:
+        """The words of step t - 1; before the first step, ends."""
+        return lax.dynamic_index_in_dim(self.words, jnp.maximum(t - 1, 0), 0, False)
 
-# (logits, step, keys) -> (a word a row, and where known the logits' logsumexp)
-Choose = Callable[[jax.Array, jax.Array, Any], tuple[jax.Array, jax.Array | None]]
+
+State = tuple[jax.Array, _Spoken]  # (words so far, what was spoken)
+
+# (logits, key) -> (a word a row, and where known the logits' logsumexp)
+Choose = Callable[[jax.Array, jax.Array | None], tuple[jax.Array, jax.Array | None]]
 
 
 def _speak(
@@ -126,66 +119,103 @@ def _speak(
     """Captions by one chosen word after another.
 
     Rows whose captions have ended cost as much as others; so when enough of them have, those left
-    go on alone (`_sizes`), where what a row draws depends on no other.
+    go on alone (`_sizes`). What a row draws depends on no other.
     """
     if max_len < 1:
         raise ValueError(f"max_len={max_len} must be at least 1")
     check_context(context)
     memory, carry = speaker.start(params, context)
     n = rows_of(carry, context)
+    keys = None
     if key is not None:
         check_key(key, n)
-    apart = key is None or key.ndim > 0
-    sizes = _sizes(n) if apart else [n]
-    step = partial(_step, speaker, params, choose)
-    spoken = _Spoken(
+        key = key if key.ndim else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(n))
+        keys = jax.vmap(partial(fold_in, key))(jnp.arange(max_len))  # before the loop
+    run = partial(_run, speaker, choose, max_len)
+    return lax.platform_dependent(
+        params,
+        memory,
         carry,
-        jnp.full(n, END, jnp.int32),
-        jnp.zeros(n, bool),
-        jnp.full((max_len, n), END, jnp.int32),
-        jnp.zeros(n, jnp.float32),
+        keys,
+        cpu=partial(run, _sizes(n)),
+        default=partial(run, [n, n // 4] if n >= MANY else [n]),
     )
-    state = jnp.int32(0), spoken
-    rows, words, log_prob = jnp.arange(n), spoken.words, spoken.log_prob
+
+
+def _sizes(n: int) -> list[int]:
+    """How many rows go on together on a CPU, one after another: three quarters each time, later
+    half. Every size is a loop to compile, and the later ones save less."""
+    sizes = [n]
+    while (left := sizes[-1] * 3 // 4 if 4 * sizes[-1] > n else sizes[-1] // 2) >= FEWEST:
+        sizes.append(left)
+    return sizes
+
+
+def _run(
+    speaker: Speaker,
+    choose: Choose,
+    max_len: int,
+    sizes: list[int],
+    params: Params,
+    memory: Any,
+    carry: Any,
+    keys: jax.Array | None,
+) -> Captions:
+    """Captions of all rows of a carry, drawn by keys [T, N] or by none."""
+    n = sizes[0]
+    words = jnp.full((max_len, n), END, jnp.int32)
+    state = jnp.int32(0), _Spoken(carry, words, jnp.zeros(n, jnp.float32))
+    rows, log_prob = jnp.arange(n), state[1].log_prob
     for least in [*sizes[1:], 0]:
-
-        def going(state, least=least):
-            return (state[0] < max_len) & ((~state[1].done).sum() > least)
-
-        state = lax.while_loop(going, partial(step, memory, key), state)
+        state = _until(speaker, choose, params, memory, keys, state, least)
         t, spoken = state
         words = words.at[:, rows].set(spoken.words)
         log_prob = log_prob.at[rows].set(spoken.log_prob)
         if least:
-            left = jnp.argsort(spoken.done, stable=True)[:least]  # those that go on come first
-            rows = rows[left]
-            memory, key, rest = jax.tree.map(
-                lambda x, left=left: x[left], (memory, key, spoken._replace(words=spoken.words.T))
-            )
+            # Those that go on come first.
+            left = jnp.argsort(spoken.last(t) == END, stable=True)[:least]
+            rows, memory = jax.tree.map(lambda x, left=left: x[left], (rows, memory))
+            keys = None if keys is None else keys[:, left]
+            rest = spoken._replace(words=spoken.words.T)
+            rest = jax.tree.map(lambda x, left=left: x[left], rest)
             state = t, rest._replace(words=rest.words.T)
     return Captions(words.T, log_prob)
 
 
-def _step(
+def _until(
     speaker: Speaker,
-    params: Params,
     choose: Choose,
+    params: Params,
     memory: Any,
-    key: jax.Array | None,
-    state: tuple[jax.Array, _Spoken],
-) -> tuple[jax.Array, _Spoken]:
-    """One word more for every row whose caption goes on."""
-    t, spoken = state
-    carry, hidden = speaker.step(params, memory, spoken.carry, spoken.word)
-    logits = speaker.logits(params, hidden).astype(jnp.float32)
-    word, total = choose(logits, t, key)
-    word = jnp.where(spoken.done, END, word)
-    chosen = jnp.take_along_axis(logits, word[:, None], 1)[:, 0]
-    total = jax.nn.logsumexp(logits, -1) if total is None else total
-    return t + 1, _Spoken(
-        carry,
-        word,
-        spoken.done | (word == END),
-        lax.dynamic_update_index_in_dim(spoken.words, word, t, 0),
-        spoken.log_prob + jnp.where(spoken.done, 0, chosen - total),
-    )
+    keys: jax.Array | None,
+    state: State,
+    least: int,
+) -> State:
+    """Speaks on until all is said, or so few rows are left."""
+    max_len = state[1].words.shape[0]
+
+    def extend(carry: Any, word: jax.Array) -> tuple[Any, jax.Array]:
+        carry, hidden = speaker.step(params, memory, carry, word)
+        return carry, speaker.logits(params, hidden).astype(jnp.float32)
+
+    extend = hoisted(extend, state[1].carry, state[1].words[0])
+
+    def going(state: State) -> jax.Array:
+        t, spoken = state
+        left = (spoken.last(t) != END).sum() > least
+        return (t < max_len) & ((t == 0) | left)
+
+    def one(state: State) -> State:
+        t, spoken = state
+        last = spoken.last(t)
+        carry, logits = extend(spoken.carry, last)
+        word, total = choose(logits, None if keys is None else keys[t])
+        done = (t > 0) & (last == END)
+        word = jnp.where(done, END, word)
+        chosen = jnp.take_along_axis(logits, word[:, None], 1)[:, 0]
+        total = jax.nn.logsumexp(logits, -1) if total is None else total
+        words = lax.dynamic_update_index_in_dim(spoken.words, word, t, 0)
+        log_prob = spoken.log_prob + jnp.where(done, 0, chosen - total)
+        return t + 1, _Spoken(carry, words, log_prob)
+
+    return lax.while_loop(going, one, state)

@@ -90,11 +90,14 @@ def suppressed(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> S
 
     def logits(params: Params, hidden: jax.Array) -> jax.Array:
         each = hidden.reshape(*hidden.shape[:-1], streams, -1)
-        each = jnp.moveaxis(each, -2, 0)
 
         def log_p(hidden: jax.Array) -> jax.Array:
             return jax.nn.log_softmax(speaker.logits(params, hidden).astype(jnp.float32))
 
+        if number == 1:
+            mine, held = jnp.moveaxis(log_p(each), -2, 0)
+            return mine - (1 - rationality) * held
+        each = jnp.moveaxis(each, -2, 0)
         # One distractor's vocabulary at a time, however many there are.
         held = lax.fori_loop(2, streams, lambda m, total: total + log_p(each[m]), log_p(each[1]))
         return log_p(each[0]) - (1 - rationality) / number * held

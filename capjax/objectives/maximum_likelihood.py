@@ -140,7 +140,7 @@ def own_words(
         carry, hidden = speaker.step(params, memory, carry, word)
         key = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
         logits = speaker.logits(params, hidden)
-        own = jax.vmap(lambda k, z: draw(k, z[None])[0])(key, logits)
+        own = draw(key, logits)
         swap = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, 1)))(key) < rate
         return (carry, jnp.where(swap, own, true)), word
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from capjax.decoding.draw import draw, draw_scored, draw_several
+from capjax.decoding.draw import Truncation, draw, draw_scored, draw_several
 
 N = 20_000
 # A right sampler fails a comparison with this probability, were the keys not fixed.
@@ -74,7 +74,12 @@ def test_the_sum_that_is_taken_anyway_is_logsumexp(key):
     logits = 5 * jax.random.normal(key, (7, 30))
     logits = logits.at[0].set(-jnp.inf).at[1, :29].set(-jnp.inf)
     for options in {}, {"top_k": 3}, {"temperature": 0.5}:
-        _, total = draw_scored(key, logits, **options)
+        _, total = draw_scored(
+            key,
+            logits,
+            temperature=options.get("temperature", 1.0),
+            truncation=Truncation(options.get("top_k")),
+        )
         scaled = logits / options.get("temperature", 1.0)
         np.testing.assert_allclose(total, jax.nn.logsumexp(scaled, -1), rtol=1e-6)
 
