@@ -54,7 +54,7 @@ class ContrastiveSettings:
     average: Annotated[float, BELOW_1] = (
         0.0  # decay of the average of the target's parameters; 0 for none
     )
-    # Parts of a device's share that are learnt from one after another: less memory.
+    # Parts of a device's share that are learnt from one after another (`in_parts`).
     accumulate: Annotated[int, FROM_1] = 1
 
     def __post_init__(self) -> None:

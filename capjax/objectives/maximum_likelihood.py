@@ -102,14 +102,14 @@ def caption_loss(
     context: Context,
     captions: jax.Array,
     weight: float,
-    words: jax.Array | None = None,
+    words: jax.Array,
 ) -> jax.Array:
     """Maximum likelihood beside another loss: weight times nats a word of captions int32[N, T].
 
-    words: as of `words_of_part`; None: the captions are a device's whole share.
-    -> float[], one device's share, over the words of all devices.
+    words: as of `words_of_part`, by which the sum is divided.
+    -> float[].
     """
-    each = jnp.float32(-weight) / (words_of_part(captions) if words is None else words)
+    each = jnp.float32(-weight) / words
     return weighted_score(speaker, params, context, shift(captions), captions, each)[0]
 
 

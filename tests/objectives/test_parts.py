@@ -9,7 +9,9 @@ import optax
 import pytest
 
 from capjax.decoding.noise import Noise
+from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
+from capjax.objectives.adversarial import adversarial
 from capjax.objectives.contrastive import contrastive
 from capjax.objectives.maximum_likelihood import maximum_likelihood
 from capjax.objectives.parts import in_parts
@@ -78,6 +80,27 @@ def rewarded(told: Noise, **options):
     return made, BATCH, lambda key: made.init(key, captioner.init(key))
 
 
+def adversary(**options):
+    critic = evaluator(V, ("features", D), dim=8)
+    made = adversarial(
+        noisy,
+        critic,
+        optax.sgd(RATE),
+        optax.sgd(RATE),
+        rollouts=2,
+        samples=2,
+        evaluator_steps=1,
+        baseline="prefix",
+        likelihood=0.3,
+        dropout=True,
+        noise=Noise(2, "normal"),
+        **options,
+    )
+    units = jax.tree.map(lambda x: np.stack([x, np.roll(x, 3, 0)], 1), BATCH)
+    units["mismatched"] = units["mismatched"][:, :, 0]
+    return made, units, lambda key: made.init(key, noisy.init(key), critic.init(key))
+
+
 ALGORITHMS = {
     "likelihood": partial(likelihood, False),
     "several captions an image": partial(likelihood, True),
@@ -85,6 +108,7 @@ ALGORITHMS = {
     "introspective": partial(against, "introspective"),
     "self-critical": partial(rewarded, Noise()),
     "self-critical with noise": partial(rewarded, Noise(2, "normal")),
+    "adversarial": adversary,
 }
 QUICK = "likelihood", 4
 
