@@ -2,12 +2,13 @@
 
 python -m capjax.train --config=configs/mle.py:coco/accelerator
 
-A recipe's batch was chosen on a CPU, and fills no GPU or TPU. Here it is `FACTORS` times as large.
-As many epochs are then so many times fewer updates, of a rate that grows with the square root of
-the factor, at most `MOST` times, and warms up in as many steps (You et al., 2019, for LSTMs);
-averages of parameters span as many captions. A stage that counts its steps, as of two players whose
-balance was found at some rate, keeps steps and rates, and each step sees at most `OTHERS` times as
-much. Products round to bfloat16, and images stay on the device.
+A recipe's batch was chosen on a CPU, and fills no GPU or TPU. Here it is `FACTORS` times as large,
+and the rate grows with the square root of the factor (Krizhevsky, 2014; You et al., 2019, for
+LSTMs), at most `MOST` times. Updates become as many times fewer as their rate is higher, so that
+they lead as far; epochs, warm-up and the decay of averages follow, and captions are seen more
+often. A stage that counts its steps, as of two players whose balance was found at some rate, keeps
+steps and rates, and each step sees at most `OTHERS` times as much. Products round to bfloat16, and
+images stay on the device.
 """
 
 import functools
@@ -16,9 +17,11 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-# By what a batch is larger: an epoch keeps 29 updates of Flickr8k's captions, and 138 of COCO's.
+# By what a batch is larger: 1,024 captions of Flickr8k, 29 updates an epoch; 4,096 of COCO, 138.
 FACTORS = {"flickr8k": 8, "flickr30k": 16, "coco": 32}
 OTHERS = 8
+# Steps from one validation to the next, about a dozen of maximum likelihood's; of others: an epoch.
+VALIDATE = {"flickr8k": 100, "flickr30k": 250, "coco": 1000}
 MOST = 4.0
 # MB of images on the device: all but COCO's regions, whose 28 GB a card of 80 GB can hold, too.
 RESIDENT = 8192
@@ -41,6 +44,7 @@ def _larger(config: ConfigDict) -> ConfigDict:
     config.recipe += "-accelerator"
     config.dtype = "bfloat16"
     config.data.resident = RESIDENT
+    config.validate_every = VALIDATE.get(config.data.name, config.validate_every)
     for learning in config.values():
         if not isinstance(learning, ConfigDict) or "batch" not in learning:
             continue
@@ -48,7 +52,10 @@ def _larger(config: ConfigDict) -> ConfigDict:
             learning.batch *= min(factor, OTHERS)
             continue
         learning.batch *= factor
-        learning.learning_rate *= min(MOST, math.sqrt(factor))
+        pace = min(MOST, math.sqrt(factor))
+        learning.learning_rate *= pace
+        learning.warmup = round(learning.warmup / pace)
+        learning.epochs *= factor / pace
         if "average" in learning:
-            learning.average **= factor
+            learning.average **= pace
     return config

@@ -31,23 +31,29 @@ def recipe(name: str) -> dict:
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("/accelerator")])
 def test_on_an_accelerator_more_is_learnt_from_at_once(name):
-    """Rates and averages follow the batch, and nothing else of learning is another."""
+    """Rates follow the batch, updates lead as far, and nothing else of learning is another."""
     plain, larger = flat(recipe(name.removesuffix("/accelerator"))), flat(recipe(name))
     differ = {each for each in plain if plain[each] != larger[each]}
     stages = {each.removesuffix(".batch") for each in plain if each.endswith(".batch")}
     expected = {"recipe", "dtype", "data.resident"}
+    if plain["data.name"] in ("coco", "flickr8k", "flickr30k"):
+        expected.add("validate_every")
     for stage in stages:
         factor = larger[f"{stage}.batch"] / plain[f"{stage}.batch"]
         assert factor >= 8
         expected.add(f"{stage}.batch")
         if f"{stage}.steps" in plain:
             continue
-        expected.add(f"{stage}.learning_rate")
+        pace = min(4, factor**0.5)
+        expected |= {f"{stage}.{name}" for name in ("learning_rate", "warmup", "epochs")}
         rate = larger[f"{stage}.learning_rate"] / plain[f"{stage}.learning_rate"]
-        assert rate == pytest.approx(min(4, factor**0.5))
+        updates = larger[f"{stage}.epochs"] / plain[f"{stage}.epochs"] / factor
+        assert rate == pytest.approx(pace)
+        assert updates == pytest.approx(1 / pace)
+        assert larger[f"{stage}.warmup"] == pytest.approx(plain[f"{stage}.warmup"] / pace, abs=0.5)
         if decay := plain.get(f"{stage}.average"):
             expected.add(f"{stage}.average")
-            assert larger[f"{stage}.average"] == pytest.approx(decay**factor)
+            assert larger[f"{stage}.average"] == pytest.approx(decay**pace)
     assert differ == expected
     assert larger["dtype"] == "bfloat16"
 
