@@ -14,7 +14,7 @@ from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
-from capjax.objectives.evaluator_training import EvaluatorState, evaluator_training
+from capjax.objectives.evaluator_training import Learner, with_draws
 from capjax.objectives.policy import drawn_gradient
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Context, Params, Speaker, log_probs, scored
@@ -111,14 +111,7 @@ def adversarial(
       ValueError: as `AdversarialSettings`.
     """
     settings = replace(settings or AdversarialSettings(), **changes)
-    judging = evaluator_training(
-        speaker,
-        evaluator,
-        evaluator_optimizer,
-        alpha=settings.alpha,
-        beta=settings.beta,
-        noise=noise,
-    )
+    learner = Learner(evaluator, evaluator_optimizer, settings.alpha, settings.beta)
 
     def init(key: jax.Array, params: Params, evaluator_params: Params) -> AdversarialState:
         params, evaluator_params = jax.tree.map(jnp.copy, (params, evaluator_params))
@@ -134,7 +127,7 @@ def adversarial(
     def update(state: AdversarialState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
         keys = jax.random.split(key, 1 + settings.evaluator_steps)
-        state, evaluator_metrics = update_evaluator(judging, state, batch, keys)
+        state, evaluator_metrics = update_evaluator(speaker, learner, state, batch, keys, noise)
         first = jax.tree.map(lambda x: x[:, 0], batch)
         gradient, metrics = speaker_gradient(
             speaker, evaluator, state, first, keys[0], settings, noise
@@ -155,24 +148,31 @@ def adversarial(
 
 
 def update_evaluator(
-    judging: Algorithm, state: AdversarialState, batch: Context, keys: jax.Array
+    speaker: Speaker,
+    learner: Learner,
+    state: AdversarialState,
+    batch: Context,
+    keys: jax.Array,
+    noise: Noise,
 ) -> tuple[AdversarialState, Metrics]:
-    """The evaluator's updates by `evaluator_training`, one for each unit of a batch but the first.
+    """The evaluator's updates (`evaluator_training`), one for each unit of a batch but the first.
+
+    The speaker stays as it is meanwhile, so that all that they learn from is drawn before them.
 
     -> (the state after them, metrics of the last one; none where there is no update).
     """
-    units = keys.shape[0]
-    if units == 1:
+    if keys.shape[0] == 1:
         return state, {}
+    units = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0)[1:], batch)
+    units = with_draws(speaker, state.params, learner.evaluator, units, keys[1:], noise)
 
-    def one(evaluator, i):
+    def one(evaluator, unit):
         params, opt = evaluator
-        unit = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 1, False), batch)
-        new, metrics = judging.update(EvaluatorState(params, opt, state.params), unit, keys[i])
-        return (new.params, new.optimizer), metrics
+        params, opt, metrics = learner.update(params, opt, unit)
+        return (params, opt), metrics
 
     start = state.evaluator, state.evaluator_optimizer
-    (params, opt), history = lax.scan(one, start, jnp.arange(1, units))
+    (params, opt), history = lax.scan(one, start, units)
     metrics = {name: x[-1] for name, x in history.items()}
     metrics["evaluator_loss"] = metrics.pop("loss")
     metrics["evaluator_gradient_norm"] = metrics.pop("gradient_norm")

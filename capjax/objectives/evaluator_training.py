@@ -1,5 +1,6 @@
 """Training an evaluator to tell people's captions of an image from a speaker's and from others'."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from capjax.decoding.noise import Noise
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator, check_vocabulary, read_all
 from capjax.objectives import losses
-from capjax.objectives.algorithm import Algorithm, row_keys
+from capjax.objectives.algorithm import Algorithm, Metrics, row_keys
 from capjax.speaker import Context, Params, Speaker
 
 
@@ -49,22 +50,57 @@ def evaluator_training(
 
     def update(state: EvaluatorState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
-        rows, steps = batch["caption"].shape
-        keys = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(row_keys(key, rows))
-        context = noise.context(batch["image"], keys[0])
-        check_vocabulary(speaker, state.speaker, context, evaluator)
-        drawn = sample(speaker, state.speaker, context, keys[1], max_len=steps).words
+        drawn = with_draws(speaker, state.speaker, evaluator, batch, key, noise)
+        learner = Learner(evaluator, optimizer, alpha, beta)
+        params, opt, metrics = learner.update(state.params, state.optimizer, drawn)
+        return EvaluatorState(params, opt, state.speaker), metrics
 
-        def loss(params):
-            seen = {"image": batch["image"], "dropout": keys[2]}
-            logits = three_scores(evaluator, params, seen, batch, drawn)
-            each = jax.vmap(lambda *x: losses.evaluator(*x, alpha=alpha, beta=beta))(*logits)
-            return each.mean(), logits
+    return Algorithm(init, update)
 
-        (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+
+def with_draws(
+    speaker: Speaker,
+    params: Params,
+    evaluator: Evaluator,
+    batch: Context,
+    key: jax.Array,
+    noise: Noise,
+) -> Context:
+    """A batch with captions that a speaker draws of its images, "drawn" int32[B, T], and the keys
+    of the evaluator's "dropout".
+
+    Of several batches, leaves [U, B, ...], by keys [U], all are drawn together.
+    """
+    lead = batch["caption"].shape[:-1]
+    flat = batch["image"].reshape(-1, *batch["image"].shape[len(lead) :])
+    rows = jax.vmap(row_keys, (0, None))(jnp.atleast_1d(key), lead[-1]).reshape(-1)
+    noise_keys, keys, dropout = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(rows)
+    context = noise.context(flat, noise_keys)
+    check_vocabulary(speaker, params, context, evaluator)
+    drawn = sample(speaker, params, context, keys, max_len=batch["caption"].shape[-1]).words
+    return batch | {"drawn": drawn.reshape(*lead, -1), "dropout": dropout.reshape(lead)}
+
+
+class Learner(NamedTuple):
+    """How an evaluator learns from captions of three sources."""
+
+    evaluator: Evaluator
+    optimizer: optax.GradientTransformation
+    alpha: float  # of `losses.evaluator`, as beta
+    beta: float
+
+    def update(self, params: Params, optimizer: Any, batch: Context) -> tuple[Params, Any, Metrics]:
+        """One update from a batch of `with_draws`: (parameters, the optimizer's state, metrics)."""
+        one = partial(losses.evaluator, alpha=self.alpha, beta=self.beta)
+
+        def loss(params: Params) -> tuple[jax.Array, jax.Array]:
+            logits = three_scores(self.evaluator, params, batch)
+            return jax.vmap(one)(*logits).mean(), logits
+
+        (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(params)
         shares = jax.nn.sigmoid(logits).mean(1)
         value, shares, gradient = lax.pmean((value, shares, gradient), "data")
-        change, opt = optimizer.update(gradient, state.optimizer, state.params)
+        change, optimizer = self.optimizer.update(gradient, optimizer, params)
         metrics = {
             "loss": value,
             "r_real": shares[0],
@@ -72,18 +108,14 @@ def evaluator_training(
             "r_mismatched": shares[2],
             "gradient_norm": optax.tree.norm(gradient),
         }
-        params = optax.apply_updates(state.params, change)
-        return EvaluatorState(params, opt, state.speaker), metrics
-
-    return Algorithm(init, update)
+        return optax.apply_updates(params, change), optimizer, metrics
 
 
-def three_scores(
-    evaluator: Evaluator, params: Params, context: Context, batch: Context, drawn: jax.Array
-) -> jax.Array:
-    """Logits of real, generated and mismatched captions of each image: float32[3, B]."""
-    image = evaluator.image(params, context)
-    captions = jnp.concatenate([batch["caption"], drawn, batch["mismatched"]])
+def three_scores(evaluator: Evaluator, params: Params, batch: Context) -> jax.Array:
+    """Logits of real, drawn and mismatched captions of each image: float32[3, B]."""
+    seen = {name: batch[name] for name in {"image", "dropout"} & set(batch)}
+    image = evaluator.image(params, seen)
+    captions = jnp.concatenate([batch["caption"], batch["drawn"], batch["mismatched"]])
     carry = read_all(evaluator, params, captions)
     scores = evaluator.score(params, jnp.concatenate([image] * 3), carry)
     return scores.astype(jnp.float32).reshape(3, -1)

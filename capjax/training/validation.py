@@ -107,7 +107,7 @@ def _judged(
     context = noise.context(batch["image"], keys)
     steps = batch["caption"].shape[1]
     drawn = sample(speaker, learnt.speaker, context, keys, max_len=steps).words
-    logits = three_scores(evaluator, learnt.evaluator, {"image": batch["image"]}, batch, drawn)
+    logits = three_scores(evaluator, learnt.evaluator, batch | {"drawn": drawn})
     each = jnp.concatenate([jax.vmap(losses.evaluator)(*logits)[None], jax.nn.sigmoid(logits)])
     return jnp.where(counts[None], each, 0).sum(1)
 

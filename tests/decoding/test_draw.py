@@ -8,6 +8,8 @@ from scipy import stats
 
 from capjax.decoding.draw import Truncation, draw, draw_scored, draw_several
 
+pytestmark = pytest.mark.usefixtures("form")
+
 N = 20_000
 # A right sampler fails a comparison with this probability, were the keys not fixed.
 FALSE_ALARM = 1e-6
@@ -55,7 +57,8 @@ def assert_drawn_from(words, p):
     assert stats.chi2.sf(statistic, max(some.sum() - 1, 1)) > FALSE_ALARM
 
 
-# Block widths are ceil(sqrt(V)): 97 and 101 leave the last block partly padding, 100 fills it.
+# Block widths are ceil(sqrt(V)) up to 64, then a multiple of 128: 97 and 101 leave the last block
+# partly padding, 100 fills it.
 @pytest.mark.parametrize("size", [1, 2, 3, 97, 100, 101])
 def test_draws_follow_the_softmax(size, key):
     logits = jax.random.normal(jax.random.fold_in(key, size), (size,)) * 2
@@ -217,3 +220,24 @@ def test_several_draws_of_a_row_follow_its_softmax(key):
     pairs = np.asarray(draw_several(jax.random.split(key, (2, N)), logits))
     p = np.outer(softmax(logits[0]), softmax(logits[1])).reshape(-1)
     assert_drawn_from(pairs[0] * 5 + pairs[1], p)
+
+
+def test_both_forms_draw_the_same(key, form, monkeypatch):
+    """The same words by the same keys, but where sums that round otherwise decide; truncation by
+    what is rejected and truncation by what is sought keep the same words."""
+    if form == "cpu":
+        pytest.skip("compared with it in the other form's turn")
+    logits = 3 * jax.random.normal(key, (500, 6000))  # blocks of whole lanes
+    keys = jax.random.split(key, 500)
+    ours = draw_scored(keys, logits)
+    kept = np.asarray(jnp.argsort(-logits, 1)[:, :3])
+    ranks = draw(keys, logits, top_k=3)[:, None] == kept
+    monkeypatch.undo()
+    jax.clear_caches()
+    theirs = draw_scored(keys, logits)
+    assert (ours[0] == theirs[0]).mean() > 0.99
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6)
+    again = draw(keys, logits, top_k=3)[:, None] == kept
+    assert ranks.any(1).all()
+    assert again.any(1).all()
+    assert ranks.any(0).all()

@@ -182,7 +182,7 @@ def exact(pairs):
 
 
 @pytest.mark.parametrize(("name", "lanes"), [("library", None), ("foreign", 7)])
-def test_values_are_the_expectation_over_all_completions(name, lanes, pairs, exact, key):
+def test_values_are_the_expectation_over_all_completions(name, lanes, pairs, exact, form, key):
     n = 10_000
     draws = jax.random.fold_in(key, lanes or 0)
     got = values(*pairs[name], make_context(key), CAPTIONS, draws, rollouts=n, lanes=lanes)
@@ -197,7 +197,7 @@ def test_values_are_the_expectation_over_all_completions(name, lanes, pairs, exa
 
 
 @pytest.mark.parametrize("lanes", [1, pytest.param(1000, marks=pytest.mark.slow)])
-def test_values_do_not_depend_on_the_number_of_lanes(lanes, dropping, key):
+def test_values_do_not_depend_on_the_number_of_lanes(lanes, dropping, form, key):
     """With dropout in both models; `plain_values` has no lanes, and draws the same words."""
     context = make_context(key, dropout=jax.random.split(key, N))
     got = values(*dropping, context, CAPTIONS, key, rollouts=6, lanes=lanes)
@@ -285,7 +285,7 @@ def after_each_word():
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
-def test_a_completion_stops_at_its_end_or_at_the_last_place(lanes, spoken_exactly):
+def test_a_completion_stops_at_its_end_or_at_the_last_place(lanes, spoken_exactly, form):
     """By hand: all its words are read, and its end where there is room, and nothing else."""
     expected = np.zeros(PREFIXES.shape)
     for i, caption in enumerate(PREFIXES):
@@ -297,7 +297,7 @@ def test_a_completion_stops_at_its_end_or_at_the_last_place(lanes, spoken_exactl
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
-def test_what_the_lanes_did_is_told(lanes, spoken_exactly):
+def test_what_the_lanes_did_is_told(lanes, spoken_exactly, form):
     """By hand: a lane is fed the words after the beginning, but for the word in the last place."""
     fed = ended = 0
     for _, k, words in after_each_word():
