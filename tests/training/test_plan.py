@@ -98,6 +98,8 @@ def test_a_stage_that_lacks_a_setting_names_it(name, setting):
         ("dim", "wide", "config.dim=wide must be at least 1"),
         ("mle.batch", None, "config.mle.batch=None must be at least 1"),
         ("mle.schedule", "linear", "config.mle.schedule='linear' must be one of cosine, constant"),
+        ("mle.accumulate", 0, "config.mle.accumulate=0 must be at least 1"),
+        ("mle.accumulate", 3, "cannot be shared by 4 devices in 3 parts each; make it a multiple"),
         ("mle.average", 1.0, "config.mle.average=1.0 must be at least 0 and below 1"),
         ("decoding.top_p", 1.5, "config.decoding.top_p=1.5 must be above 0 and at most 1"),
         ("data.min_count", 0, "config.data.min_count=0 must be at least 1"),
@@ -118,6 +120,13 @@ def test_a_setting_that_cannot_be_is_named(setting, value, words):
     with pytest.raises(InputError) as error:
         Plan(config)
     assert words in str(error.value)
+
+
+def test_a_stage_that_needs_its_whole_batch_learns_from_no_parts():
+    config = recipe("listener:scenes")
+    config["listener"]["accumulate"] = 2
+    with pytest.raises(InputError, match=r"config\.listener\.accumulate=2: .* as a whole"):
+        Plan(config)
 
 
 def test_a_reward_that_nobody_gives_is_refused():
