@@ -11,6 +11,7 @@ from jax import lax
 from capjax.agreement import check_key
 from capjax.decoding.completions import Completer, Load, Starts, complete
 from capjax.decoding.draw import draw
+from capjax.decoding.hoist import hoisted
 from capjax.judging import Evaluator, check_vocabulary, score_read
 from capjax.speaker import (
     END,
@@ -116,7 +117,7 @@ def _prefixes(completer: Completer, carry: Carry, captions: jax.Array, keys: jax
         return (carry, reading), (carry, hidden, reading)
 
     start = carry, completer.evaluator.start(completer.evaluator_params, n)
-    stored = lax.scan(one, start, captions.T[:-1])[1]
+    stored = lax.scan(hoisted(one, start, captions[:, 0]), start, captions.T[:-1])[1]
     carry, hidden, reading = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stored)
     place = jnp.arange((steps - 1) * n)
     return Starts(

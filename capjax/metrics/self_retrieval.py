@@ -14,8 +14,9 @@ from capjax.agreement import check_captions, check_context
 from capjax.metrics.prefix_tree import Chunks, prefix_tree
 from capjax.speaker import Context, Params, Speaker, vocabulary_size
 
-# Prefixes read at once, and images that they are read with: their product is a matmul's rows.
-PREFIXES, IMAGES = 16, 16
+# Prefixes read at once, and images that they are read with: their product is a matmul's rows. A CPU
+# takes so many of the images at a time.
+PREFIXES, IMAGES, ON_CPU = 16, 64, 16
 
 
 def pairwise_log_probs(
@@ -46,8 +47,10 @@ def pairwise_log_probs(
     check_captions(captions, "QT", size=vocabulary_size(speaker, params, one))
     captions = np.asarray(captions)
     block = min(IMAGES, images)
+    few = min(ON_CPU, block)
+    block += -block % few
     tree = prefix_tree(captions, PREFIXES)
-    size = tree.width, tree.edges
+    size = tree.width, tree.edges, few
     arrays = jax.device_put((tree.chunks, tree.path))
     scores = np.empty((len(captions), images), np.float32)
     with tqdm(total=images, desc="self-retrieval", unit="image", disable=not progress) as bar:
@@ -64,13 +67,34 @@ def pairwise_log_probs(
 @partial(jax.jit, static_argnums=(0, 1))
 def _read(
     speaker: Speaker,
-    size: tuple[int, int],
+    size: tuple[int, int, int],
     params: Params,
     context: Context,
     tree: Chunks,
     path: jax.Array,
 ) -> jax.Array:
-    """log p of all captions of a tree (its width and edges) with B images: float32[Q, B]."""
+    """log p of all captions of a tree with B images: float32[Q, B].
+
+    size: the tree's width, its edges, and how many of the images a CPU takes at a time.
+    """
+    *of_tree, few = size
+    read = partial(_read_together, speaker, of_tree, params, tree, path)
+
+    def few_at_a_time(context: Context) -> jax.Array:
+        parts = jax.tree.map(lambda x: x.reshape(-1, few, *x.shape[1:]), context)
+        return jnp.moveaxis(lax.map(read, parts), 0, 1).reshape(len(path), -1)  # [Q, B]
+
+    return lax.platform_dependent(context, cpu=few_at_a_time, default=read)
+
+
+def _read_together(
+    speaker: Speaker,
+    size: list[int],
+    params: Params,
+    tree: Chunks,
+    path: jax.Array,
+    context: Context,
+) -> jax.Array:
     width, edges = size
     memory, carry = speaker.start(params, context)
     images = jax.tree.leaves(carry)[0].shape[0]

@@ -44,9 +44,10 @@ def test_a_tree_holds_each_beginning_once_and_leads_along_each_caption(rows):
 
 
 @pytest.mark.parametrize("image", [("features", 3), ("pixels", 16, 16)])
-def test_scores_are_those_of_reading_each_pair(image, key, monkeypatch):
+def test_scores_are_those_of_reading_each_pair(image, key, form, monkeypatch):
     monkeypatch.setattr(self_retrieval, "PREFIXES", 8)
     monkeypatch.setattr(self_retrieval, "IMAGES", 4)  # the last block is filled up
+    monkeypatch.setattr(self_retrieval, "ON_CPU", 2)
     rng = np.random.default_rng(1)
     speaker = capjax.generator(VOCABULARY, image, dim=8, concepts=2)
     params = jax.jit(speaker.init)(key)
