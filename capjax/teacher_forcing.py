@@ -1,7 +1,7 @@
 """Reading captions back through a speaker: the recurrence, then the projection of real words only.
 
-Padding is never computed. Rows are sorted by length and run in blocks that stop at their longest
-caption; hidden states of scored words are packed and projected onto the vocabulary in chunks.
+Hidden states of scored words are packed and projected onto the vocabulary in chunks, as large as
+suits the machine; padding is never projected.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Rows of a chunk on a CPU: more waste more on the last chunk, fewer add up gradients more often.
-ROWS = 384
-
-
-def matmul_rows(n: int, cpu: int) -> int:
-    """Rows of one matmul out of n: few enough on a CPU to waste little, many elsewhere."""
-    return min(n, cpu if jax.default_backend() == "cpu" else 4096)
+# Words of a chunk: more waste more on the last chunk, fewer add up gradients more often.
+ROWS = 384  # on a CPU
+MANY = 4096  # elsewhere, where a chunk must be worth its launches
 
 
 def put(buffers: Any, i: jax.Array, new: Any) -> Any:
@@ -32,12 +28,12 @@ def where_rows(mask: jax.Array, a: Any, b: Any) -> Any:
     return jax.tree.map(lambda x, y: jnp.where(beside(x), x, y), a, b)
 
 
-def pack(real: jax.Array) -> tuple[jax.Array, jax.Array]:
+def pack(real: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
     """Flat indices of the true entries, in chunks, -1 past the last; and how many chunks have any.
 
     bool[...] -> (int32[K, rows], int32[]).
     """
-    rows = matmul_rows(real.size, cpu=ROWS)
+    rows = min(rows, real.size)
     (index,) = jnp.nonzero(real.reshape(-1), size=real.size + -real.size % rows, fill_value=-1)
     return index.reshape(-1, rows), -(-real.sum() // rows)
 
@@ -61,10 +57,7 @@ def word_log_probs(
     Returns:
       (float32[N, T], float32[N, T]) in nats, 0 where not real.
     """
-    packed, chunks = pack(real)
-    hidden, targets = _packed(hidden, packed), _packed(targets, packed)
-    pair = _chunked(logits, mean, params, hidden, targets, chunks)
-    return _unpacked(pair[0], packed, real), _unpacked(pair[1], packed, real)
+    return _chunked(logits, mean, params, hidden, targets, real)
 
 
 def weighted_log_prob(
@@ -87,26 +80,12 @@ def weighted_log_prob(
     Returns:
       (float[], `word_log_probs`' returns, which have no gradient).
     """
-    packed, chunks = pack(real)
-    # What fills up the last chunk weighs nothing.
-    both = tuple(
-        jnp.zeros(packed.shape) if w is None else jnp.where(packed < 0, 0, _packed(w, packed))
-        for w in (weights, even)
-    )
-    hidden, targets = _packed(hidden, packed), _packed(targets, packed)
-    total, pair = _weighted(logits, even is not None, params, hidden, targets, chunks, both)
-    return total, (_unpacked(pair[0], packed, real), _unpacked(pair[1], packed, real))
+    return _weighted(logits, params, hidden, targets, real, weights, even)
 
 
-def _packed(x, packed):
-    """The entries at flat indices: of x[N, T, ...]."""
-    return jnp.asarray(x).reshape(-1, *x.shape[2:])[packed]
-
-
-def _unpacked(x, packed, real):
-    # An index of -1 is sent out of bounds, where it is dropped.
-    index = jnp.where(packed < 0, real.size, packed)
-    return jnp.zeros(real.size).at[index].set(x, mode="drop").reshape(real.shape)
+def _by_platform(run, *args):
+    """run(words of a chunk, *args)."""
+    return lax.platform_dependent(*args, cpu=partial(run, ROWS), default=partial(run, MANY))
 
 
 def _scores(z, targets, mean):
@@ -120,80 +99,98 @@ def _scores(z, targets, mean):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _chunked(logits, mean, params, hidden, targets, chunks):
-    zeros = jnp.zeros(targets.shape, jnp.float32)
-
-    def body(i, out):
-        return put(out, i, _scores(logits(params, hidden[i]), targets[i], mean)[0])
-
-    return lax.fori_loop(0, chunks, body, (zeros, zeros))
-
-
-def _chunked_forward(logits, mean, params, hidden, targets, chunks):
-    out = _chunked(logits, mean, params, hidden, targets, chunks)
-    return out, (params, hidden, targets, chunks)
+def _chunked(logits, mean, params, hidden, targets, real):
+    return _by_platform(partial(_project, logits, mean), params, hidden, targets, real)
 
 
 def _chunked_backward(logits, mean, residuals, cotangents):
-    params, hidden, targets, chunks = residuals
-    d_params, d_hidden, _ = _with_gradients(
-        logits, mean, params, hidden, targets, chunks, cotangents
-    )
-    return d_params, d_hidden, None, None
+    back = partial(_project_and_back, logits, mean)
+    return *_by_platform(back, *residuals, *cotangents)[1], None, None
 
 
-_chunked.defvjp(_chunked_forward, _chunked_backward)
+_chunked.defvjp(lambda *args: (_chunked(*args), args[2:]), _chunked_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _weighted(logits, mean, params, hidden, targets, chunks, weights):
-    pair = _chunked(logits, mean, params, hidden, targets, chunks)
-    return sum(jnp.vdot(x, w) for x, w in zip(pair, weights, strict=True)), pair
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _weighted(logits, params, hidden, targets, real, weights, even):
+    pair = _chunked(logits, even is not None, params, hidden, targets, real)
+    return _sum_of(pair, weights, even), pair
 
 
-def _weighted_forward(logits, mean, params, hidden, targets, chunks, weights):
-    d_params, d_hidden, pair = _with_gradients(
-        logits, mean, params, hidden, targets, chunks, weights
-    )
-    total = sum(jnp.vdot(x, w) for x, w in zip(pair, weights, strict=True))
-    return (total, pair), (d_params, d_hidden)
+def _weighted_forward(logits, params, hidden, targets, real, weights, even):
+    back = partial(_project_and_back, logits, even is not None)
+    other = jnp.zeros_like(weights) if even is None else even
+    pair, gradients = _by_platform(back, params, hidden, targets, real, weights, other)
+    return (_sum_of(pair, weights, even), pair), gradients
 
 
-def _weighted_backward(logits, mean, gradients, cotangents):
+def _sum_of(pair, weights, even):
+    total = jnp.vdot(pair[0], weights)
+    return total if even is None else total + jnp.vdot(pair[1], even)
+
+
+def _weighted_backward(logits, gradients, cotangents):
     scaled = jax.tree.map(lambda x: cotangents[0].astype(x.dtype) * x, gradients)
-    return *scaled, None, None, None
+    return *scaled, None, None, None, None
 
 
 _weighted.defvjp(_weighted_forward, _weighted_backward)
 
 
-def _with_gradients(logits, mean, params, hidden, targets, chunks, weights):
-    """Gradients of parameters and hidden states of a weighted sum, and what is summed."""
-    zeros = jnp.zeros(targets.shape, jnp.float32)
+def _project(logits, mean, rows, params, hidden, targets, real):
+    packed, chunks = pack(real, rows)
+    zeros = jnp.zeros(packed.shape, jnp.float32)
+
+    def body(i, out):
+        mine = logits(params, _at(hidden, packed[i]))
+        return put(out, i, _scores(mine, _at(targets, packed[i]), mean)[0])
+
+    return jax.tree.map(partial(_unpacked, real), lax.fori_loop(0, chunks, body, (zeros, zeros)))
+
+
+def _project_and_back(logits, mean, rows, params, hidden, targets, real, weights, even):
+    """What `_project` gives, and a weighted sum's gradients of parameters and hidden states."""
+    packed, chunks = pack(real, rows)
 
     def body(i, state):
         d_params, d_hidden, pair = state
-        z, pull = jax.vjp(logits, params, hidden[i])
-        new, z_32, total = _scores(z, targets[i], mean)
-        weight, even = (w[i] for w in weights)
-        d_logits = _slope(z_32, total, targets[i], weight, even if mean else None)
+        words, live = _at(targets, packed[i]), packed[i] >= 0
+        z, pull = jax.vjp(logits, params, _at(hidden, packed[i]))
+        new, z_32, total = _scores(z, words, mean)
+        # What fills up the last chunk weighs nothing.
+        weight, other = (jnp.where(live, _at(w, packed[i]), 0) for w in (weights, even))
+        d_logits = _slope(z_32, total, words, weight, other if mean else None)
         new_params, new_hidden = pull(d_logits.astype(z.dtype))
         d_params = jax.tree.map(jnp.add, d_params, new_params)
         return d_params, put(d_hidden, i, new_hidden), put(pair, i, new)
 
-    state = jax.tree.map(jnp.zeros_like, params), jnp.zeros_like(hidden), (zeros, zeros)
-    return lax.fori_loop(0, chunks, body, state)
+    zeros = jnp.zeros(packed.shape, jnp.float32)
+    d_hidden = jnp.zeros((*packed.shape, hidden.shape[-1]), hidden.dtype)
+    state = jax.tree.map(jnp.zeros_like, params), d_hidden, (zeros, zeros)
+    d_params, d_hidden, pair = lax.fori_loop(0, chunks, body, state)
+    pair = jax.tree.map(partial(_unpacked, real), pair)
+    return pair, (d_params, _unpacked(real, d_hidden))
+
+
+def _at(x, packed):
+    """The entries of x[N, T, ...] at flat indices."""
+    return x.reshape(-1, *x.shape[2:])[packed]
+
+
+def _unpacked(real, x):
+    """Entries [K, rows, ...] in their places, 0 elsewhere: [N, T, ...]."""
+    place = jnp.maximum(jnp.cumsum(real.reshape(-1)) - 1, 0).reshape(real.shape)
+    there = real.reshape(*real.shape, *(1,) * (x.ndim - 2))
+    return jnp.where(there, x.reshape(-1, *x.shape[2:])[place], 0)
 
 
 def _slope(z, total, targets, weight, even=None):
     """d of weighted log-probabilities / d logits float32[R, V], as `_scores` gives these."""
-    # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p.
+    # d chosen / d logits = onehot - p, and d mean / d logits = 1/V - p; in one pass over them.
     both = weight if even is None else weight + even
-    slope = -both[:, None] * jnp.exp(z - total)
-    if even is not None:
-        slope += even[:, None] / z.shape[-1]
-    place = slope.at[jnp.arange(targets.size), targets]
-    return place.add(weight, indices_are_sorted=True, unique_indices=True)
+    chosen = targets[:, None] == jnp.arange(z.shape[-1])[None]
+    slope = jnp.where(chosen, weight[:, None], 0) - both[:, None] * jnp.exp(z - total)
+    return slope if even is None else slope + even[:, None] / z.shape[-1]
 
 
 def caption_total(
@@ -218,21 +215,22 @@ def caption_total(
     Returns:
       (float32[], log-probabilities float32[N], which have no gradient).
     """
-    hidden, targets = (x.reshape(-1, *x.shape[2:]) for x in (hidden, targets))
     return _total(logits, value, params, hidden, targets, real, beside)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _total(logits, value, params, hidden, targets, real, beside):
-    chosen = word_log_probs(
-        logits, params, hidden.reshape(*real.shape, -1), targets.reshape(real.shape), real
-    )[0]
-    log_p = chosen.sum(1)
+    log_p = word_log_probs(logits, params, hidden, targets, real)[0].sum(1)
     return jax.vmap(value)(log_p, beside).sum(), log_p
 
 
 def _total_forward(logits, value, params, hidden, targets, real, beside):
-    (n, steps), rows = real.shape, max(matmul_rows(real.size, cpu=ROWS), real.shape[1])
+    run = partial(_captions_and_back, logits, value)
+    return _by_platform(run, params, hidden, targets, real, beside)
+
+
+def _captions_and_back(logits, value, rows, params, hidden, targets, real, beside):
+    (n, steps), rows = real.shape, max(min(rows, real.size), real.shape[1])
     ends = jnp.cumsum(real.sum(1))
     (words,) = jnp.nonzero(real.reshape(-1), size=real.size + rows, fill_value=0)
 
@@ -242,26 +240,27 @@ def _total_forward(logits, value, params, hidden, targets, real, beside):
         last = jnp.searchsorted(ends, begin + rows, side="right")
         mine = lax.dynamic_slice_in_dim(words, begin, rows)
         live = jnp.arange(rows) < ends[last - 1] - begin
-        z, pull = jax.vjp(logits, params, hidden[mine])
-        (chosen, _), z_32, total = _scores(z, targets[mine], False)
+        z, pull = jax.vjp(logits, params, _at(hidden, mine))
+        (chosen, _), z_32, total = _scores(z, _at(targets, mine), False)
         caption = jnp.where(live, mine // steps, n)  # n is out of bounds, and dropped
         log_p = log_p.at[caption].add(chosen, mode="drop")
         weight = jax.vmap(jax.grad(value))(log_p, beside)
         weight = weight.at[caption].get(mode="fill", fill_value=0)
-        d_logits = _slope(z_32, total, targets[mine], weight)
+        d_logits = _slope(z_32, total, _at(targets, mine), weight)
         new_params, new_hidden = pull(d_logits.astype(z.dtype))
-        place = jnp.where(live, mine, real.size)
-        d_hidden = d_hidden.at[place].set(new_hidden, mode="drop")
+        # What is past the last caption of this chunk is written again by the next.
+        d_hidden = lax.dynamic_update_slice_in_dim(d_hidden, new_hidden, begin, 0)
         return last, jax.tree.map(jnp.add, d_params, new_params), d_hidden, log_p
 
     state = (
         jnp.zeros((), ends.dtype),
         jax.tree.map(jnp.zeros_like, params),
-        jnp.zeros_like(hidden),
+        jnp.zeros((words.size, hidden.shape[-1]), hidden.dtype),
         jnp.zeros(n, jnp.float32),
     )
     _, d_params, d_hidden, log_p = lax.while_loop(lambda s: s[0] < n, chunk, state)
-    return (jax.vmap(value)(log_p, beside).sum(), log_p), (d_params, d_hidden)
+    gradients = d_params, _unpacked(real, d_hidden[None])
+    return (jax.vmap(value)(log_p, beside).sum(), log_p), gradients
 
 
 def _total_backward(logits, value, gradients, cotangents):

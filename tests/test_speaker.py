@@ -264,9 +264,11 @@ def plain_scan(nic):
 
 # In blocks of 4 rows, none of these fills the last one.
 @pytest.mark.parametrize("n", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 13))])
-def test_recite_and_the_plain_scan_agree_in_values_and_gradients(n, plain_scan, nic, monkeypatch):
+def test_recite_and_the_plain_scan_agree_in_values_and_gradients(
+    n, plain_scan, nic, form, monkeypatch
+):
     """Under dropout; the plain scan of the first n rows is that of all with no weight on others."""
-    monkeypatch.setattr(blocks, "matmul_rows", lambda n, cpu: 4)
+    monkeypatch.setattr(blocks, "_rows", lambda n, width: 4)
     given, expected = plain_scan(n)
     got = compiled_gradients(nic.speaker)(nic.params, *given)
     np.testing.assert_allclose(got[0], expected[0], atol=1e-6)
@@ -299,7 +301,7 @@ def test_gradients_are_the_finite_differences_of_the_plain_lstm(nic, key):
         assert abs((gradient * direction).sum() - slope) < bound
 
 
-def test_gradients_of_the_mean_over_the_vocabulary_are_those_of_log_softmax(key):
+def test_gradients_of_the_mean_over_the_vocabulary_are_those_of_log_softmax(key, form):
     """Both outputs of word_log_probs, in more than one chunk, with some words not wanted."""
     keys = jax.random.split(key, 6)
     hidden = jax.random.normal(keys[0], (100, T, DIM))

@@ -70,7 +70,9 @@ class _Form(NamedTuple):
 
     lanes: int  # L
     rows: int  # that are read, or projected, side by side
-    holds: bool  # whether a lane keeps a copy of its image's memory, or looks it up at each word
+    # Whether a lane is handed what its job begins with and its image's memory, lane by lane, or
+    # looks them up at every word: a CPU's gathers are slow, an accelerator's loops are.
+    holds: bool
 
 
 class _Work(NamedTuple):
@@ -89,7 +91,7 @@ class _Lanes(NamedTuple):
     job: jax.Array  # int32[L]; -1 for an idle lane
     word: jax.Array  # int32[L], drawn, and not yet fed in
     fed: jax.Array  # int32[L], words of this completion before it
-    carry: Any  # that of the beginning takes its place where no word was fed
+    carry: Any  # of no meaning before the first word is fed in, unless lanes hold it
     memory: Any  # where lanes hold it
 
 
@@ -201,20 +203,20 @@ def _run(form: _Form, work: _Work, state: _Loop, left: int) -> _Loop:
         carry, hidden = completer.speaker.step(completer.params, memory, carry, word)
         return carry, completer.speaker.logits(completer.params, hidden)
 
-    def memory_of(lanes: _Lanes, p: jax.Array) -> Any:
+    def looked_up(lanes: _Lanes, p: jax.Array) -> tuple[Any, Any]:
         if form.holds:
-            return lanes.memory
-        return jax.tree.map(lambda x: x[starts.row[p]], completer.memory)
+            return lanes.memory, lanes.carry
+        memory = jax.tree.map(lambda x: x[starts.row[p]], completer.memory)
+        begun = jax.tree.map(lambda x: x[p], starts.carry)
+        return memory, where_rows(lanes.fed == 0, begun, lanes.carry)
 
-    extend = hoisted(extend, memory_of(lanes, jnp.zeros_like(lanes.job)), lanes.carry, lanes.word)
+    extend = hoisted(extend, *looked_up(lanes, jnp.zeros_like(lanes.job)), lanes.word)
 
     def step(state: _Loop) -> _Loop:
         """Feeds every lane its word and draws the next; what is over makes room for other jobs."""
         lanes = state.lanes
         p = jnp.maximum(lanes.job, 0) // completer.rollouts
-        begun = jax.tree.map(lambda x: x[p], starts.carry)
-        carry = where_rows(lanes.fed == 0, begun, lanes.carry)
-        carry, logits = extend(memory_of(lanes, p), carry, lanes.word)
+        carry, logits = extend(*looked_up(lanes, p), lanes.word)
         position = starts.position[p] + lanes.fed + 1
         word = draw(_keys(work, lanes.job, p, position), logits)
         over = (lanes.job >= 0) & ((word == END) | (position == completer.max_len - 1))
@@ -224,18 +226,11 @@ def _run(form: _Form, work: _Work, state: _Loop, left: int) -> _Loop:
         taken = state.taken + jnp.cumsum(over, dtype=jnp.int32)
         job = work.queue[jnp.minimum(taken - 1, jobs - 1)]
         job = jnp.where(over, jnp.where(taken <= work.jobs, job, -1), lanes.job)
-        return _Loop(
-            lanes=_Lanes(
-                job=job,
-                word=jnp.where(over, work.first[jnp.maximum(job, 0)], word),
-                fed=jnp.where(over, 0, lanes.fed + 1),
-                carry=carry,
-                memory=_moved(form, work, lanes.memory, over, job),
-            ),
-            said=said,
-            taken=jnp.minimum(taken[-1], work.jobs),
-            steps=state.steps + 1,
-        )
+        word = jnp.where(over, work.first[jnp.maximum(job, 0)], word)
+        lanes = _Lanes(job, word, jnp.where(over, 0, lanes.fed + 1), carry, lanes.memory)
+        if form.holds:
+            lanes = _handed(work, lanes, over)
+        return _Loop(lanes, said, jnp.minimum(taken[-1], work.jobs), state.steps + 1)
 
     def many(state: _Loop) -> jax.Array:
         return (state.lanes.job >= 0).sum() > left
@@ -249,18 +244,19 @@ def _keys(work: _Work, job: jax.Array, p: jax.Array, position: jax.Array) -> jax
     return fold_in(fold_in(work.starts.keys[p], job % work.completer.rollouts), position)
 
 
-def _moved(form: _Form, work: _Work, memory: Any, over: jax.Array, job: jax.Array) -> Any:
-    """The memory that lanes hold, of their new jobs where the old ones are over."""
-    if not form.holds or not jax.tree.leaves(memory):
-        return memory
-    (lanes,) = jnp.nonzero(over, size=over.size, fill_value=0)
+def _handed(work: _Work, lanes: _Lanes, over: jax.Array) -> _Lanes:
+    """Lanes that hold what their new jobs begin with, where the old ones are over."""
+    (those,) = jnp.nonzero(over, size=over.size, fill_value=0)
 
-    def move(i: jax.Array, memory: Any) -> Any:
-        lane = lanes[i]
-        row = work.starts.row[jnp.maximum(job[lane], 0) // work.completer.rollouts]
-        return put(memory, lane, jax.tree.map(lambda x: x[row], work.completer.memory))
+    def hand(i: jax.Array, held: tuple[Any, Any]) -> tuple[Any, Any]:
+        lane = those[i]
+        p = jnp.maximum(lanes.job[lane], 0) // work.completer.rollouts
+        carry = jax.tree.map(lambda x: x[p], work.starts.carry)
+        memory = jax.tree.map(lambda x: x[work.starts.row[p]], work.completer.memory)
+        return put(held, lane, (carry, memory))
 
-    return lax.fori_loop(0, over.sum(), move, memory)
+    carry, memory = lax.fori_loop(0, over.sum(), hand, (lanes.carry, lanes.memory))
+    return lanes._replace(carry=carry, memory=memory)
 
 
 def _gathered(lanes: _Lanes, few: int) -> _Lanes:

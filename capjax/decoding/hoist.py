@@ -70,8 +70,8 @@ def _inline(
     place.update(zip(closed.jaxpr.constvars, map(constant, closed.consts), strict=True))
     for eqn in closed.jaxpr.eqns:
         ins = [of(atom) for atom in eqn.invars]
-        if inner := CALLS.get(eqn.primitive.name):
-            to = _inline(eqn.params[inner], ins, values, operations, count)
+        if inner := eqn.params.get(CALLS.get(eqn.primitive.name)):
+            to = _inline(inner, ins, values, operations, count)
         else:
             to = [next(count) for _ in eqn.outvars]
             operations.append((eqn, ins, to))

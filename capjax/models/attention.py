@@ -7,7 +7,7 @@ from jax import lax
 
 from capjax.models.captioner import Captioner
 from capjax.models.dense import dense
-from capjax.models.lstm import lstm
+from capjax.models.lstm import LSTM, lstm
 from capjax.speaker import Context, Params, Speaker, scored, shift
 
 
@@ -45,28 +45,32 @@ class Looking(Captioner):
         return self.beside(context)
 
     def scores(self, keys, query):
-        """Before the softmax: keys [N, R, dim], query [N, dim] -> float32[N, R]."""
-        return jnp.tanh(keys + query[:, None]).astype(jnp.float32) @ self.weigh
+        """Before the softmax: keys [N / K, R, dim], query [N, dim] -> float32[N, R]."""
+        each = query.reshape(keys.shape[0], -1, 1, query.shape[-1])
+        found = jnp.tanh(keys[:, None] + each).astype(jnp.float32)
+        # A product with a vector would keep all of what is summed in memory on an accelerator.
+        return (found * self.weigh[None, None, None]).sum(-1).reshape(query.shape[0], -1)
 
 
 class Att2in(Looking):
     """Attention into the cell's input, a maxout (Rennie et al., 2017, sec. 3.2)."""
+
+    opens = ("gate", "forget", "gate", "sum", "sum")
+    turns = ("query", "attended")
 
     def setup(self):
         super().setup()
         self.gates = dense(5 * self.dim, self.dtype)
         self.attended = dense(2 * self.dim, self.dtype)
 
-    def recur(self, memory, carry, x):
-        looked = nn.softmax(self.scores(memory["keys"], self.query(carry["hidden"])))
+    def turn(self, memory, state, gates):
+        looked = nn.softmax(self.scores(memory["keys"], self.query(state["hidden"])))
         attended = self.attended(glance(looked, memory["values"]))
-        beside = [memory["concept"]] if self.concepts else []
-        gates = self.gates(jnp.concatenate([x, *beside, carry["hidden"]], -1))
-        enter, forget, show, *two = jnp.split(gates.astype(jnp.float32), 5, -1)
+        enter, forget, show, *two = jnp.split(gates, 5, -1)
         new = jnp.maximum(*(a + b for a, b in zip(two, jnp.split(attended, 2, -1), strict=True)))
-        cell = nn.sigmoid(forget + 1) * carry["cell"] + nn.sigmoid(enter) * new
-        hidden = nn.sigmoid(show) * jnp.tanh(cell)
-        return carry | {"cell": cell, "hidden": hidden, "looked": looked}, hidden
+        cell = forget * state["cell"] + enter * new
+        hidden = show * jnp.tanh(cell)
+        return {"cell": cell, "hidden": hidden, "looked": looked}, hidden
 
 
 class Adaptive(Looking):
@@ -77,6 +81,8 @@ class Adaptive(Looking):
     """
 
     slots = 1
+    opens = (*LSTM, "gate")
+    turns = ("sentinel", "told", "query", "key", "join")
 
     def setup(self):
         super().setup()
@@ -93,12 +99,10 @@ class Adaptive(Looking):
     def embed(self, words):
         return nn.relu(self.table(words))
 
-    def recur(self, memory, carry, x):
-        beside = [memory["concept"]] if self.concepts else []
-        inputs = jnp.concatenate([x, memory["whole"], *beside, carry["hidden"]], -1)
-        gates, gate = jnp.split(self.gates(inputs), [4 * self.dim], -1)
-        cell, hidden = lstm(gates, carry["cell"])
-        kept = nn.sigmoid(gate.astype(jnp.float32)) * jnp.tanh(cell)
+    def turn(self, memory, state, gates):
+        gates, gate = jnp.split(gates, [4 * self.dim], -1)
+        cell, hidden = lstm(gates, state["cell"])
+        kept = gate * jnp.tanh(cell)
         sentinel = nn.relu(self.sentinel(kept))
         told = jnp.tanh(self.told(hidden))
         query = self.query(told)
@@ -107,12 +111,13 @@ class Adaptive(Looking):
         attended = glance(looked[:, :-1], memory["values"])
         attended += looked[:, -1:] * sentinel
         out = jnp.tanh(self.join(attended + told))
-        return carry | {"cell": cell, "hidden": hidden, "looked": looked}, out
+        return {"cell": cell, "hidden": hidden, "looked": looked}, out
 
 
 def glance(looked, values):
-    """The mean of values [N, R, D] by weights float32[N, R]: [N, D]."""
-    return jnp.einsum("nr,nrd->nd", looked.astype(values.dtype), values)
+    """The mean of values [N / K, R, D] by weights float32[N, R]: [N, D]."""
+    each = looked.astype(values.dtype).reshape(values.shape[0], -1, values.shape[1])
+    return jnp.einsum("nkr,nrd->nkd", each, values).reshape(looked.shape[0], -1)
 
 
 def where_looked(

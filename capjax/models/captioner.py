@@ -1,6 +1,6 @@
 """What recurrent captioners have in common: words in, words out, and dropout by one key a row."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from capjax.models.convnet import ConvNet
 from capjax.models.dense import dense
 from capjax.models.dropout import drop
+from capjax.models.lstm import LSTM, opened
 from capjax.speaker import END
 
 IMAGE_MASK = 2**31  # folded into a dropout key for the image's mask; no word stands so far on
@@ -31,6 +32,9 @@ class Captioner(nn.Module):
     noise: int = 0
 
     regional = False  # whether it looks at regions: float[N, R, D]
+    always = ("whole", "concept")  # what of the memory is fed beside every word
+    opens: ClassVar[tuple[str, ...]] = LSTM  # kinds of its gates
+    turns: ClassVar[tuple[str, ...]] = ()  # the dense layers that `turn` uses
 
     def setup(self):
         if self.image[0] == "pixels":
@@ -48,6 +52,16 @@ class Captioner(nn.Module):
 
     def recur(self, memory, carry, x):
         """(carry, output float[N, dim]) after one input float[N, dim]."""
+        always = [memory[name] for name in self.always if name in memory]
+        gates = self.gates(jnp.concatenate([x, *always, carry["hidden"]], -1))
+        new, out = self.turn(memory, carry, opened(self.opens, gates))
+        return carry | new, out
+
+    def turn(self, memory, state, gates):
+        """(what of the carry is new, output float[N, dim]) by the opened gates float32[N, G].
+
+        Memory has N / K rows, each for K rows of the gates in turn.
+        """
         raise NotImplementedError
 
     def seen(self, context):
@@ -87,10 +101,17 @@ class Captioner(nn.Module):
         if "dropout" not in carry:
             return self.recur(memory, carry, x)
         keys = jax.vmap(jax.random.fold_in)(carry["dropout"], carry["position"])
-        if self.input_dropout:
-            x = drop(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), x, self.input_dropout)
-        carry, out = self.recur(memory, carry, x)
-        return carry | {"position": carry["position"] + 1}, drop(keys, out, self.dropout)
+        carry, out = self.recur(memory, carry, self.drop_inputs(keys, x))
+        return carry | {"position": carry["position"] + 1}, self.drop_outputs(keys, out)
+
+    def drop_inputs(self, keys, x):
+        """Words float[N, dim] by a key each, as they enter the recurrence."""
+        if not self.input_dropout:
+            return x
+        return drop(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), x, self.input_dropout)
+
+    def drop_outputs(self, keys, out):
+        return drop(keys, out, self.dropout)
 
     def embed(self, words):
         return self.table(words)

@@ -47,6 +47,11 @@ def _product(dtype, x, kernel):
     return _dot(dtype, x, kernel, x.ndim - 1, 0)
 
 
+def product(dtype: Any, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What a dense layer without a bias gives: [..., X], [X, Y] -> [..., Y]."""
+    return _product(dtype, x, kernel) if _narrow(dtype) else x @ kernel
+
+
 def _product_backward(dtype, saved, d_out):
     x, kernel = saved
     return input_gradient(dtype, d_out, kernel), kernel_gradient(dtype, x, d_out)
@@ -63,11 +68,16 @@ def input_gradient(dtype: Any, d_out: jax.Array, kernel: jax.Array) -> jax.Array
 def kernel_gradient(dtype: Any, x: jax.Array, d_out: jax.Array) -> jax.Array:
     """The gradient of a dense layer's kernel: [..., X], [..., Y] -> [X, Y]."""
     x, d_out = (a.reshape(-1, a.shape[-1]) for a in (x, d_out))
-    if not _narrow(dtype) or jax.default_backend() != "cpu":
-        return _dot(dtype, x, d_out, 0, 0)
-    # On a CPU, XLA widens the factors of a product over rows, and of a transpose that it can see.
-    flat = lax.optimization_barrier(x.astype(dtype).T.reshape(-1))
-    return _dot(dtype, flat.reshape(x.shape[::-1]), d_out, 1, 0)
+    over_rows = lambda x, d_out: _dot(dtype, x, d_out, 0, 0)  # noqa: E731
+    if not _narrow(dtype):
+        return over_rows(x, d_out)
+
+    def turned(x, d_out):
+        # On a CPU, XLA widens the factors of a product over rows, and of a transpose it can see.
+        flat = lax.optimization_barrier(x.astype(dtype).T.reshape(-1))
+        return _dot(dtype, flat.reshape(x.shape[::-1]), d_out, 1, 0)
+
+    return lax.platform_dependent(x, d_out, cpu=turned, default=over_rows)
 
 
 def _dot(dtype, a, b, i, j):

@@ -1,7 +1,7 @@
 """Evaluators: judges of captions behind the Evaluator contract."""
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from capjax.models.convnet import ConvNet
 from capjax.models.dense import check_dtype, dense
 from capjax.models.dropout import drop
 from capjax.models.image_kind import blank_image, check_image, check_images, check_vocab_size
-from capjax.models.lstm import lstm
+from capjax.models.lstm import LSTM, lstm, opened
 from capjax.models.recite import reciter
 
 
@@ -26,6 +26,10 @@ class Matcher(nn.Module):
     dim: int = 512
     dropout: float = 0.0
     dtype: Any = jnp.float32
+
+    always: ClassVar[tuple[str, ...]] = ()  # nothing is fed beside a word
+    opens: ClassVar[tuple[str, ...]] = LSTM
+    turns: ClassVar[tuple[str, ...]] = ()  # and the gates are all that a step multiplies
 
     def setup(self):
         if self.image[0] == "pixels":
@@ -60,7 +64,10 @@ class Matcher(nn.Module):
 
     def advance(self, memory, carry, x):
         gates = self.gates(jnp.concatenate([x, carry["hidden"]], -1))
-        cell, hidden = lstm(gates, carry["cell"])
+        return self.turn(memory, carry, opened(self.opens, gates))
+
+    def turn(self, memory, state, gates):
+        cell, hidden = lstm(gates, state["cell"])
         return {"cell": cell, "hidden": hidden}, hidden
 
     def match(self, image, hidden):

@@ -29,7 +29,6 @@ class NIC(Captioner):
         carry, _ = self.recur(memory, self.blank(first.shape[0]), first)
         return memory, self.with_keys(context, carry)
 
-    def recur(self, memory, carry, x):
-        inputs = [x, *memory.values(), carry["hidden"]]
-        cell, hidden = lstm(self.gates(jnp.concatenate(inputs, -1)), carry["cell"])
-        return carry | {"cell": cell, "hidden": hidden}, hidden
+    def turn(self, memory, state, gates):
+        cell, hidden = lstm(gates, state["cell"])
+        return {"cell": cell, "hidden": hidden}, hidden

@@ -1,10 +1,9 @@
 """Teacher forcing of recurrent Flax modules at the speed of their matmuls.
 
-Differentiating `lax.scan` is wasteful on captions: every row is run to the last step however short
-its caption, and the gradient of each weight matrix is added up once a word. Here rows are sorted by
-length and run in blocks that stop at their longest caption; the backward pass reuses the outputs
-of the dense layers instead of multiplying again; and the gradients of their weights are taken after
-the loop, in one product over the real words.
+Differentiating `lax.scan` over a cell is wasteful on captions: words known beforehand are
+multiplied a step at a time, and the gradient of each weight matrix is added up once a word. Here
+what words give the gates is a product before the loop, a step multiplies the hidden state alone,
+the backward pass reuses what dense layers gave, and weights' gradients are products after the loop.
 """
 
 from collections.abc import Callable
@@ -16,236 +15,270 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.models.blocks import add, blocks_of, take
-from capjax.models.dense import input_gradient, kernel_gradient
-from capjax.teacher_forcing import pack
+from capjax.models.blocks import sorted_by_length, whole
+from capjax.models.dense import input_gradient, kernel_gradient, product
+from capjax.models.lstm import closed, opened
 
-Path = tuple[str, ...]
+Layers = dict[str, Any]
+
+
+class Given(NamedTuple):
+    """What the recurrence is a function of."""
+
+    inputs: Layers  # of the gates' layer what multiplies words, with its bias
+    hidden: jax.Array  # and what multiplies the hidden state [H, G]
+    turn: Layers  # the layers that a turn uses, and the module's own parameters
+    memory: Any  # what stays as it is while a caption is spoken: leaves [N / K, ...]
+    beside: jax.Array | None  # float32[N / K, G], what is the same at every word gives the gates
+    state: dict[str, jax.Array]  # before the first word: leaves [N / K, ...]
+    words: jax.Array  # float[T, N, X], embedded
+
+
+class Kept(NamedTuple):
+    """What the backward pass needs of each step; leaves [S, ...] (`blocks.py`)."""
+
+    gates: jax.Array  # opened
+    state: dict[str, jax.Array]  # before the step; what is hidden as products take it
+    fed: Layers  # inputs of a turn's dense layers, as products take them
+    made: Layers  # and their outputs
 
 
 def reciter(module: nn.Module) -> Callable:
-    """Makes `Speaker.recite` for a module with the methods `embed` and `advance`.
+    """Makes `Speaker.recite` for a recurrent module.
 
-    `advance` must use each of its dense layers once a step; all take the module's `dtype`.
+    Its layer `gates` is fed an embedded word (`embed`), what `always` names of the memory, and the
+    hidden state. `turn(memory, state, gates) -> (state, out)` is all else of a step, with the dense
+    layers that `turns` names, each used once, and the module's own parameters; layers take its
+    `dtype`. `drop_inputs` and `drop_outputs` take a key a word, where there are any.
     """
 
-    @partial(jax.custom_vjp, nondiff_argnums=(0,))
-    def recur(each, params, memory, moving, still, embedded, lengths):
-        blocks = blocks_of(lengths, embedded.shape[-1], each)
-        dealt = blocks.deal((moving, still)), blocks.deal_steps(embedded)
-        return blocks.gather_steps(_run(module, params, memory, *dealt, blocks, False)[0])
+    @jax.custom_vjp
+    def recur(given: Given, lengths: jax.Array) -> jax.Array:
+        return _by_platform(partial(_run, module, False), given, lengths)[0]
 
-    def forward(each, params, memory, moving, still, embedded, lengths):
-        blocks = blocks_of(lengths, embedded.shape[-1], each)
-        dealt = blocks.deal((moving, still)), blocks.deal_steps(embedded)
-        hidden, kept = _run(module, params, memory, *dealt, blocks, True)
-        saved = params, memory, dealt[1], lengths, blocks, kept
-        return blocks.gather_steps(hidden), saved
+    def forward(given, lengths):
+        out, kept = _by_platform(partial(_run, module, True), given, lengths)
+        return out, (given, lengths, kept)
 
-    def backward(each, saved, d_hidden):
-        params, memory, embedded, lengths, blocks, kept = saved
-        real = blocks.deal_steps(jnp.arange(d_hidden.shape[1])[None] < lengths[:, None])
-        # Rows that fill up the last block repeat a row of the batch: they have no gradient.
-        fills = jnp.arange(blocks.row.size).reshape(blocks.row.shape) >= lengths.size
-        real &= ~fills[:, None]
-        d_hidden = jnp.where(real[..., None], blocks.deal_steps(d_hidden), 0)
-        d_params, d_memory, d_moving, d_taps, d_embedded = _run_back(
-            module, params, memory, embedded, kept, d_hidden, blocks
-        )
-        # Steps that no row of a block has still hold what was fed in.
-        d_embedded = jnp.where(real[..., None], d_embedded, 0)
-        packed = pack(real)
-        weights = {
-            path: _dense_gradient(module.dtype, _layer(params, path), kept.fed[path], d, *packed)
-            for path, d in d_taps.items()
-        }
-        return (
-            _with(d_params, weights),
-            d_memory,
-            blocks.gather_starts(d_moving, each),
-            None,
-            blocks.gather_steps(d_embedded),
-            None,
-        )
+    def backward(saved, d_out):
+        return _by_platform(partial(_run_back, module), *saved, d_out), None
 
     recur.defvjp(forward, backward)
 
     def recite(params, memory, carry, words, lengths):
-        embedded = module.apply(params, words, method="embed")
-        each = lengths.size // jax.tree.leaves(carry)[0].shape[0]
-        return recur(each, params, memory, *_part(carry), embedded, lengths)
+        x = module.apply(params, words.T, method="embed")
+        drop = partial(_drop, module, carry)
+        given = _given(module, params, memory, carry, drop("drop_inputs", x))
+        return jnp.moveaxis(drop("drop_outputs", recur(given, lengths)), 0, 1)
 
     return recite
 
 
-class Kept(NamedTuple):
-    """What the backward pass needs of each step; leaves [B, T, rows, ...]."""
-
-    moving: Any  # the carry before the step: what has a gradient
-    still: Any  # and what has none
-    fed: dict[Path, jax.Array]  # inputs of the dense layers
-    made: dict[Path, jax.Array]  # and their outputs
+def _by_platform(run, *args):
+    return lax.platform_dependent(
+        *args, cpu=partial(run, sorted_by_length), default=partial(run, whole)
+    )
 
 
-def _run(module, params, memory, rows, embedded, blocks, keep):
-    """Hidden states [B, T, rows, H] of all blocks and, with `keep`, a `Kept`."""
+def _given(module, params, memory, carry, words):
+    """The product before the gates taken apart: of words, what stands beside each, hidden state."""
+    layers, dim = params["params"], carry["hidden"].shape[1]
+    kernel, width = layers["gates"]["kernel"], words.shape[-1]
+    always = [memory[name] for name in module.always if name in memory]
+    return Given(
+        {"kernel": kernel[:width], "bias": layers["gates"]["bias"]},
+        kernel[-dim:],
+        {name: x for name, x in layers.items() if name in module.turns or not isinstance(x, dict)},
+        {name: x for name, x in memory.items() if name not in module.always},
+        product(module.dtype, jnp.concatenate(always, 1), kernel[width:-dim]) if always else None,
+        {name: carry[name] for name in ("cell", "hidden")},
+        words,
+    )
 
-    def step(mine: Any, moving: Any, still: Any, x: Any) -> Any:
-        fed: dict[Path, jax.Array] = {}
-        made: dict[Path, jax.Array] = {}
+
+def _drop(module, carry, name, x):
+    """float[T, N, D] with a mask for each word, by the keys that single steps would take."""
+    if "dropout" not in carry:
+        return x
+    steps, n, width = x.shape
+    each = n // carry["position"].size
+    key, first = (jnp.repeat(carry[k], each) for k in ("dropout", "position"))
+    position = first[None] + jnp.arange(steps)[:, None]
+    keys = jax.vmap(jax.random.fold_in)(jnp.tile(key, steps), position.reshape(-1))
+    return getattr(module, name)(keys, x.reshape(-1, width)).reshape(x.shape)
+
+
+def _run(module, keep, layout_of, given: Given, lengths):
+    """Outputs [T, N, H] of all steps and, with `keep`, a `Kept`."""
+    layout = layout_of(lengths, *given.words.shape[::2])
+    kernel, layers = _rounded(module, given.hidden), _rounded_layers(module, given.turn)
+
+    def step(shared, state, sums):
+        fed, made = {}, {}
 
         def note(call, args, kwargs, context):
             out = call(*args, **kwargs)
             if _is_dense(context):
-                path = context.module.path
-                if path in fed:
-                    raise ValueError(f"dense layer {'/'.join(path)} is used twice in one step")
-                fed[path], made[path] = args[0], out
+                (name,) = context.module.path
+                if name in fed:
+                    raise ValueError(f"dense layer {name} is used twice in one step")
+                fed[name], made[name] = args[0].astype(module.dtype), out
             return out
 
+        memory, beside = shared
+        sums += product(module.dtype, state["hidden"], kernel)
+        if beside is not None:
+            sums += jnp.repeat(beside, sums.shape[0] // beside.shape[0], 0)
+        gates = opened(module.opens, sums)
         with nn.intercept_methods(note):
-            carry, hidden = module.apply(params, mine, _join(moving, still), x, method="advance")
-        return _part(carry), (hidden, Kept(moving, still, fed, made) if keep else ())
+            new, out = _turn(module, layers, memory, state, gates)
+        return new, (out, Kept(gates, state, fed, made) if keep else ())
 
-    first = jax.tree.map(lambda x: x[0], (*rows, embedded[:, 0]))
-    mine = jax.tree.map(lambda x: take(x, blocks.start[0]), memory)
-    hidden, made = jax.eval_shape(step, mine, *first)[1]
-    if keep:  # keys have no zeros, so the buffer of what stands still starts as what it was
-        made = made._replace(still=first[1])
-    blank = jax.tree.map(
-        lambda x: (
-            jnp.broadcast_to(x, embedded.shape[:2] + x.shape)
-            if isinstance(x, jax.Array)
-            else jnp.zeros(embedded.shape[:2] + x.shape, x.dtype)
-        ),
-        (hidden, made),
+    def one(shared, start, carry):
+        state, (out, kept) = carry
+        source = kept.gates if keep and layout.in_place else sums
+        mine = _slice(source, start, state["hidden"].shape[0])
+        state, new = step(shared, state, mine)
+        return state, jax.tree.map(partial(_put, start), (out, kept), new)
+
+    def begin(b):
+        state = layout.take(given.state, b)
+        return state | {"hidden": _rounded(module, state["hidden"])}
+
+    def block(b, buffers):
+        return layout.steps(b, partial(one, share(b)), (begin(b), buffers))[1]
+
+    share = partial(layout.share, (given.memory, given.beside))
+    sums = layout.map(
+        lambda x: product(module.dtype, x, given.inputs["kernel"]) + given.inputs["bias"][None],
+        layout.deal(given.words),
     )
 
-    def one(b, mine, t, state):
-        carry, kept = state
-        moving, still = carry
-        carry, new = step(mine, moving, still, embedded[b, t])
-        return carry, jax.tree.map(lambda all_, x: all_.at[b, t].set(x), kept, new)
+    def first():
+        state = begin(0)
+        return step(share(0), state, sums[: state["hidden"].shape[0]])[1]
 
-    def block(b, kept):
-        mine = jax.tree.map(lambda x: take(x, blocks.start[b]), memory)
-        moving, still = jax.tree.map(lambda x: x[b], rows)
-        state = (moving, still), kept
-        return lax.fori_loop(0, blocks.longest[b], partial(one, b, mine), state)[1]
-
-    return lax.fori_loop(0, blocks.longest.size, block, blank)
+    out, kept = jax.tree.map(
+        lambda x: jnp.zeros((sums.shape[0], *x.shape[1:]), x.dtype), jax.eval_shape(first)
+    )
+    if keep and layout.in_place:
+        kept = kept._replace(gates=sums)
+    out, kept = layout.blocks(block, (out, kept))
+    return layout.gather(out), kept
 
 
-def _run_back(module, params, memory, embedded, kept, d_hidden, blocks):
-    """Gradients of parameters (dense layers' left out), memory, carry, layer outputs and inputs.
+def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
+    """The gradient of a `Given`.
 
-    Of layer outputs and inputs each takes the place of the value it belongs to, which is read no
-    more: large buffers are what a step of training waits for.
+    Where a layout is `in_place`, that of gates and of layers' outputs takes the place of their
+    values, which are read no more.
     """
+    layout = layout_of(lengths, *given.words.shape[::2])
+    d_out, words = layout.deal(d_out), layout.deal(given.words)
+    own = {name: x for name, x in given.turn.items() if not isinstance(x, dict)}
+    kernel, layers = _rounded(module, given.hidden), _rounded_layers(module, given.turn)
 
-    def one(b, mine, i, state):
-        d_moving, d_params, d_mine, made, embedded = state
-        t = blocks.longest[b] - 1 - i
-        before = jax.tree.map(lambda x: x[b, t], kept._replace(made=made))
+    def one(shared, start, carry):
+        d_state, d_own, d_shared, *buffers = carry
+        mine = partial(_slice, start=start, rows=d_state["hidden"].shape[0])
+        source = buffers if layout.in_place else (kept.gates, kept.made)
+        state, gates, made = jax.tree.map(mine, (kept.state, *source))
+        state |= {"hidden": state["hidden"].astype(jnp.float32)}
 
-        def advance(params, taps, mine, moving, x):
+        def turn(own, memory, state, gates, made):
             def reuse(call, args, kwargs, context):
                 if not _is_dense(context):
                     return call(*args, **kwargs)
-                path = context.module.path
-                kernel = _layer(params, path)["kernel"]
-                return _known(module.dtype, kernel, args[0], before.made[path]) + taps[path]
+                (name,) = context.module.path
+                return _known(module.dtype, layers[name]["kernel"], args[0], made[name])
 
             with nn.intercept_methods(reuse):
-                carry = _join(moving, before.still)
-                carry, hidden = module.apply(params, mine, carry, x, method="advance")
-            return _part(carry)[0], hidden
+                return _turn(module, layers | own, memory, state, gates)
 
-        taps = jax.tree.map(jnp.zeros_like, before.made)
-        _, pull = jax.vjp(advance, params, taps, mine, before.moving, embedded[b, t])
-        p, tap, m, d_moving, x = pull((d_moving, d_hidden[b, t]))
-        d_params, d_mine = jax.tree.map(jnp.add, (d_params, d_mine), (p, m))
-        made = jax.tree.map(lambda all_, new: all_.at[b, t].set(new), made, tap)
-        return d_moving, d_params, d_mine, made, embedded.at[b, t].set(x)
+        memory, beside = shared
+        pull = jax.vjp(turn, own, memory, state, gates, made)[1]
+        new_own, d_memory, d_state, d_sums, d_made = pull((d_state, mine(d_out)))
+        d_sums = closed(module.opens, gates, d_sums)
+        d_state["hidden"] += input_gradient(module.dtype, d_sums, kernel)
+        each = lambda x: d_sums.reshape(x.shape[0], -1, x.shape[1]).sum(1)  # noqa: E731
+        new = new_own, (d_memory, jax.tree.map(each, beside))
+        d_own, d_shared = jax.tree.map(jnp.add, (d_own, d_shared), new)
+        buffers = jax.tree.map(partial(_put, start), tuple(buffers), (d_sums, d_made))
+        return d_state, d_own, d_shared, *buffers
 
-    def block(b, state):
-        d_params, d_memory, d_all, made, embedded = state
-        mine = jax.tree.map(lambda x: take(x, blocks.start[b]), memory)
-        end = jax.tree.map(lambda x: jnp.zeros_like(x[b]), d_all)
-        state = (end, d_params, jax.tree.map(jnp.zeros_like, mine), made, embedded)
-        state = lax.fori_loop(0, blocks.longest[b], partial(one, b, mine), state)
-        d_moving, d_params, d_mine, made, embedded = state
-        d_memory = jax.tree.map(lambda x, new: add(x, blocks.start[b], new), d_memory, d_mine)
-        d_all = jax.tree.map(lambda all_, new: all_.at[b].set(new), d_all, d_moving)
-        return d_params, d_memory, d_all, made, embedded
+    def block(b, carry):
+        d_own, d_memory, d_begin, *buffers = carry
+        shared = layout.share((given.memory, given.beside), b)
+        zeros = jax.tree.map(jnp.zeros_like, (layout.take(given.state, b), shared))
+        state = zeros[0], d_own, zeros[1], *buffers
+        d_state, d_own, d_shared, *buffers = layout.steps(b, partial(one, shared), state, back=True)
+        d_memory = layout.add_shared(d_memory, b, d_shared)
+        return d_own, d_memory, layout.add(d_begin, b, d_state), *buffers
 
-    start = jax.tree.map(lambda x: x[:, 0], kept.moving)
-    zeros = jax.tree.map(jnp.zeros_like, (params, memory, start))
-    return lax.fori_loop(0, blocks.longest.size, block, (*zeros, kept.made, embedded))
+    zeros = jax.tree.map(jnp.zeros_like, (own, (given.memory, given.beside), given.state))
+    buffers = kept.gates, kept.made
+    if not layout.in_place:
+        buffers = jax.tree.map(jnp.zeros_like, buffers)
+    d_own, (d_memory, d_beside), d_state, d_sums, d_made = layout.blocks(block, (*zeros, *buffers))
+
+    def weights(slots):
+        fed, d_made, words, hidden, d_sums = slots
+        layer = partial(_of_layer, module.dtype)
+        d_turn = {name: layer(given.turn[name], fed[name], d) for name, d in d_made.items()}
+        d_hidden = kernel_gradient(module.dtype, hidden, d_sums)
+        return layer(given.inputs, words, d_sums), d_hidden, d_turn
+
+    slots = kept.fed, d_made, words, kept.state["hidden"], d_sums
+    d_inputs, d_hidden, d_turn = layout.sum(weights, slots)
+    back = lambda d: input_gradient(module.dtype, d, given.inputs["kernel"])  # noqa: E731
+    d_words = layout.gather(layout.map(back, d_sums))
+    return Given(d_inputs, d_hidden, d_turn | d_own, d_memory, d_beside, d_state, d_words)
+
+
+def _rounded(module, x):
+    """What products take, once: XLA would move a conversion into the loops after it."""
+    return lax.optimization_barrier(x.astype(module.dtype))
+
+
+def _rounded_layers(module, layers):
+    return {
+        name: x | {"kernel": _rounded(module, x["kernel"])} if isinstance(x, dict) else x
+        for name, x in layers.items()
+    }
+
+
+def _turn(module, layers, memory, state, gates):
+    wide = state | {"hidden": state["hidden"].astype(jnp.float32)}
+    new, out = module.apply({"params": layers}, memory, wide, gates, method="turn")
+    return {name: new[name].astype(x.dtype) for name, x in state.items()}, out
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _known(dtype, kernel, x, out):
-    """A dense layer's output that is known already: only its input gets a gradient."""
+    """A dense layer's output that is known already: its input and itself get gradients."""
     return out
 
 
-def _known_backward(dtype, saved, d_out):
-    kernel, like = saved
-    d_x = input_gradient(dtype, d_out, kernel)
-    return jnp.zeros_like(kernel), d_x.astype(like.dtype), jnp.zeros_like(d_out)
+def _known_backward(dtype, kernel, d_out):
+    return None, input_gradient(dtype, d_out, kernel), d_out
 
 
-_known.defvjp(lambda dtype, kernel, x, out: (out, (kernel, x[:0])), _known_backward)
+_known.defvjp(lambda dtype, kernel, x, out: (out, kernel), _known_backward)
 
 
-def _dense_gradient(dtype, layer, fed, d_out, packed, chunks):
+def _of_layer(dtype, layer, fed, d_out):
     """Gradient of a dense layer from its inputs and the gradient of its outputs."""
-    fed, d_out = (x.reshape(-1, x.shape[-1]) for x in (fed, d_out))
-
-    def add(i, total):
-        d = jnp.where((packed[i] >= 0)[:, None], d_out[packed[i]], 0)
-        return total + kernel_gradient(dtype, fed[packed[i]], d).astype(total.dtype)
-
-    kernel = lax.fori_loop(0, chunks, add, jnp.zeros_like(layer["kernel"]))
-    bias = {"bias": d_out.sum(0, dtype=layer["bias"].dtype)} if "bias" in layer else {}
-    return {"kernel": kernel} | bias
+    bias = {"bias": d_out.sum(0)} if "bias" in layer else {}
+    return {"kernel": kernel_gradient(dtype, fed, d_out)} | bias
 
 
 def _is_dense(context) -> bool:
     return isinstance(context.module, nn.Dense) and context.method_name == "__call__"
 
 
-def _part(carry):
-    """The leaves of a carry that have gradients, and those that have none."""
-    moves = lambda x: jnp.issubdtype(x.dtype, jnp.inexact)  # noqa: E731
-    return (
-        jax.tree.map(lambda x: x if moves(x) else None, carry),
-        jax.tree.map(lambda x: None if moves(x) else x, carry),
-    )
+def _slice(x, start, rows):
+    return lax.dynamic_slice_in_dim(x, start, rows)
 
 
-def _join(moving, still):
-    return jax.tree.map(
-        lambda m, s: s if m is None else m, moving, still, is_leaf=lambda x: x is None
-    )
-
-
-def _layer(params, path):
-    layer = params["params"]
-    for name in path:
-        layer = layer[name]
-    return layer
-
-
-def _with(params, layers):
-    """The parameters with some layers' replaced."""
-
-    def replace(tree, path):
-        if path in layers:
-            return layers[path]
-        if not isinstance(tree, dict):
-            return tree
-        return {name: replace(sub, (*path, name)) for name, sub in tree.items()}
-
-    return {**params, "params": replace(params["params"], ())}
+def _put(start, x, new):
+    return lax.dynamic_update_slice_in_dim(x, new, start, 0)

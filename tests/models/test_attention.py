@@ -159,7 +159,9 @@ def test_words_and_where_each_looked_are_those_of_the_equations(model, key):
         *(pytest.param(*s, marks=pytest.mark.slow) for s in [(1, True), (1, False), (3, False)]),
     ],
 )
-def test_the_fast_reading_has_the_values_and_gradients_of_the_plain_one(model, key, each, dropout):
+def test_the_fast_reading_has_the_values_and_gradients_of_the_plain_one(
+    model, key, each, dropout, form
+):
     context = make_context(model, key, 2)
     if dropout:
         context["dropout"] = jax.random.split(jax.random.key(4), 2)

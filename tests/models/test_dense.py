@@ -68,7 +68,7 @@ def test_leading_axes_are_rows(pair):
 @pytest.mark.parametrize(
     "cell", ["nic", *(pytest.param(c, marks=pytest.mark.slow) for c in ("att2in", "adaptive"))]
 )
-def test_a_speaker_is_read_alike_by_blocks_and_step_by_step(cell, key):
+def test_a_speaker_is_read_alike_by_blocks_and_step_by_step(cell, key, form):
     """Reciting spares the second product; the first is rounded as it is in a plain scan."""
     image = ("regions", 4, 6)
     speaker = generator(V, image, cell=cell, dim=DIM, dtype="bfloat16")

@@ -58,7 +58,7 @@ def test_judge_is_a_plain_float64_lstm_and_a_dot_product(reader, params, key):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-def test_both_ways_to_read_have_the_same_gradient(params, key):
+def test_both_ways_to_read_have_the_same_gradient(params, key, form):
     """Of the parameters and of the image."""
     images, weights = jax.random.split(key)
     image, weight = jax.random.normal(images, (N, D)), jax.random.normal(weights, (N,))
