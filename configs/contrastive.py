@@ -9,7 +9,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["accelerator"]
 
+
+@accelerator
 def get_config(dataset: str = "scenes") -> ConfigDict:
     mle = runpy.run_path(str(Path(__file__).with_name("mle.py")))["get_config"]
     config = mle(dataset)
@@ -22,6 +25,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.contrastive = ConfigDict()
     config.contrastive.epochs = 1.0
     config.contrastive.batch = 64  # people's captions
+    config.contrastive.accumulate = 1  # parts of a batch, where it does not fit whole
     config.contrastive.negatives = 5  # captions of other images beside each, drawn at every step
     config.contrastive.mined = 0  # draw them from so many nearest images; 0: from all
     config.contrastive.nu = 1.0

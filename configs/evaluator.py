@@ -9,7 +9,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["accelerator"]
 
+
+@accelerator
 def get_config(dataset: str = "scenes") -> ConfigDict:
     gan = runpy.run_path(str(Path(__file__).with_name("gan.py")))["get_config"]
     config = gan(dataset)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["accelerator"]
 PRESETS = ("ours", "paper", "release")
 
 
+@accelerator
 def get_config(arg: str = "scenes") -> ConfigDict:
     dataset, _, preset = arg.partition("/")
     preset = preset or "ours"
@@ -63,6 +65,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial = ConfigDict()
     config.adversarial.steps = {"scenes": 600, "coco": 2000}.get(dataset, 500)  # of the speaker
     config.adversarial.batch = 32 if drawn else 64  # images
+    config.adversarial.accumulate = 1  # parts of what the speaker learns from at once
     config.adversarial.samples = 2  # captions of an image
     config.adversarial.rollouts = 4
     config.adversarial.lanes = 0  # 0: what suits the hardware

@@ -2,11 +2,18 @@
 
 python -m capjax.train --config=configs/mle.py                            # scenes, 4 minutes
 python -m capjax.train --config=configs/mle.py:flickr8k --config.data.path=DIR
+python -m capjax.train --config=configs/mle.py:coco/accelerator           # on a GPU or a TPU
 """
+
+import runpy
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
+accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["accelerator"]
 
+
+@accelerator
 def get_config(dataset: str = "scenes") -> ConfigDict:
     config = ConfigDict()
     config.recipe = "mle"
@@ -37,6 +44,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.mle = ConfigDict()
     config.mle.epochs = 4.0 if drawn else 12.0
     config.mle.batch = 64 if drawn else 128  # captions, or images with captions_per_image
+    config.mle.accumulate = 1  # parts of a batch, one after another, where it does not fit whole
     # An image is taken in once for so many of its captions; 0: every caption is a row of its own.
     config.mle.captions_per_image = 5 if drawn else 0
     config.mle.learning_rate = 1e-3 if drawn else 2e-3

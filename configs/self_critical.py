@@ -13,9 +13,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["accelerator"]
 PRESETS = ("cider", "retrieval")
 
 
+@accelerator
 def get_config(arg: str = "scenes") -> ConfigDict:
     dataset, _, preset = arg.partition("/")
     preset = preset or "cider"
@@ -40,6 +42,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.self_critical = ConfigDict()
     config.self_critical.epochs = 2.0 if drawn else 16.0  # of images
     config.self_critical.batch = 64  # images
+    config.self_critical.accumulate = 1  # parts of a batch, where it does not fit whole
     config.self_critical.samples = 5  # captions of an image
     config.self_critical.baseline = "leave_one_out"  # or "greedy", as in the paper
     config.self_critical.rewards = ConfigDict()  # weights

@@ -16,6 +16,7 @@ from capjax.run.recipe import BEFORE
 # Settings that change no result.
 _ASIDE = ("log_every", "save_every", "report_images", "parallel")
 _ASIDE_OF_DATA = ("cache", "resident")
+_ASIDE_OF_STAGES = ("accumulate",)
 _MOST_STARTS = 20  # where runs name one another as their start, in a circle
 
 
@@ -34,6 +35,10 @@ def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
     config = BEFORE | config
     for name in _ASIDE:
         config.pop(name, None)
+    for stage in config.values():
+        if isinstance(stage, dict):
+            for name in _ASIDE_OF_STAGES:
+                stage.pop(name, None)
     if isinstance(data := config.get("data"), dict):
         for name in _ASIDE_OF_DATA:
             data.pop(name, None)

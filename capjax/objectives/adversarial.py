@@ -15,9 +15,9 @@ from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
 from capjax.objectives.evaluator_training import Learner, with_draws
-from capjax.objectives.maximum_likelihood import caption_loss
+from capjax.objectives.policy import drawn_gradient
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
-from capjax.speaker import Context, Params, Speaker, log_probs, scored, shift, weighted_score
+from capjax.speaker import Context, Params, Speaker, log_probs, scored
 
 REWARDS = ("evaluator", "constant", "shuffled")
 BASELINES = ("none", "leave_one_out", "prefix")
@@ -56,6 +56,7 @@ class AdversarialSettings:
     average: Annotated[float, BELOW_1] = (
         0.0  # decay of the average of the speaker's parameters; 0 for none
     )
+    accumulate: Annotated[int, FROM_1] = 1  # parts that the speaker learns from (`in_parts`)
 
     def __post_init__(self) -> None:
         if self.reward not in REWARDS or self.baseline not in BASELINES:
@@ -215,15 +216,20 @@ def speaker_gradient(
     weights = jnp.where(real, advantage, 0)
     total = lax.pmean(real.sum().astype(jnp.float32), "data")
 
-    def loss(params):
-        value, _ = weighted_score(speaker, params, speaking, shift(words), words, -weights / n)
-        if settings.likelihood:
-            own = noise.context(batch["image"], keys[4][::samples])
-            own["dropout"] = keys[1][::samples]
-            value += caption_loss(speaker, params, own, batch["caption"], settings.likelihood)
-        return value
-
-    value, gradient = jax.value_and_grad(loss)(params)
+    people = None
+    if settings.likelihood:
+        own = noise.context(batch["image"], keys[4][::samples])
+        people = own | {"dropout": keys[1][::samples]}, batch["caption"]
+    value, gradient = drawn_gradient(
+        speaker,
+        params,
+        speaking,
+        words,
+        -weights / n,
+        people,
+        settings.likelihood,
+        settings.accumulate,
+    )
     metrics |= {
         "loss": value,
         "advantage": jnp.sqrt(lax.pmean((weights**2).sum(), "data") / total),

@@ -11,14 +11,14 @@ from jax import lax
 
 from capjax.agreement import check_batch, check_captions
 from capjax.objectives.algorithm import Algorithm, Metrics, follow, row_keys
-from capjax.settings import ABOVE_0, BELOW_1, FROM_0, OneOf
+from capjax.objectives.parts import in_parts, words_of_part
+from capjax.settings import ABOVE_0, BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import (
     Context,
     Params,
     Speaker,
     caption_score,
     score,
-    scored,
     shift,
     vocabulary_size,
 )
@@ -54,6 +54,8 @@ class ContrastiveSettings:
     average: Annotated[float, BELOW_1] = (
         0.0  # decay of the average of the target's parameters; 0 for none
     )
+    # Parts of a device's share that are learnt from one after another (`in_parts`).
+    accumulate: Annotated[int, FROM_1] = 1
 
     def __post_init__(self) -> None:
         if self.pairs not in PAIRS or self.masks not in MASKS or not self.nu > 0:
@@ -117,21 +119,25 @@ def contrastive(
         check_pairs(batch)
         own, others = batch["caption"], batch["mismatched"]
         plain = {k: v for k, v in batch.items() if k not in ("caption", "mismatched")}
-        masked = plain | {"dropout": row_keys(key, own.shape[0])}
-        context = plain if settings.masks == "none" else masked
-        if settings.pairs == "introspective":
-            gradient, metrics = introspective_gradient(
-                speaker, state.params, context, own, others.shape[1], settings
-            )
-        else:
+        introspective = settings.pairs == "introspective"
+        if introspective:
+            plain = {name: around(x, others.shape[1]) for name, x in plain.items()}
+        words = words_of_part(own, settings.accumulate)
+
+        def means(rows: tuple[Context, jax.Array, jax.Array, jax.Array]) -> tuple[Params, Metrics]:
+            plain, masks, own, others = rows
+            masked = plain | {"dropout": masks}
+            context = plain if settings.masks == "none" else masked
+            if introspective:
+                return introspective_gradient(speaker, state.params, context, own, words, settings)
             reference_context = masked if settings.masks == "shared" else plain
             check_sizes((speaker, state.params), (reference, state.reference), reference_context)
             captions = jnp.concatenate([own[:, None], others], 1)
             q = log_probs_of(reference, state.reference, reference_context, captions)
-            gradient, metrics = pairs_gradient(
-                speaker, state.params, context, captions, q, settings
-            )
-        gradient, metrics = lax.pmean((gradient, metrics), "data")
+            return pairs_gradient(speaker, state.params, context, captions, q, words, settings)
+
+        rows = plain, row_keys(key, own.shape[0]), own, others
+        gradient, metrics = lax.pmean(in_parts(means, rows, settings.accumulate), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
         averaged = follow(state.average, params, settings.average)
@@ -176,13 +182,15 @@ def pairs_gradient(
     context: Context,
     captions: jax.Array,
     q: jax.Array,
+    words: jax.Array,
     settings: ContrastiveSettings,
 ) -> tuple[Params, Metrics]:
-    """The gradient of the loss against a reference, of one device's share, and its metrics.
+    """The gradient of the loss against a reference, of one part of a share, and its metrics.
 
     Args:
       captions: int32[B, 1 + K, T], an image's own first.
       q: float32[B, 1 + K], their log-probabilities by the reference.
+      words: float32[], true words of a part (`words_of_part`).
     """
     rows, count = captions.shape[0], captions.shape[1] - 1
     true = 0.0 if settings.pairs == "negative_only" else 1.0
@@ -210,7 +218,7 @@ def pairs_gradient(
         "h_true": h[:, 0].mean(),
         "h_mismatched": h[:, 1:].mean(),
         "log_ratio": (p - q)[:, 0].mean(),
-        "nll": nats_a_word(p[:, 0], captions[:, 0]),
+        "nll": -p[:, 0].sum() / words,
     }
 
 
@@ -219,27 +227,20 @@ def introspective_gradient(
     params: Params,
     context: Context,
     own: jax.Array,
-    count: int,
+    words: jax.Array,
     settings: ContrastiveSettings,
 ) -> tuple[Params, Metrics]:
     """The gradient where captions int32[B, T] are told from by their own and other images.
 
-    count: K, other images of the batch that each caption is read with.
+    Args:
+      context: of each caption 1 + K images, its own first: [B, 1 + K, ...], dropout [B].
+      words: as of `pairs_gradient`.
     """
-    each = 1 + count
-    if each > own.shape[0]:
-        raise ValueError(
-            f"mismatched has {count} captions, and of {own.shape[0]} images a device there are"
-            f" {own.shape[0] - 1} others; give more images or fewer captions"
-        )
-
-    def around(x: jax.Array) -> jax.Array:
-        rolled = jnp.stack([jnp.roll(x, -k, 0) for k in range(each)], 1)
-        return rolled.reshape(-1, *x.shape[1:])
-
-    contexts = {name: around(x) for name, x in context.items() if name != "dropout"}
-    if "dropout" in context:
-        contexts["dropout"] = jnp.repeat(context["dropout"], each, 0)
+    each = next(x.shape[1] for name, x in context.items() if name != "dropout")
+    contexts = {
+        name: jnp.repeat(x, each, 0) if name == "dropout" else x.reshape(-1, *x.shape[2:])
+        for name, x in context.items()
+    }
     captions = jnp.repeat(own, each, 0)[:, None]
 
     def loss(params):
@@ -252,14 +253,18 @@ def introspective_gradient(
         "loss": value,
         "h_true": jax.nn.sigmoid(ratio).mean(),
         "log_ratio": ratio.mean(),
-        "nll": nats_a_word(p[:, 0], own),
+        "nll": -p[:, 0].sum() / words,
     }
 
 
-def nats_a_word(log_p: jax.Array, captions: jax.Array) -> jax.Array:
-    """-log_p float[N] of captions int32[N, T] for each word of all devices: float[]."""
-    words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
-    return -log_p.sum() / words
+def around(x: jax.Array, count: int) -> jax.Array:
+    """Each image of a device's share and `count` others of it: [B, ...] -> [B, 1 + count, ...]."""
+    if 1 + count > x.shape[0]:
+        raise ValueError(
+            f"mismatched has {count} captions, and of {x.shape[0]} images a device there are"
+            f" {x.shape[0] - 1} others; give more images or fewer captions"
+        )
+    return jnp.stack([jnp.roll(x, -k, 0) for k in range(1 + count)], 1)
 
 
 def log_probs_of(

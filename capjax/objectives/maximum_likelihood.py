@@ -11,7 +11,8 @@ from jax import lax
 from capjax.agreement import check_batch
 from capjax.decoding.draw import draw
 from capjax.objectives.algorithm import Algorithm, follow, row_keys
-from capjax.speaker import Context, Params, Speaker, scored, shift, weighted_score
+from capjax.objectives.parts import in_parts, words_of_part
+from capjax.speaker import Context, Params, Speaker, shift, weighted_score
 
 
 class State(NamedTuple):
@@ -30,6 +31,7 @@ def maximum_likelihood(
     label_smoothing: float = 0.0,
     scheduled_sampling: Callable[[jax.Array], Any] | None = None,
     average: float = 0.0,
+    accumulate: int = 1,
 ) -> Algorithm:
     """Minimises the negative log-likelihood of people's captions, a mean over words (Vinyals 2015).
 
@@ -39,6 +41,7 @@ def maximum_likelihood(
         et al., 2015); None for never.
       average: decay of the average of the parameters, 0 for none; at step s at most s / (s + 10),
         a polynomial-decay mean (Shamir & Zhang, 2013).
+      accumulate: parts of a device's share that are learnt from one after another (`in_parts`).
     Returns:
       Algorithm(init, update): init(key, params=None) starts from new parameters or from `params`;
       a batch is {"image", ..., "caption" int32[B, T] or [B, K, T]}; metrics are `loss` (what is
@@ -54,28 +57,34 @@ def maximum_likelihood(
     def update(state: State, batch: Context, key: jax.Array) -> tuple[State, dict]:
         check_batch(batch, "caption")
         captions = batch["caption"]
-        context = {name: x for name, x in batch.items() if name != "caption"}
         dropout_key, words_key = jax.random.split(key)
-        inputs = shift(captions)
+        context = {name: x for name, x in batch.items() if name != "caption"}
+        masks = row_keys(dropout_key, captions.shape[0])
+        own, rate = None, 0.0
         if scheduled_sampling is not None:
-            flat = captions.reshape(-1, captions.shape[-1])
-            each = flat.shape[0] // captions.shape[0]
-            repeated = jax.tree.map(lambda x: jnp.repeat(x, each, 0), context)
-            keys, rate = row_keys(words_key, flat.shape[0]), scheduled_sampling(state.step)
-            own = own_words(speaker, state.params, repeated, flat, keys, rate)
-            inputs = own.reshape(captions.shape)
-        context["dropout"] = row_keys(dropout_key, captions.shape[0])
-        words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
+            own = row_keys(words_key, captions[..., 0].size)
+            rate = scheduled_sampling(state.step)
+        words = words_of_part(captions, accumulate)
 
-        def loss(params):
-            even = -label_smoothing / words if label_smoothing > 0 else None
-            value, (chosen, _) = weighted_score(
-                speaker, params, context, inputs, captions, (label_smoothing - 1) / words, even
-            )
-            return value, -chosen.sum() / words
+        def means(rows: Any) -> tuple[Params, tuple[jax.Array, jax.Array]]:
+            context, captions, masks, own = rows
+            inputs = shift(captions)
+            if own is not None:
+                inputs = own_words(speaker, state.params, context, captions, own, rate)
+            masked = {**context, "dropout": masks}
 
-        (value, nll), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-        value, nll, gradient = lax.pmean((value, nll, gradient), "data")
+            def loss(params):
+                even = -label_smoothing / words if label_smoothing > 0 else None
+                value, (chosen, _) = weighted_score(
+                    speaker, params, masked, inputs, captions, (label_smoothing - 1) / words, even
+                )
+                return value, -chosen.sum() / words
+
+            (value, nll), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+            return gradient, (value, nll)
+
+        rows = context, captions, masks, own
+        gradient, (value, nll) = lax.pmean(in_parts(means, rows, accumulate), "data")
         change, opt = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, change)
         # Early on a polynomial-decay mean, in which the start is soon forgotten.
@@ -88,13 +97,18 @@ def maximum_likelihood(
 
 
 def caption_loss(
-    speaker: Speaker, params: Params, context: Context, captions: jax.Array, weight: float
+    speaker: Speaker,
+    params: Params,
+    context: Context,
+    captions: jax.Array,
+    weight: float,
+    words: jax.Array,
 ) -> jax.Array:
     """Maximum likelihood beside another loss: weight times nats a word of captions int32[N, T].
 
-    -> float[], one device's share, over the words of all devices.
+    words: as of `words_of_part`, by which the sum is divided.
+    -> float[].
     """
-    words = lax.pmean(scored(captions).sum().astype(jnp.float32), "data")
     each = jnp.float32(-weight) / words
     return weighted_score(speaker, params, context, shift(captions), captions, each)[0]
 
@@ -110,11 +124,14 @@ def own_words(
     """Words to feed in: a draw of the speaker's own with probability `rate`, else the caption's.
 
     Args:
-      captions: int32[N, T].
-      keys: typed keys [N].
+      captions: int32[N, T], or int32[N, K, T] with K captions for each row of the context.
+      keys: typed keys [N] or [N K].
     Returns:
-      int32[N, T], the words fed in, the start included.
+      The words fed in, the start included, like captions.
     """
+    given, captions = captions.shape, captions.reshape(-1, captions.shape[-1])
+    each = captions.shape[0] // given[0]
+    context = jax.tree.map(lambda x: jnp.repeat(x, each, 0), context)
     memory, carry = speaker.start(params, context)
 
     def one(state, t_and_true):
@@ -129,4 +146,4 @@ def own_words(
 
     first = shift(captions)[:, 0]
     steps = (jnp.arange(captions.shape[1]), captions.T)
-    return lax.stop_gradient(lax.scan(one, (carry, first), steps)[1].T)
+    return lax.stop_gradient(lax.scan(one, (carry, first), steps)[1].T).reshape(given)

@@ -13,10 +13,10 @@ from capjax.agreement import check_batch
 from capjax.decoding.noise import Noise
 from capjax.decoding.sample import greedy, sample
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
-from capjax.objectives.maximum_likelihood import caption_loss
+from capjax.objectives.policy import drawn_gradient
 from capjax.objectives.rewards import Reward
 from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
-from capjax.speaker import Context, Params, Speaker, repeated, scored, shift, weighted_score
+from capjax.speaker import Context, Params, Speaker, repeated, scored
 
 BASELINES = ("leave_one_out", "greedy")
 
@@ -42,6 +42,9 @@ class SelfCriticalSettings:
     average: Annotated[float, BELOW_1] = (
         0.0  # decay of the average of the speaker's parameters; 0 for none
     )
+    # Parts of a device's share that are learnt from one after another (`in_parts`), but drawn and
+    # rewarded all at once.
+    accumulate: Annotated[int, FROM_1] = 1
 
     def __post_init__(self) -> None:
         if self.baseline not in BASELINES:
@@ -148,17 +151,21 @@ def reward_gradient(
     else:
         baseline = (total.sum(1, keepdims=True) - total) / (samples - 1)
     advantage = total - baseline
-    rows = words.reshape(-1, each, max_len)
-    weights = jnp.where(scored(rows), -advantage.reshape(-1, each, 1) / n, 0)
-
-    def loss(params):
-        value, _ = weighted_score(speaker, params, context, shift(rows), rows, weights)
-        if settings.likelihood:
-            masked = own() | {"dropout": keys[1][::samples]}
-            value += caption_loss(speaker, params, masked, batch["caption"], settings.likelihood)
-        return value
-
-    value, gradient = jax.value_and_grad(loss)(params)
+    said = words.reshape(-1, each, max_len)
+    weights = jnp.where(scored(said), -advantage.reshape(-1, each, 1) / n, 0)
+    people = None
+    if settings.likelihood:
+        people = own() | {"dropout": keys[1][::samples]}, batch["caption"]
+    value, gradient = drawn_gradient(
+        speaker,
+        params,
+        context,
+        said,
+        weights,
+        people,
+        settings.likelihood,
+        settings.accumulate,
+    )
     return gradient, {
         "loss": value,
         "reward": total.mean(),

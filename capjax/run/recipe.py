@@ -27,6 +27,10 @@ from capjax.settings import (
 BEFORE: dict[str, Any] = {
     "dtype": "float32",
     "input_dropout": 0.0,
+    "mle.accumulate": 1,
+    "contrastive.accumulate": 1,
+    "self_critical.accumulate": 1,
+    "adversarial.accumulate": 1,
     "decoding.forbid_unknown": False,
     "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,

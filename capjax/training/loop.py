@@ -28,6 +28,14 @@ from capjax.training.stage import Learnt, Run, Stage
 AHEAD = 2  # batches that are read while one is learnt from
 
 
+def steps_under_way() -> int:
+    """Steps that devices are given before the first one's metrics are looked at.
+
+    Accelerators need not wait for the host then; virtual devices of a CPU would starve each other.
+    """
+    return 1 if jax.local_devices()[0].platform == "cpu" else 3
+
+
 class Interrupted(Exception):
     """A signal asked the run to stop; the message says where it stands."""
 
@@ -160,8 +168,13 @@ class _Work:
         self.last, self.kept = last, kept
         self.steps = planned.settings.steps_of(stage.per_epoch)
         self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step)
-        self.mend = f"lower config.{planned.name}.batch={planned.settings.batch}"
+        batch, parts = planned.settings.batch, planned.settings.accumulate
+        self.mend = f"lower config.{planned.name}.batch={batch}"
+        if planned.settings.accumulates:
+            self.mend += f" or raise config.{planned.name}.accumulate={parts}"
         self.captions = captions_sum(run.training.arrays)
+        self.under_way = steps_under_way()
+        self.unseen: deque[tuple[int, Mapping[str, jax.Array]]] = deque()  # (step, its metrics)
 
     def learn(self, state: Any, keys: jax.Array, stop: StopSignal) -> Any:
         """Goes on to the stage's last step: the state there."""
@@ -181,14 +194,14 @@ class _Work:
                     if not first:  # the program is the one that the step then runs
                         self._check_memory(step_fn.lower(state, data, batch, key).compile())
                     state, metrics = step_fn(state, data, batch, key)
-                    # One step in flight at a time: virtual devices starve each other otherwise.
-                    jax.block_until_ready(metrics)
-                bar.update()
-                self._note_metrics(metrics, bar)
+                self.unseen.append((place.done, metrics))
+                self._look(bar, leave=self.under_way - 1)
                 ended = place.done == self.steps
                 if place.done % every == 0 or ended:
+                    self._look(bar)
                     self._validate(state)
                 if place.done % recipe.save_every == 0 or ended or stop.name:
+                    self._look(bar)
                     self._save(state)
                 if stop.name and not ended:
                     raise Interrupted(
@@ -210,24 +223,35 @@ class _Work:
         copies = len(devices) if devices[0].platform == "cpu" else 1
         check_step(program, copies, self.mend)
 
-    def _note_metrics(self, metrics: Mapping[str, jax.Array], bar: tqdm) -> None:
-        """Logs a step's metrics when their time has come. Raises InputError at the first NaN."""
-        place, name = self.place, self.planned.name
+    def _look(self, bar: tqdm, leave: int = 0) -> None:
+        """Looks at what steps gave, the last `leave` aside, and so waits for them.
+
+        Every step is looked at before its state is kept: none that is lost may take the place of a
+        sound one. Raises InputError at the first NaN.
+        """
+        while len(self.unseen) > leave:
+            done, metrics = self.unseen.popleft()
+            with telling_memory(self.mend):
+                row = {k: float(v) for k, v in jax.device_get(metrics).items()}
+            bar.update()
+            self._note_metrics(done, row, bar)
+
+    def _note_metrics(self, done: int, row: Mapping[str, float], bar: tqdm) -> None:
+        """Logs a step's metrics when their time has come. Raises InputError at a NaN."""
+        step, name = self.place.base + done, self.planned.name
         self.spoken += self.stage.captions
-        # Looked at on every step: no state that is lost may take the place of a sound one.
-        row = {k: float(v) for k, v in metrics.items()}
         if not all(math.isfinite(v) for v in row.values()):
             workdir = self.run.workdir
             left = f"; {workdir} keeps its checkpoints" if self.last.steps() else ""
             raise InputError(
                 f"the loss or the gradient of stage {name} is not finite at step"
-                f" {place.step}{left}; start again in another --workdir with a lower"
+                f" {step}{left}; start again in another --workdir with a lower"
                 f" config.{name}.learning_rate or a smaller config.{name}.clip"
             )
-        if place.done % self.run.recipe.log_every == 0 or place.done == self.steps:
+        if done % self.run.recipe.log_every == 0 or done == self.steps:
             speed = self.spoken / (time.perf_counter() - self.since)
             bar.set_postfix(loss=f"{row['loss']:.3f}", captions_per_s=f"{speed:.0f}")
-            self.log.add({"stage": name, "step": place.step, **row, "captions_per_s": speed})
+            self.log.add({"stage": name, "step": step, **row, "captions_per_s": speed})
             self.since, self.spoken = time.perf_counter(), 0
 
     def _validate(self, state: Any) -> None:

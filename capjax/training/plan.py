@@ -96,10 +96,17 @@ class Plan:
             settings.check(recipe, f"config.{name}")
             if not (settings.epochs or settings.steps):
                 raise lacking(f"config.{name}.epochs")
-            if settings.batch % devices:
+            parts = settings.accumulate
+            if parts > 1 and not settings.accumulates:
                 raise InputError(
-                    f"config.{name}.batch={settings.batch} cannot be shared by {devices} devices;"
-                    f" make it a multiple of {devices}"
+                    f"config.{name}.accumulate={parts}: stage {name} learns from a batch as a"
+                    " whole; set it to 1"
+                )
+            if settings.batch % (devices * parts):
+                shared = f"{devices} devices" + f" in {parts} parts each" * (parts > 1)
+                raise InputError(
+                    f"config.{name}.batch={settings.batch} cannot be shared by {shared};"
+                    f" make it a multiple of {devices * parts}"
                 )
 
 

@@ -61,10 +61,12 @@ class Learning:
     keeps_speaker: ClassVar[bool] = False  # whether it leaves the speaker as it is
     tells_apart: ClassVar[bool] = True  # whether it learns from other images or their captions
     folders: ClassVar[tuple[str, ...]] = ()  # those of its settings that are folders of runs
+    accumulates: ClassVar[bool] = False  # whether it learns from a batch part by part, if asked
 
     epochs: Annotated[float, ABOVE_0] = 0.0
     steps: Annotated[int, FROM_0] = 0  # in the place of epochs
     batch: Annotated[int, FROM_1]
+    accumulate: Annotated[int, FROM_1] = 1  # parts of a batch, one after another: less memory
     learning_rate: Annotated[float, ABOVE_0]
     warmup: Annotated[int, FROM_0]
     schedule: Annotated[str, OneOf(("cosine", "constant"))]

@@ -285,7 +285,7 @@ GOOD = {f"{i}.png": ["a b"] for i in range(3)}
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{\n"0.png": ["a"],\n}', ["line 3"]),
+        ('{\n"0.png": ["a"]\n"1.png": ["b"]}', ["line 3"]),
         ("[1]", ["must hold one object"]),
         (b'{"0.png": ["\xff"]}', ["UTF-8"]),
         ("[" * 100_000, ["captions.json"]),

@@ -15,7 +15,8 @@ from capjax.parallel.memory import check_step, telling_memory
 
 def test_a_batch_that_does_not_fit_is_refused_and_named(recipe, tmp_path):
     big = recipe(**{"mle.batch": 40_000, "data.max_len": 20_000, "mle.epochs": 1.0})
-    with pytest.raises(InputError, match=r"memory does not suffice .* config\.mle\.batch=40000"):
+    mend = r"lower config\.mle\.batch=40000 or raise config\.mle\.accumulate=1"
+    with pytest.raises(InputError, match=rf"memory does not suffice .* {mend}"):
         train_here(big, tmp_path / "run")
 
 

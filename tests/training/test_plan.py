@@ -8,6 +8,7 @@ import pytest
 
 from capjax.errors import InputError
 from capjax.run import Recipe
+from capjax.settings import flat
 from capjax.training.plan import Plan
 from capjax.training.stages import stage_file, stage_names
 
@@ -16,6 +17,9 @@ RECIPES = [
     *("mle:scenes", "mle:coco", "gan:scenes", "gan:coco/paper", "gan:flickr8k/release"),
     *("contrastive:scenes", "listener:scenes", "self_critical:scenes/retrieval"),
     *("justification:scenes", "justification:cub"),
+    *("mle:coco/accelerator", "gan:coco/paper/accelerator", "evaluator:flickr8k/accelerator"),
+    *("contrastive:scenes/accelerator", "self_critical:scenes/retrieval/accelerator"),
+    *("listener:flickr30k/accelerator", "justification:cub/accelerator"),
 ]
 
 
@@ -23,6 +27,35 @@ def recipe(name: str) -> dict:
     file, _, arg = name.partition(":")
     config = runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"](arg).to_dict()
     return config | {"stages": list(config["stages"])}
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("/accelerator")])
+def test_on_an_accelerator_more_is_learnt_from_at_once(name):
+    """Rates follow the batch, updates lead as far, and nothing else of learning is another."""
+    plain, larger = flat(recipe(name.removesuffix("/accelerator"))), flat(recipe(name))
+    differ = {each for each in plain if plain[each] != larger[each]}
+    stages = {each.removesuffix(".batch") for each in plain if each.endswith(".batch")}
+    expected = {"recipe", "dtype", "data.resident"}
+    if plain["data.name"] in ("coco", "flickr8k", "flickr30k"):
+        expected.add("validate_every")
+    for stage in stages:
+        factor = larger[f"{stage}.batch"] / plain[f"{stage}.batch"]
+        assert factor >= 8
+        expected.add(f"{stage}.batch")
+        if f"{stage}.steps" in plain:
+            continue
+        pace = min(4, factor**0.5)
+        expected |= {f"{stage}.{name}" for name in ("learning_rate", "warmup", "epochs")}
+        rate = larger[f"{stage}.learning_rate"] / plain[f"{stage}.learning_rate"]
+        updates = larger[f"{stage}.epochs"] / plain[f"{stage}.epochs"] / factor
+        assert rate == pytest.approx(pace)
+        assert updates == pytest.approx(1 / pace)
+        assert larger[f"{stage}.warmup"] == pytest.approx(plain[f"{stage}.warmup"] / pace, abs=0.5)
+        if decay := plain.get(f"{stage}.average"):
+            expected.add(f"{stage}.average")
+            assert larger[f"{stage}.average"] == pytest.approx(decay**pace)
+    assert differ == expected
+    assert larger["dtype"] == "bfloat16"
 
 
 def required(stage: str) -> list[str]:
@@ -65,6 +98,8 @@ def test_a_stage_that_lacks_a_setting_names_it(name, setting):
         ("dim", "wide", "config.dim=wide must be at least 1"),
         ("mle.batch", None, "config.mle.batch=None must be at least 1"),
         ("mle.schedule", "linear", "config.mle.schedule='linear' must be one of cosine, constant"),
+        ("mle.accumulate", 0, "config.mle.accumulate=0 must be at least 1"),
+        ("mle.accumulate", 3, "cannot be shared by 4 devices in 3 parts each; make it a multiple"),
         ("mle.average", 1.0, "config.mle.average=1.0 must be at least 0 and below 1"),
         ("decoding.top_p", 1.5, "config.decoding.top_p=1.5 must be above 0 and at most 1"),
         ("data.min_count", 0, "config.data.min_count=0 must be at least 1"),
@@ -85,6 +120,13 @@ def test_a_setting_that_cannot_be_is_named(setting, value, words):
     with pytest.raises(InputError) as error:
         Plan(config)
     assert words in str(error.value)
+
+
+def test_a_stage_that_needs_its_whole_batch_learns_from_no_parts():
+    config = recipe("listener:scenes")
+    config["listener"]["accumulate"] = 2
+    with pytest.raises(InputError, match=r"config\.listener\.accumulate=2: .* as a whole"):
+        Plan(config)
 
 
 def test_a_reward_that_nobody_gives_is_refused():

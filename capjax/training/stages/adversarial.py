@@ -1,7 +1,7 @@
 """Speaker and evaluator against each other, every word valued by rollouts: G-GAN."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from capjax.training.validation import evaluator_validation, last_is_best, speak
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning, AdversarialSettings):
+    accumulates: ClassVar[bool] = True
+
     evaluator_learning_rate: Annotated[float, ABOVE_0]
     evaluator_weight_decay: Annotated[float, FROM_0]
 

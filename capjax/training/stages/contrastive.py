@@ -26,6 +26,7 @@ from capjax.training.validation import by_quality, speaker_validation
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning, ContrastiveSettings):
     tunes: ClassVar[str] = "contrastive learning"
+    accumulates: ClassVar[bool] = True
     folders: ClassVar[tuple[str, ...]] = ("reference",)
 
     negatives: Annotated[int, FROM_1]  # captions of other images beside each

@@ -18,6 +18,7 @@ from capjax.training.validation import by_quality, speaker_validation
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning):
     tells_apart: ClassVar[bool] = False
+    accumulates: ClassVar[bool] = True
 
     captions_per_image: Annotated[int, FROM_0]  # an image once for so many; 0: a caption a row
     label_smoothing: Annotated[float, BELOW_1]
@@ -37,6 +38,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         label_smoothing=settings.label_smoothing,
         scheduled_sampling=optax.linear_schedule(0.0, own, steps) if own else None,
         average=settings.average,
+        accumulate=settings.accumulate,
     )
     width = run.recipe.noise
 

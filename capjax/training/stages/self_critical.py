@@ -53,6 +53,7 @@ class Rewards:
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning, SelfCriticalSettings):
     tunes: ClassVar[str] = "self-critical training"
+    accumulates: ClassVar[bool] = True
 
     rewards: Rewards
     margin: Annotated[float, FROM_0]  # of self-retrieval's hinge
