@@ -15,6 +15,8 @@ from jax import lax
 
 CHUNK = 256  # slots of one large product on a CPU: more waste more on the last chunk
 
+AHEAD = 128  # slots of a product for some steps of one block
+
 
 def slots(steps: int, n: int, width: int) -> int:
     """S, for N captions of T words and a network of some width; the same in both layouts."""
@@ -75,6 +77,17 @@ class Whole(NamedTuple):
     def map(self, f: Callable, flat: Any) -> Any:
         """f(slices of arrays [S, ...]), for all slots."""
         return f(flat)
+
+    def ahead(self, f: Callable, flat: jax.Array) -> jax.Array:
+        """Room for f(slots of [S, ...]) of a block, whose steps are `filled` in before it runs."""
+        return f(flat)
+
+    def filled(self, f: Callable, flat: jax.Array, ahead: jax.Array, block: Any) -> jax.Array:
+        return ahead
+
+    def within(self, block: Any, start: Any) -> Any:
+        """Where a step that begins at a slot lies in what is `ahead`."""
+        return start
 
     def sum(self, f: Callable, flat: Any) -> Any:
         """The sum over slots of f(slices of arrays [S, ...])."""
@@ -144,6 +157,25 @@ class Sorted(NamedTuple):
             return jax.tree.map(put, out, new)
 
         return lax.fori_loop(0, -(-self.used // self._chunk()), one, blank)
+
+    def ahead(self, f: Callable, flat: jax.Array) -> jax.Array:
+        size = self.real.shape[0] * self.row.shape[1]  # of one block, which stays in the cache
+        like = jax.eval_shape(f, flat)
+        return jnp.zeros((size, *like.shape[1:]), like.dtype)
+
+    def filled(self, f: Callable, flat: jax.Array, ahead: jax.Array, block: Any) -> jax.Array:
+        rows, steps = self.row.shape[1], self.real.shape[0]
+        few = min(steps, max(1, AHEAD // rows))
+
+        def one(i, ahead):
+            start = jnp.minimum(i * few, steps - few) * rows
+            mine = lax.dynamic_slice_in_dim(flat, self.begin[block] + start, few * rows)
+            return lax.dynamic_update_slice_in_dim(ahead, f(mine), start, 0)
+
+        return lax.fori_loop(0, -(-self.longest[block] // few), one, ahead)
+
+    def within(self, block: Any, start: Any) -> Any:
+        return start - self.begin[block]
 
     def sum(self, f: Callable, flat: Any) -> Any:
         def part(i):

@@ -134,36 +134,40 @@ def _run(module, keep, layout_of, given: Given, lengths):
             new, out = _turn(module, layers, memory, state, gates)
         return new, (out, Kept(gates, state, fed, made) if keep else ())
 
-    def one(shared, start, carry):
+    def one(b, shared, sums, start, carry):
         state, (out, kept) = carry
-        source = kept.gates if keep and layout.in_place else sums
-        mine = _slice(source, start, state["hidden"].shape[0])
-        state, new = step(shared, state, mine)
+        written_over = keep and layout.in_place
+        source, at = (kept.gates, start) if written_over else (sums, layout.within(b, start))
+        state, new = step(shared, state, _slice(source, at, state["hidden"].shape[0]))
         return state, jax.tree.map(partial(_put, start), (out, kept), new)
 
     def begin(b):
         state = layout.take(given.state, b)
         return state | {"hidden": _rounded(module, state["hidden"])}
 
-    def block(b, buffers):
-        return layout.steps(b, partial(one, share(b)), (begin(b), buffers))[1]
+    def affine(x):
+        return product(module.dtype, x, given.inputs["kernel"]) + given.inputs["bias"][None]
+
+    def block(b, carry):
+        sums, buffers = carry
+        sums = layout.filled(affine, words, sums, b)
+        body = partial(one, b, share(b), sums)
+        return sums, layout.steps(b, body, (begin(b), buffers))[1]
 
     share = partial(layout.share, (given.memory, given.beside))
-    sums = layout.map(
-        lambda x: product(module.dtype, x, given.inputs["kernel"]) + given.inputs["bias"][None],
-        layout.deal(given.words),
-    )
+    words = layout.deal(given.words)
+    sums = layout.ahead(affine, words)
 
     def first():
         state = begin(0)
         return step(share(0), state, sums[: state["hidden"].shape[0]])[1]
 
     out, kept = jax.tree.map(
-        lambda x: jnp.zeros((sums.shape[0], *x.shape[1:]), x.dtype), jax.eval_shape(first)
+        lambda x: jnp.zeros((words.shape[0], *x.shape[1:]), x.dtype), jax.eval_shape(first)
     )
     if keep and layout.in_place:
         kept = kept._replace(gates=sums)
-    out, kept = layout.blocks(block, (out, kept))
+    _, (out, kept) = layout.blocks(block, (sums, (out, kept)))
     return layout.gather(out), kept
 
 
@@ -221,18 +225,19 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
         buffers = jax.tree.map(jnp.zeros_like, buffers)
     d_own, (d_memory, d_beside), d_state, d_sums, d_made = layout.blocks(block, (*zeros, *buffers))
 
-    def weights(slots):
-        fed, d_made, words, hidden, d_sums = slots
-        layer = partial(_of_layer, module.dtype)
-        d_turn = {name: layer(given.turn[name], fed[name], d) for name, d in d_made.items()}
-        d_hidden = kernel_gradient(module.dtype, hidden, d_sums)
-        return layer(given.inputs, words, d_sums), d_hidden, d_turn
-
     slots = kept.fed, d_made, words, kept.state["hidden"], d_sums
-    d_inputs, d_hidden, d_turn = layout.sum(weights, slots)
+    d_inputs, d_hidden, d_turn = layout.sum(partial(_of_weights, module.dtype, given), slots)
     back = lambda d: input_gradient(module.dtype, d, given.inputs["kernel"])  # noqa: E731
     d_words = layout.gather(layout.map(back, d_sums))
     return Given(d_inputs, d_hidden, d_turn | d_own, d_memory, d_beside, d_state, d_words)
+
+
+def _of_weights(dtype, given, slots):
+    """Gradients of the gates' layer, in its two parts, and of a turn's layers, from some slots."""
+    fed, d_made, words, hidden, d_sums = slots
+    layer = partial(_of_layer, dtype)
+    d_turn = {name: layer(given.turn[name], fed[name], d) for name, d in d_made.items()}
+    return layer(given.inputs, words, d_sums), kernel_gradient(dtype, hidden, d_sums), d_turn
 
 
 def _rounded(module, x):
