@@ -56,7 +56,7 @@ class AdversarialSettings:
     average: Annotated[float, BELOW_1] = (
         0.0  # decay of the average of the speaker's parameters; 0 for none
     )
-    accumulate: Annotated[int, FROM_1] = 1  # parts that the speaker learns from (`in_parts`)
+    accumulate: Annotated[int, FROM_1] = 1  # parts that both learn from (`in_parts`)
 
     def __post_init__(self) -> None:
         if self.reward not in REWARDS or self.baseline not in BASELINES:
@@ -111,7 +111,8 @@ def adversarial(
       ValueError: as `AdversarialSettings`.
     """
     settings = replace(settings or AdversarialSettings(), **changes)
-    learner = Learner(evaluator, evaluator_optimizer, settings.alpha, settings.beta)
+    weights = settings.alpha, settings.beta
+    learner = Learner(evaluator, evaluator_optimizer, *weights, settings.accumulate)
 
     def init(key: jax.Array, params: Params, evaluator_params: Params) -> AdversarialState:
         params, evaluator_params = jax.tree.map(jnp.copy, (params, evaluator_params))

@@ -14,6 +14,7 @@ from capjax.decoding.sample import sample
 from capjax.judging import Evaluator, check_vocabulary, read_all
 from capjax.objectives import losses
 from capjax.objectives.algorithm import Algorithm, Metrics, row_keys
+from capjax.objectives.parts import in_parts
 from capjax.speaker import Context, Params, Speaker
 
 
@@ -33,10 +34,13 @@ def evaluator_training(
     alpha: float = 1.0,
     beta: float = 1.0,
     noise: Noise = Noise(),  # noqa: B008
+    accumulate: int = 1,
 ) -> Algorithm:
     """Minimises `losses.evaluator` against draws of a speaker that does not learn: what gives
     E-NGAN, and G-GAN's evaluator its start (Dai et al., 2017).
 
+    Args:
+      accumulate: parts of a device's share that are learnt from one after another (`in_parts`).
     Returns:
       Algorithm(init, update): init(key, speaker_params, params=None); a batch is {"image" [B, ...],
       "caption" int32[B, T], "mismatched" int32[B, T]}, the last a caption of another image; metrics
@@ -51,7 +55,7 @@ def evaluator_training(
     def update(state: EvaluatorState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
         drawn = with_draws(speaker, state.speaker, evaluator, batch, key, noise)
-        learner = Learner(evaluator, optimizer, alpha, beta)
+        learner = Learner(evaluator, optimizer, alpha, beta, accumulate)
         params, opt, metrics = learner.update(state.params, state.optimizer, drawn)
         return EvaluatorState(params, opt, state.speaker), metrics
 
@@ -88,18 +92,21 @@ class Learner(NamedTuple):
     optimizer: optax.GradientTransformation
     alpha: float  # of `losses.evaluator`, as beta
     beta: float
+    parts: int = 1  # of a batch, read one after another
 
     def update(self, params: Params, optimizer: Any, batch: Context) -> tuple[Params, Any, Metrics]:
         """One update from a batch of `with_draws`: (parameters, the optimizer's state, metrics)."""
         one = partial(losses.evaluator, alpha=self.alpha, beta=self.beta)
 
-        def loss(params: Params) -> tuple[jax.Array, jax.Array]:
-            logits = three_scores(self.evaluator, params, batch)
-            return jax.vmap(one)(*logits).mean(), logits
+        def means(batch: Context) -> tuple[jax.Array, jax.Array, Params]:
+            def loss(params: Params) -> tuple[jax.Array, jax.Array]:
+                logits = three_scores(self.evaluator, params, batch)
+                return jax.vmap(one)(*logits).mean(), logits
 
-        (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-        shares = jax.nn.sigmoid(logits).mean(1)
-        value, shares, gradient = lax.pmean((value, shares, gradient), "data")
+            (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+            return value, jax.nn.sigmoid(logits).mean(1), gradient
+
+        value, shares, gradient = lax.pmean(in_parts(means, batch, self.parts), "data")
         change, optimizer = self.optimizer.update(gradient, optimizer, params)
         metrics = {
             "loss": value,

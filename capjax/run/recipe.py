@@ -30,6 +30,7 @@ BEFORE: dict[str, Any] = {
     "mle.accumulate": 1,
     "contrastive.accumulate": 1,
     "self_critical.accumulate": 1,
+    "evaluator.accumulate": 1,
     "adversarial.accumulate": 1,
     "decoding.forbid_unknown": False,
     "mle.decoding.forbid_unknown": False,

@@ -13,6 +13,7 @@ from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.objectives.adversarial import adversarial
 from capjax.objectives.contrastive import contrastive
+from capjax.objectives.evaluator_training import evaluator_training
 from capjax.objectives.maximum_likelihood import maximum_likelihood
 from capjax.objectives.parts import in_parts
 from capjax.objectives.self_critical import self_critical
@@ -101,6 +102,13 @@ def adversary(**options):
     return made, units, lambda key: made.init(key, noisy.init(key), critic.init(key))
 
 
+def judging(**options):
+    critic = evaluator(V, ("features", D), dim=8, dropout=0.5)
+    made = evaluator_training(noisy, critic, optax.sgd(RATE), noise=Noise(2, "normal"), **options)
+    batch = BATCH | {"mismatched": BATCH["mismatched"][:, 0]}
+    return made, batch, lambda key: made.init(key, noisy.init(key), critic.init(key))
+
+
 ALGORITHMS = {
     "likelihood": partial(likelihood, False),
     "several captions an image": partial(likelihood, True),
@@ -108,6 +116,7 @@ ALGORITHMS = {
     "introspective": partial(against, "introspective"),
     "self-critical": partial(rewarded, Noise()),
     "self-critical with noise": partial(rewarded, Noise(2, "normal")),
+    "evaluator": judging,
     "adversarial": adversary,
 }
 QUICK = "likelihood", 4

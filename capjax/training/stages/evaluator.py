@@ -15,6 +15,7 @@ from capjax.training.validation import evaluator_validation
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning):
     keeps_speaker: ClassVar[bool] = True
+    accumulates: ClassVar[bool] = True
 
     alpha: Annotated[float, FROM_0]  # weight of generated captions
     beta: Annotated[float, FROM_0]  # weight of people's captions of other images
@@ -32,6 +33,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         alpha=settings.alpha,
         beta=settings.beta,
         noise=noise,
+        accumulate=settings.accumulate,
     )
 
     def update(state, data, rows, key):
