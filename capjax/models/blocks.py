@@ -15,8 +15,6 @@ from jax import lax
 
 CHUNK = 256  # slots of one large product on a CPU: more waste more on the last chunk
 
-AHEAD = 128  # slots of a product for some steps of one block
-
 
 def slots(steps: int, n: int, width: int) -> int:
     """S, for N captions of T words and a network of some width; the same in both layouts."""
@@ -35,6 +33,9 @@ class Whole(NamedTuple):
     real: jax.Array  # bool[T, N], where captions have words
     size: int  # S
     in_place: bool = True  # a step may write where it has read: XLA for CPUs would copy all for it
+    # What words give the gates is one product before the steps: a few rows are as fast for a CPU as
+    # many, and its results would have to be written and read.
+    ahead: bool = True
 
     def deal(self, x: jax.Array) -> jax.Array:
         """[T, N, ...] -> [S, ...], 0 where captions have no words."""
@@ -78,17 +79,6 @@ class Whole(NamedTuple):
         """f(slices of arrays [S, ...]), for all slots."""
         return f(flat)
 
-    def ahead(self, f: Callable, flat: jax.Array) -> jax.Array:
-        """Room for f(slots of [S, ...]) of a block, whose steps are `filled` in before it runs."""
-        return f(flat)
-
-    def filled(self, f: Callable, flat: jax.Array, ahead: jax.Array, block: Any) -> jax.Array:
-        return ahead
-
-    def within(self, block: Any, start: Any) -> Any:
-        """Where a step that begins at a slot lies in what is `ahead`."""
-        return start
-
     def sum(self, f: Callable, flat: Any) -> Any:
         """The sum over slots of f(slices of arrays [S, ...])."""
         return f(jax.tree.map(lambda x: x[: self.real.size], flat))
@@ -106,6 +96,7 @@ class Sorted(NamedTuple):
     slot: jax.Array  # int32[T * N], the slot of each word
     used: jax.Array  # int32[], the slots that any block has
     in_place: bool = False
+    ahead: bool = False
 
     def deal(self, x: jax.Array) -> jax.Array:
         x = x.reshape(-1, *x.shape[2:])[self.word]
@@ -157,25 +148,6 @@ class Sorted(NamedTuple):
             return jax.tree.map(put, out, new)
 
         return lax.fori_loop(0, -(-self.used // self._chunk()), one, blank)
-
-    def ahead(self, f: Callable, flat: jax.Array) -> jax.Array:
-        size = self.real.shape[0] * self.row.shape[1]  # of one block, which stays in the cache
-        like = jax.eval_shape(f, flat)
-        return jnp.zeros((size, *like.shape[1:]), like.dtype)
-
-    def filled(self, f: Callable, flat: jax.Array, ahead: jax.Array, block: Any) -> jax.Array:
-        rows, steps = self.row.shape[1], self.real.shape[0]
-        few = min(steps, max(1, AHEAD // rows))
-
-        def one(i, ahead):
-            start = jnp.minimum(i * few, steps - few) * rows
-            mine = lax.dynamic_slice_in_dim(flat, self.begin[block] + start, few * rows)
-            return lax.dynamic_update_slice_in_dim(ahead, f(mine), start, 0)
-
-        return lax.fori_loop(0, -(-self.longest[block] // few), one, ahead)
-
-    def within(self, block: Any, start: Any) -> Any:
-        return start - self.begin[block]
 
     def sum(self, f: Callable, flat: Any) -> Any:
         def part(i):

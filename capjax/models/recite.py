@@ -111,9 +111,11 @@ def _drop(module, carry, name, x):
 def _run(module, keep, layout_of, given: Given, lengths):
     """Outputs [T, N, H] of all steps and, with `keep`, a `Kept`."""
     layout = layout_of(lengths, *given.words.shape[::2])
-    kernel, layers = _rounded(module, given.hidden), _rounded_layers(module, given.turn)
+    layers, share = _rounded_layers(module, given.turn), partial(layout.share, _shared(given))
+    known, sums_of = _sums(module, layout, given)
+    written_over = keep and layout.in_place
 
-    def step(shared, state, sums):
+    def step(shared, state, known):
         fed, made = {}, {}
 
         def note(call, args, kwargs, context):
@@ -126,7 +128,7 @@ def _run(module, keep, layout_of, given: Given, lengths):
             return out
 
         memory, beside = shared
-        sums += product(module.dtype, state["hidden"], kernel)
+        sums = sums_of(known, state["hidden"])
         if beside is not None:
             sums += jnp.repeat(beside, sums.shape[0] // beside.shape[0], 0)
         gates = opened(module.opens, sums)
@@ -134,41 +136,51 @@ def _run(module, keep, layout_of, given: Given, lengths):
             new, out = _turn(module, layers, memory, state, gates)
         return new, (out, Kept(gates, state, fed, made) if keep else ())
 
-    def one(b, shared, sums, start, carry):
+    def one(shared, start, carry):
         state, (out, kept) = carry
-        written_over = keep and layout.in_place
-        source, at = (kept.gates, start) if written_over else (sums, layout.within(b, start))
-        state, new = step(shared, state, _slice(source, at, state["hidden"].shape[0]))
+        source = kept.gates if written_over else known
+        state, new = step(shared, state, _slice(source, start, state["hidden"].shape[0]))
         return state, jax.tree.map(partial(_put, start), (out, kept), new)
 
     def begin(b):
         state = layout.take(given.state, b)
         return state | {"hidden": _rounded(module, state["hidden"])}
 
-    def affine(x):
-        return product(module.dtype, x, given.inputs["kernel"]) + given.inputs["bias"][None]
-
-    def block(b, carry):
-        sums, buffers = carry
-        sums = layout.filled(affine, words, sums, b)
-        body = partial(one, b, share(b), sums)
-        return sums, layout.steps(b, body, (begin(b), buffers))[1]
-
-    share = partial(layout.share, (given.memory, given.beside))
-    words = layout.deal(given.words)
-    sums = layout.ahead(affine, words)
+    def block(b, buffers):
+        return layout.steps(b, partial(one, share(b)), (begin(b), buffers))[1]
 
     def first():
         state = begin(0)
-        return step(share(0), state, sums[: state["hidden"].shape[0]])[1]
+        return step(share(0), state, known[: state["hidden"].shape[0]])[1]
 
     out, kept = jax.tree.map(
-        lambda x: jnp.zeros((words.shape[0], *x.shape[1:]), x.dtype), jax.eval_shape(first)
+        lambda x: jnp.zeros((known.shape[0], *x.shape[1:]), x.dtype), jax.eval_shape(first)
     )
-    if keep and layout.in_place:
-        kept = kept._replace(gates=sums)
-    _, (out, kept) = layout.blocks(block, (sums, (out, kept)))
+    if written_over:
+        kept = kept._replace(gates=known)
+    out, kept = layout.blocks(block, (out, kept))
     return layout.gather(out), kept
+
+
+def _shared(given):
+    return given.memory, given.beside
+
+
+def _sums(module, layout, given):
+    """What is known of each slot before the steps [S, ...], and the function of it and the hidden
+    state that gives the sums before the gates."""
+    words, bias = layout.deal(given.words), given.inputs["bias"][None]
+    if layout.ahead:
+        kernel = _rounded(module, given.hidden)
+        known = product(module.dtype, words, given.inputs["kernel"]) + bias
+        return known, lambda known, hidden: known + product(module.dtype, hidden, kernel)
+    kernel = _rounded(module, jnp.concatenate([given.inputs["kernel"], given.hidden]))
+
+    def of_both(x, hidden):
+        both = jnp.concatenate([x.astype(hidden.dtype), hidden], 1)
+        return product(module.dtype, both, kernel) + bias
+
+    return words, of_both
 
 
 def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
@@ -212,14 +224,14 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
 
     def block(b, carry):
         d_own, d_memory, d_begin, *buffers = carry
-        shared = layout.share((given.memory, given.beside), b)
+        shared = layout.share(_shared(given), b)
         zeros = jax.tree.map(jnp.zeros_like, (layout.take(given.state, b), shared))
         state = zeros[0], d_own, zeros[1], *buffers
         d_state, d_own, d_shared, *buffers = layout.steps(b, partial(one, shared), state, back=True)
         d_memory = layout.add_shared(d_memory, b, d_shared)
         return d_own, d_memory, layout.add(d_begin, b, d_state), *buffers
 
-    zeros = jax.tree.map(jnp.zeros_like, (own, (given.memory, given.beside), given.state))
+    zeros = jax.tree.map(jnp.zeros_like, (own, _shared(given), given.state))
     buffers = kept.gates, kept.made
     if not layout.in_place:
         buffers = jax.tree.map(jnp.zeros_like, buffers)
