@@ -7,8 +7,9 @@ and the rate grows with the square root of the factor (Krizhevsky, 2014; You et 
 LSTMs), at most `MOST` times. Updates become as many times fewer as their rate is higher, so that
 they lead as far; epochs, warm-up and the decay of averages follow, and captions are seen more
 often. A stage that counts its steps, as of two players whose balance was found at some rate, keeps
-steps and rates, and each step sees at most `OTHERS` times as much. Products round to bfloat16, and
-images stay on the device.
+steps and rates, and each step sees at most `OTHERS` times as much. Where the images of a batch are
+told apart from one another, by a listener or for its reward, the batch is what the task is, and
+stays as it was. Products round to bfloat16, and images stay on the device.
 """
 
 import functools
@@ -23,6 +24,10 @@ OTHERS = 8
 # Steps from one validation to the next, about a dozen of maximum likelihood's; of others: an epoch.
 VALIDATE = {"flickr8k": 100, "flickr30k": 250, "coco": 1000}
 MOST = 4.0
+AMONG_THE_BATCH = (
+    "listener",
+    "self_retrieval",
+)  # rewards for being told from a batch's other images
 # MB of images on the device: all but COCO's regions, whose 28 GB a card of 80 GB can hold, too.
 RESIDENT = 8192
 
@@ -45,8 +50,11 @@ def _larger(config: ConfigDict) -> ConfigDict:
     config.dtype = "bfloat16"
     config.data.resident = RESIDENT
     config.validate_every = VALIDATE.get(config.data.name, config.validate_every)
-    for learning in config.values():
+    for name, learning in config.items():
         if not isinstance(learning, ConfigDict) or "batch" not in learning:
+            continue
+        rewards = learning.get("rewards", {})
+        if name == "listener" or any(rewards.get(reward) for reward in AMONG_THE_BATCH):
             continue
         if "steps" in learning:
             learning.batch *= min(factor, OTHERS)

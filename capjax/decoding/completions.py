@@ -1,9 +1,9 @@
 """A queue of captions to be completed, spoken side by side over a fixed number of lanes.
 
-Jobs run in one compiled loop: a lane takes its next job the moment its sentence ends, so that
-hardly any step is spent on padding. What was said is then read to an evaluator, completions of one
-length together. What a completion draws depends on its own key alone, so that the verdicts are the
-same, but for rounding, for any number of lanes.
+A lane takes its next job the moment its sentence ends, so that hardly any step is spent on padding;
+what is under way when the queue is empty goes on in a quarter of the lanes. What was said is then
+read to an evaluator (`verdicts.py`). What a completion draws depends on its own key alone, so that
+the verdicts are the same, but for rounding, for any number of lanes.
 """
 
 from functools import partial
@@ -15,8 +15,8 @@ from jax import lax
 
 from capjax.decoding.draw import draw, draw_several
 from capjax.decoding.hoist import hoisted
-from capjax.judging import Evaluator
-from capjax.speaker import END, Params, Speaker
+from capjax.decoding.verdicts import Completer, Starts, reads_of, verdicts_of
+from capjax.speaker import END
 from capjax.teacher_forcing import put, where_rows
 
 
@@ -33,36 +33,11 @@ class Load(NamedTuple):
         return jnp.where(self.steps > 0, self.fed / jnp.maximum(self.steps, 1), 1)
 
 
-class Starts(NamedTuple):
-    """P beginnings of captions, to be completed. Leaves lead with P."""
-
-    row: jax.Array  # int32[P], the row of the context that each is spoken of
-    carry: Any  # the speaker's, after the last word was fed in
-    hidden: jax.Array  # float[P, H], which the next word comes out of
-    reading: Any  # the evaluator's carry, after the last word was read
-    position: jax.Array  # int32[P], where the next word stands, below max_len
-    open: jax.Array  # bool[P], which are to be completed; of the others nothing is computed
-    keys: jax.Array  # typed keys [P]
-
-
 class Completed(NamedTuple):
     """How completions of P beginnings are judged."""
 
     value: jax.Array  # float32[P], the mean r of the completions; 0 where not open
     load: Load
-
-
-class Completer(NamedTuple):
-    """Who completes captions of N rows of a context and who judges them, and how."""
-
-    speaker: Speaker
-    params: Params
-    memory: Any  # the speaker's
-    evaluator: Evaluator
-    evaluator_params: Params
-    image: jax.Array  # float[N, D], as the evaluator sees it
-    rollouts: int  # n, completions of each beginning
-    max_len: int  # T, where a completion is cut
 
 
 class _Form(NamedTuple):
@@ -150,8 +125,12 @@ def _complete(form: _Form, completer: Completer, starts: Starts) -> Completed:
         state = _run(form, work, last, 0)
         steps += few * state.steps.astype(jnp.float32)
     said = state.said.reshape(completer.max_len, -1)
-    reads = _reads(work, said)
-    value = _verdicts(form, work, said, reads).reshape(-1, completer.rollouts).mean(1)
+    reads = reads_of(completer, starts, said)
+    value = (
+        verdicts_of(completer, starts, said, reads, form.rows)
+        .reshape(-1, completer.rollouts)
+        .mean(1)
+    )
     # All that is read was fed in before, but for the last.
     fed = jnp.where(waiting, reads - 1, 0).sum(dtype=jnp.float32)
     ended = (first != END) & (reads > 0)
@@ -265,46 +244,3 @@ def _gathered(lanes: _Lanes, few: int) -> _Lanes:
     (kept,) = jnp.nonzero(lanes.job >= 0, size=few, fill_value=width)
     moved: Any = jax.tree.map(lambda x: x[jnp.minimum(kept, width - 1)], lanes)
     return moved._replace(job=jnp.where(kept < width, moved.job, -1))
-
-
-def _reads(work: _Work, said: jax.Array) -> jax.Array:
-    """How many words of each completion int32[T, P n] are read, its end included where there is
-    room: int32[P n], 0 where nothing was to be completed."""
-    words = (jnp.cumsum(said == END, 0) == 0).sum(0, dtype=jnp.int32)
-    position, is_open = (
-        jnp.repeat(x, work.completer.rollouts) for x in (work.starts.position, work.starts.open)
-    )
-    return jnp.where(is_open, jnp.minimum(words + 1, work.completer.max_len - position), 0)
-
-
-def _verdicts(form: _Form, work: _Work, said: jax.Array, reads: jax.Array) -> jax.Array:
-    """r of completions int32[T, P n] after so many words: float32[P n], 0 where none is read.
-
-    The longest come first, so that those read side by side are as long as one another.
-    """
-    completer, starts = work.completer, work.starts
-    jobs, rows = work.first.size, min(form.rows, work.first.size)
-    p = jnp.arange(jobs) // completer.rollouts
-    order = jnp.argsort(-reads)
-    order = jnp.pad(order, (0, -jobs % rows), constant_values=jobs)
-    some = jax.tree.map(lambda x: x[jnp.zeros(rows, jnp.int32)], starts.reading)
-    reader = partial(completer.evaluator.read, completer.evaluator_params)
-    read = hoisted(reader, some, order[:rows])
-
-    def block(i: jax.Array, verdicts: jax.Array) -> jax.Array:
-        at = lax.dynamic_slice_in_dim(order, i * rows, rows)
-        mine = jnp.minimum(at, jobs - 1)
-        count = jnp.where(at < jobs, reads[mine], 0)
-
-        def one(t: jax.Array, reading: Any) -> Any:
-            return where_rows(t < count, read(reading, said[t, mine]), reading)
-
-        reading = jax.tree.map(lambda x: x[p[mine]], starts.reading)
-        reading = lax.fori_loop(0, count.max(), one, reading)
-        seen = completer.image[starts.row[p[mine]]]
-        score = completer.evaluator.score(completer.evaluator_params, seen, reading)
-        r = jax.nn.sigmoid(score.astype(jnp.float32))
-        return verdicts.at[at].set(r, mode="drop")
-
-    blocks = -(-(reads > 0).sum() // rows)
-    return lax.fori_loop(0, blocks, block, jnp.zeros(jobs))

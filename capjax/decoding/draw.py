@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-LANE = 128  # entries that TPUs lay side by side
+ALIGNED = 128  # entries that a TPU takes side by side
 
 
 class Truncation(NamedTuple):
@@ -58,15 +58,16 @@ def draw_scored(
     Returns:
       (int32[N], float32[N]).
     """
-    scaled = logits.astype(jnp.float32) / temperature
+    differentiable = logits.astype(jnp.float32) / temperature
+    scaled = lax.stop_gradient(differentiable)  # a word has no gradient
     blocks = _blocks(scaled)
-    total = blocks.log_sum()
+    total = _total(differentiable, blocks)
     if truncation == Truncation():
         return _choose(key, scaled, blocks), total
     word = lax.platform_dependent(
         key,
         scaled,
-        total,
+        lax.stop_gradient(total),
         cpu=partial(_rejecting, truncation),
         default=partial(_searching, truncation),
     )
@@ -82,7 +83,7 @@ def draw_several(keys: jax.Array, logits: jax.Array) -> jax.Array:
     Returns:
       int32[N, S]; each is what `draw` gives with its key and its row.
     """
-    logits = logits.astype(jnp.float32)
+    logits = lax.stop_gradient(logits.astype(jnp.float32))
     blocks = _blocks(logits)
     return jax.vmap(lambda k: _choose(k, logits, blocks), 1, 1)(keys)
 
@@ -97,7 +98,7 @@ def fold_in(key: jax.Array, i: jax.Array | int) -> jax.Array:
 def _width(size):
     """Entries of a block: about sqrt(V), and where that is many in whole lanes."""
     width = math.isqrt(size - 1) + 1 if size > 1 else 1
-    return -(-width // LANE) * LANE if 2 * width > LANE else width
+    return -(-width // ALIGNED) * ALIGNED if 2 * width > ALIGNED else width
 
 
 LEAST = jnp.finfo(jnp.float32).min  # stands for -inf where differences are taken
@@ -113,6 +114,18 @@ class _Blocks(NamedTuple):
         """The logarithm of the sum of all: float32[N]."""
         peak, mass = lax.reduce((*self,), (LEAST, jnp.float32(0)), _joined, (1,))
         return peak + jnp.log(mass)
+
+
+@jax.custom_jvp
+def _total(scaled, blocks):
+    """The logarithm of the sum of exponentials of float[N, V], whose blocks these are: [N]."""
+    return blocks.log_sum()
+
+
+@_total.defjvp
+def _total_forward(primals, tangents):
+    total = _total(*primals)
+    return total, (jnp.exp(primals[0] - total[:, None]) * tangents[0]).sum(-1)
 
 
 def _joined(a, b):
@@ -140,7 +153,7 @@ def _blocks_in_one_look(scaled):
     width = _width(scaled.shape[1])
     edge = ((0, 0), (0, -scaled.shape[1] % width))
     padded = jnp.pad(scaled, edge, constant_values=-jnp.inf)
-    x = padded.reshape(scaled.shape[0], -1, width)
+    x = padded.reshape(scaled.shape[0], padded.shape[1] // width, width)
     pairs = jnp.maximum(x, LEAST), jnp.where(x > -jnp.inf, jnp.float32(1), 0)
     return _Blocks(*lax.reduce(pairs, (LEAST, jnp.float32(0)), _joined, (2,)))
 

@@ -9,9 +9,10 @@ from jax import lax
 
 from capjax.agreement import check_context, check_key, check_some
 from capjax.decoding.beam import search, step_beams
-from capjax.decoding.completions import Completer, Starts, complete
+from capjax.decoding.completions import complete
 from capjax.decoding.draw import fold_in
 from capjax.decoding.sample import forbid
+from capjax.decoding.verdicts import Completer, Starts
 from capjax.judging import Evaluator, check_vocabulary
 from capjax.speaker import END, UNKNOWN, Carry, Context, Params, Speaker
 

@@ -12,7 +12,8 @@ import jax
 from jax.api_util import debug_info
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
-# Calls that are looked into; nobody differentiates a step that a loop over words takes.
+# Calls that are looked into; those with derivatives of their own only where some of what they are
+# given stays and some does not, as a product of what changes and a kernel.
 CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -64,13 +65,17 @@ def _inline(
         values[new := next(count)] = value
         return new
 
+    def stays(i: int) -> bool:
+        return i in values
+
     def of(atom: Any) -> int:
         return constant(atom.val) if isinstance(atom, Literal) else place[atom]
 
     place.update(zip(closed.jaxpr.constvars, map(constant, closed.consts), strict=True))
     for eqn in closed.jaxpr.eqns:
         ins = [of(atom) for atom in eqn.invars]
-        if inner := eqn.params.get(CALLS.get(eqn.primitive.name)):
+        inner = eqn.params.get(CALLS.get(eqn.primitive.name))
+        if inner and (not eqn.primitive.name.startswith("custom") or len({*map(stays, ins)}) > 1):
             to = _inline(inner, ins, values, operations, count)
         else:
             to = [next(count) for _ in eqn.outvars]

@@ -1,7 +1,8 @@
 """Early feedback: what an evaluator will say of captions that are not finished (Dai et al., 2017).
 
-Every prefix of a caption is completed n times, from its stored state, and the evaluator reads
-along (`complete`). `plain_values` says the same in a few lines, at many times the cost.
+Every prefix of a caption is completed n times, from its stored state, and the evaluator reads on
+from where it had read (`complete`). `plain_values` says the same in a few lines, at many times the
+cost.
 """
 
 import jax
@@ -9,9 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from capjax.agreement import check_key
-from capjax.decoding.completions import Completer, Load, Starts, complete
+from capjax.decoding.completions import Load, complete
 from capjax.decoding.draw import draw
 from capjax.decoding.hoist import hoisted
+from capjax.decoding.verdicts import Completer, Starts
 from capjax.judging import Evaluator, check_vocabulary, score_read
 from capjax.speaker import (
     END,

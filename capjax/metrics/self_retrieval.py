@@ -46,7 +46,7 @@ def pairwise_log_probs(
     one = jax.tree.map(lambda x: x[:1], context)
     check_captions(captions, "QT", size=vocabulary_size(speaker, params, one))
     captions = np.asarray(captions)
-    block = min(IMAGES, images)
+    block = -(-images // -(-images // IMAGES))  # as many in each, so that few fill up the last
     few = min(ON_CPU, block)
     block += -block % few
     tree = prefix_tree(captions, PREFIXES)

@@ -128,7 +128,7 @@ def _weighed_backward(saved, d):
     inner = d[..., None] * weigh[None, None, None] * (1 - seen * seen)
     product = lambda d, x: d.reshape(-1) @ x.reshape(-1, weigh.size)  # noqa: E731
     summed = lambda d, x: (d[..., None] * x).sum((0, 1, 2))  # noqa: E731
-    d_weigh = lax.platform_dependent(d, seen, cpu=product, default=summed)
+    d_weigh = lax.platform_dependent(d, seen, cpu=product, default=summed).astype(weigh.dtype)
     return inner.sum(1).astype(keys.dtype), inner.sum(2).astype(query.dtype), d_weigh
 
 

@@ -1,7 +1,7 @@
 """How the words of captions lie in memory while a recurrence reads them, on CPUs and elsewhere.
 
 In flat arrays [S, ...] of slots, one step's rows after another's: a step is a slice, and what is
-known of all words beforehand, or can wait for the end, is a few large products of slices. Both
+known of all words beforehand, or can wait for the end, may be a few large products of slices. Both
 layouts have the same methods; what one pass saves in a layout, another reads in it.
 """
 

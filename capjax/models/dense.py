@@ -80,6 +80,27 @@ def kernel_gradient(dtype: Any, x: jax.Array, d_out: jax.Array) -> jax.Array:
     return lax.platform_dependent(x, d_out, cpu=turned, default=over_rows)
 
 
+def layer_gradient(
+    dtype: Any, layer: dict[str, jax.Array], x: jax.Array, d_out: jax.Array
+) -> dict[str, jax.Array]:
+    """The gradient of a layer's kernel and bias from its inputs and the gradient of its outputs."""
+    bias = {"bias": d_out.sum(0)} if "bias" in layer else {}
+    return {"kernel": kernel_gradient(dtype, x, d_out)} | bias
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def known_output(dtype: Any, kernel: jax.Array, x: jax.Array, out: jax.Array) -> jax.Array:
+    """A dense layer's output that is known already: its input and itself get gradients."""
+    return out
+
+
+def _known_backward(dtype, kernel, d_out):
+    return None, input_gradient(dtype, d_out, kernel), d_out
+
+
+known_output.defvjp(lambda dtype, kernel, x, out: (out, kernel), _known_backward)
+
+
 def _dot(dtype, a, b, i, j):
     """The product over axis i of a and axis j of b."""
     axes = (((i,), (j,)), ((), ()))

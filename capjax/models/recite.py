@@ -2,8 +2,9 @@
 
 Differentiating `lax.scan` over a cell is wasteful on captions: words known beforehand are
 multiplied a step at a time, and the gradient of each weight matrix is added up once a word. Here
-what words give the gates is a product before the loop, a step multiplies the hidden state alone,
-the backward pass reuses what dense layers gave, and weights' gradients are products after the loop.
+what words give the gates is a product before the loop (on a CPU, to which few rows are as good as
+many, one with the hidden state's), the backward pass reuses what dense layers gave, and gradients
+of weights and words are products after the loop.
 """
 
 from collections.abc import Callable
@@ -13,10 +14,17 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.core import unfreeze
 from jax import lax
 
 from capjax.models.blocks import sorted_by_length, whole
-from capjax.models.dense import input_gradient, kernel_gradient, product
+from capjax.models.dense import (
+    input_gradient,
+    kernel_gradient,
+    known_output,
+    layer_gradient,
+    product,
+)
 from capjax.models.lstm import closed, opened
 
 Layers = dict[str, Any]
@@ -32,6 +40,10 @@ class Given(NamedTuple):
     beside: jax.Array | None  # float32[N / K, G], what is the same at every word gives the gates
     state: dict[str, jax.Array]  # before the first word: leaves [N / K, ...]
     words: jax.Array  # float[T, N, X], embedded
+
+    @property
+    def shared(self) -> tuple[Any, jax.Array | None]:
+        return self.memory, self.beside
 
 
 class Kept(NamedTuple):
@@ -61,11 +73,13 @@ def reciter(module: nn.Module) -> Callable:
         return out, (given, lengths, kept)
 
     def backward(saved, d_out):
-        return _by_platform(partial(_run_back, module), *saved, d_out), None
+        found = _by_platform(partial(_run_back, module), *saved, d_out)
+        return jax.tree.map(lambda d, x: d.astype(x.dtype), found, saved[0]), None
 
     recur.defvjp(forward, backward)
 
     def recite(params, memory, carry, words, lengths):
+        params = unfreeze(params)
         x = module.apply(params, words.T, method="embed")
         drop = partial(_drop, module, carry)
         given = _given(module, params, memory, carry, drop("drop_inputs", x))
@@ -111,7 +125,7 @@ def _drop(module, carry, name, x):
 def _run(module, keep, layout_of, given: Given, lengths):
     """Outputs [T, N, H] of all steps and, with `keep`, a `Kept`."""
     layout = layout_of(lengths, *given.words.shape[::2])
-    layers, share = _rounded_layers(module, given.turn), partial(layout.share, _shared(given))
+    layers, share = _rounded_layers(module, given.turn), partial(layout.share, given.shared)
     known, sums_of = _sums(module, layout, given)
     written_over = keep and layout.in_place
 
@@ -162,17 +176,13 @@ def _run(module, keep, layout_of, given: Given, lengths):
     return layout.gather(out), kept
 
 
-def _shared(given):
-    return given.memory, given.beside
-
-
 def _sums(module, layout, given):
     """What is known of each slot before the steps [S, ...], and the function of it and the hidden
     state that gives the sums before the gates."""
     words, bias = layout.deal(given.words), given.inputs["bias"][None]
     if layout.ahead:
         kernel = _rounded(module, given.hidden)
-        known = product(module.dtype, words, given.inputs["kernel"]) + bias
+        known = (product(module.dtype, words, given.inputs["kernel"]) + bias).astype(jnp.float32)
         return known, lambda known, hidden: known + product(module.dtype, hidden, kernel)
     kernel = _rounded(module, jnp.concatenate([given.inputs["kernel"], given.hidden]))
 
@@ -206,7 +216,7 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
                 if not _is_dense(context):
                     return call(*args, **kwargs)
                 (name,) = context.module.path
-                return _known(module.dtype, layers[name]["kernel"], args[0], made[name])
+                return known_output(module.dtype, layers[name]["kernel"], args[0], made[name])
 
             with nn.intercept_methods(reuse):
                 return _turn(module, layers | own, memory, state, gates)
@@ -224,14 +234,14 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
 
     def block(b, carry):
         d_own, d_memory, d_begin, *buffers = carry
-        shared = layout.share(_shared(given), b)
+        shared = layout.share(given.shared, b)
         zeros = jax.tree.map(jnp.zeros_like, (layout.take(given.state, b), shared))
         state = zeros[0], d_own, zeros[1], *buffers
         d_state, d_own, d_shared, *buffers = layout.steps(b, partial(one, shared), state, back=True)
         d_memory = layout.add_shared(d_memory, b, d_shared)
         return d_own, d_memory, layout.add(d_begin, b, d_state), *buffers
 
-    zeros = jax.tree.map(jnp.zeros_like, (own, _shared(given), given.state))
+    zeros = jax.tree.map(jnp.zeros_like, (own, given.shared, given.state))
     buffers = kept.gates, kept.made
     if not layout.in_place:
         buffers = jax.tree.map(jnp.zeros_like, buffers)
@@ -247,7 +257,7 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
 def _of_weights(dtype, given, slots):
     """Gradients of the gates' layer, in its two parts, and of a turn's layers, from some slots."""
     fed, d_made, words, hidden, d_sums = slots
-    layer = partial(_of_layer, dtype)
+    layer = partial(layer_gradient, dtype)
     d_turn = {name: layer(given.turn[name], fed[name], d) for name, d in d_made.items()}
     return layer(given.inputs, words, d_sums), kernel_gradient(dtype, hidden, d_sums), d_turn
 
@@ -268,25 +278,6 @@ def _turn(module, layers, memory, state, gates):
     wide = state | {"hidden": state["hidden"].astype(jnp.float32)}
     new, out = module.apply({"params": layers}, memory, wide, gates, method="turn")
     return {name: new[name].astype(x.dtype) for name, x in state.items()}, out
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _known(dtype, kernel, x, out):
-    """A dense layer's output that is known already: its input and itself get gradients."""
-    return out
-
-
-def _known_backward(dtype, kernel, d_out):
-    return None, input_gradient(dtype, d_out, kernel), d_out
-
-
-_known.defvjp(lambda dtype, kernel, x, out: (out, kernel), _known_backward)
-
-
-def _of_layer(dtype, layer, fed, d_out):
-    """Gradient of a dense layer from its inputs and the gradient of its outputs."""
-    bias = {"bias": d_out.sum(0)} if "bias" in layer else {}
-    return {"kernel": kernel_gradient(dtype, fed, d_out)} | bias
 
 
 def _is_dense(context) -> bool:

@@ -73,16 +73,37 @@ def with_draws(
     """A batch with captions that a speaker draws of its images, "drawn" int32[B, T], and the keys
     of the evaluator's "dropout".
 
-    Of several batches, leaves [U, B, ...], by keys [U], all are drawn together.
+    Of several batches, leaves [U, B, ...], by keys [U], as many are drawn together as memory may be
+    had for.
     """
     lead = batch["caption"].shape[:-1]
-    flat = batch["image"].reshape(-1, *batch["image"].shape[len(lead) :])
     rows = jax.vmap(row_keys, (0, None))(jnp.atleast_1d(key), lead[-1]).reshape(-1)
     noise_keys, keys, dropout = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(rows)
-    context = noise.context(flat, noise_keys)
-    check_vocabulary(speaker, params, context, evaluator)
-    drawn = sample(speaker, params, context, keys, max_len=batch["caption"].shape[-1]).words
+
+    def draw(given: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        images, noise_keys, keys = given
+        context = noise.context(images, noise_keys)
+        check_vocabulary(speaker, params, context, evaluator)
+        return sample(speaker, params, context, keys, max_len=batch["caption"].shape[-1]).words
+
+    images = batch["image"].reshape(rows.size, *batch["image"].shape[len(lead) :])
+    given, parts = (images, noise_keys, keys), _parts(rows.size, lead[-1])
+    if parts > 1:
+        split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), given)
+        drawn = lax.map(draw, split)
+    else:
+        drawn = draw(given)
     return batch | {"drawn": drawn.reshape(*lead, -1), "dropout": dropout.reshape(lead)}
+
+
+TOGETHER = 1024  # images that are taken in at once, unless a batch has more
+
+
+def _parts(count: int, batch: int) -> int:
+    """In how many parts whole batches, of `count` rows in all, are drawn for."""
+    units = count // max(batch, 1)
+    whole = [k for k in range(1, units + 1) if units % k == 0]
+    return next((k for k in whole if count // k <= TOGETHER), units)
 
 
 class Learner(NamedTuple):

@@ -25,6 +25,7 @@ def lengths_of(words):
     return np.asarray((words > 0).sum(-1))
 
 
+@pytest.mark.slow
 def test_captions_end_where_they_are_told_to_however_they_are_found(speaker, key):
     params = speaker.init(key)
     lengths = np.array([7, 20, 12, 19])

@@ -222,6 +222,7 @@ def test_several_draws_of_a_row_follow_its_softmax(key):
     assert_drawn_from(pairs[0] * 5 + pairs[1], p)
 
 
+@pytest.mark.slow
 def test_both_forms_draw_the_same(key, form, monkeypatch):
     """The same words by the same keys, but where sums that round otherwise decide; truncation by
     what is rejected and truncation by what is sought keep the same words."""
@@ -241,3 +242,20 @@ def test_both_forms_draw_the_same(key, form, monkeypatch):
     assert ranks.any(1).all()
     assert again.any(1).all()
     assert ranks.any(0).all()
+
+
+def test_a_word_has_no_gradient_and_its_logsumexp_has_its_own(key):
+    logits = jax.random.normal(key, (3, 23)).at[0, 5].set(-jnp.inf)
+    for truncation in Truncation(), Truncation(top_k=4, top_p=0.9):
+
+        def drawn(z, truncation=truncation):
+            word, total = draw_scored(key, z, temperature=0.5, truncation=truncation)
+            return (total + word.astype(jnp.float32)).sum()
+
+        expected = jax.grad(lambda z: jax.nn.logsumexp(z / 0.5, -1).sum())(logits)
+        np.testing.assert_allclose(jax.grad(drawn)(logits), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_no_rows_are_drawn_for_no_rows(key):
+    assert draw(jax.random.split(key, 0), jnp.zeros((0, 23))).shape == (0,)
+    assert draw(key, jnp.zeros((0, 200)), top_k=2).shape == (0,)

@@ -60,3 +60,14 @@ def test_what_grows_stays_where_it_is(key):
     names = [eqn.primitive.name for eqn in after.eqns]
     assert "mul" not in names
     assert "broadcast_in_dim" in names
+
+
+def test_a_function_with_a_derivative_of_its_own_keeps_it():
+    """That of ReLU at 0 is 0, by decree."""
+
+    def step(x):
+        return jax.nn.relu(x) * jnp.ones(())
+
+    zero, one = jnp.zeros(1), jnp.ones(1)
+    assert jax.jvp(step, (zero,), (one,))[1] == 0
+    assert jax.jvp(hoisted(step, zero), (zero,), (one,))[1] == 0

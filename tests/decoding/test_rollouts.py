@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 from capjax.decoding.rollouts import plain_values, rollout_values, values_and_load
+from capjax.decoding.sample import sample
 from capjax.judging import Evaluator, judge
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
@@ -354,3 +355,21 @@ def test_an_option_out_of_range_is_named(length, option, pairs, key):
     ((name, value),) = option.items()
     with pytest.raises(ValueError, match=f"{name}={value}"):
         values(*pairs["foreign"], make_context(key), CAPTIONS[:, :length], key, **option)
+
+
+def test_a_loss_may_draw_and_value_what_it_learns_from(pairs, key):
+    """REINFORCE in one function: no gradient flows to what is drawn, nor to what it is worth."""
+    speaker, params, critic, critic_params = pairs["library"]
+    context = make_context(key)
+
+    def taught(params, drawn_by):
+        words = sample(speaker, drawn_by, context, key, max_len=T).words
+        given = context, words, key
+        worth = rollout_values(speaker, drawn_by, critic, critic_params, *given, rollouts=2)
+        worth = lax.stop_gradient(worth)
+        return (worth * log_probs(speaker, params, context, words)).sum()
+
+    together = jax.grad(lambda params: taught(params, params))(params)
+    apart = jax.grad(lambda params: taught(params, lax.stop_gradient(params)))(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), together, apart)
+    assert max(abs(x).max() for x in jax.tree.leaves(apart)) > 1e-3

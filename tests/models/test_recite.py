@@ -1,5 +1,6 @@
 """Teacher forcing of every cell: nothing that stands after a caption is read, on any machine."""
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from capjax.models.blocks import sorted_by_length, whole
 from capjax.models.generator import generator
+from capjax.speaker import log_probs
 
 V, R, D, DIM, T = 11, 3, 5, 8, 6
 LENGTHS = jnp.array([0, 3, 6, 1, 2, 0])  # two captions an image
@@ -63,3 +65,26 @@ def test_a_layout_holds_every_word_once(layout_of, n):
     add = lambda b, total: layout.add(total, b, layout.take(state, b))  # noqa: E731
     once = layout.blocks(add, jnp.zeros_like(state))
     np.testing.assert_array_equal(once[1:], state[1:])  # row 0 fills up the last block
+
+
+@pytest.mark.parametrize("cell", ["nic", "att2in"])
+def test_parameters_may_be_frozen_or_stored_in_fewer_bits(cell, key):
+    """Frozen dictionaries have the gradients of others; those of bfloat16 are bfloat16."""
+    speaker = generator(V, ("regions", R, D), cell=cell, dim=DIM, dropout=0.0)
+    params = jax.jit(speaker.init)(key)
+    context = {"image": jax.random.normal(key, (3, R, D))}
+    words = jax.random.randint(key, (3, T), 0, V)
+
+    @jax.jit
+    def gradient(params):
+        return jax.grad(lambda p: log_probs(speaker, p, context, words).sum())(params)
+
+    expected = gradient(params)
+    frozen = flax.core.unfreeze(gradient(flax.core.freeze(params)))
+    jax.tree.map(np.testing.assert_array_equal, frozen, expected)
+    with jax.numpy_dtype_promotion("standard"):
+        few = gradient(jax.tree.map(lambda x: x.astype(jnp.bfloat16), params))
+    assert all(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(few))
+    scale = max(abs(x).max() for x in jax.tree.leaves(expected))
+    for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a.astype(jnp.float32), b, atol=0.05 * scale)

@@ -43,7 +43,7 @@ def start(name: str, photos: Path, workdir: Path) -> tuple[list[str], list[dict]
 @pytest.mark.parametrize(
     "name",
     [
-        "mle:scenes/accelerator",
+        pytest.param("mle:scenes/accelerator", marks=pytest.mark.slow),
         pytest.param("gan:scenes/accelerator", marks=pytest.mark.slow),
         pytest.param("self_critical:scenes/retrieval/accelerator", marks=pytest.mark.slow),
         pytest.param("contrastive:scenes/accelerator", marks=pytest.mark.slow),
@@ -63,3 +63,14 @@ def test_steps_that_are_looked_at_late_change_no_bit_and_no_line(
     monkeypatch.setattr(loop, "steps_under_way", lambda: 3)
     train_here(recipe(), tmp_path / "run")
     same_end(tmp_path / "run", trained)
+
+
+def test_a_batch_whose_images_are_told_apart_stays_as_it_was():
+    """A listener's, and that of a reward for being found among it; others grow."""
+    path = Path(__file__).parents[2] / "configs" / "self_critical.py"
+    recipe = runpy.run_path(str(path))["get_config"]
+    for preset, stays in ("cider", False), ("retrieval", True):
+        before, after = (recipe(f"coco/{preset}{end}") for end in ("", "/accelerator"))
+        assert (after.self_critical == before.self_critical) == stays
+        assert stays or after.self_critical.batch == 32 * before.self_critical.batch
+    assert after.listener == before.listener
