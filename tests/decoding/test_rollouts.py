@@ -182,7 +182,9 @@ def exact(pairs):
     return {name: of(pair) for name, pair in pairs.items()}
 
 
-@pytest.mark.parametrize(("name", "lanes"), [("library", None), ("foreign", 7)])
+@pytest.mark.parametrize(
+    ("name", "lanes"), [("foreign", 7), pytest.param("library", None, marks=pytest.mark.slow)]
+)
 def test_values_are_the_expectation_over_all_completions(name, lanes, pairs, exact, form, key):
     n = 10_000
     draws = jax.random.fold_in(key, lanes or 0)

@@ -76,8 +76,8 @@ def enumerate_captions(params, image, **options):
     "options",
     [
         {},
-        {"forbid_unknown": True},
-        {"temperature": 0.7, "top_k": 4, "top_p": 0.8},
+        pytest.param({"forbid_unknown": True}, marks=pytest.mark.slow),
+        pytest.param({"temperature": 0.7, "top_k": 4, "top_p": 0.8}, marks=pytest.mark.slow),
     ],
 )
 def test_captions_are_as_frequent_as_they_are_probable(options, params, form, key):

@@ -67,7 +67,7 @@ def test_a_layout_holds_every_word_once(layout_of, n):
     np.testing.assert_array_equal(once[1:], state[1:])  # row 0 fills up the last block
 
 
-@pytest.mark.parametrize("cell", ["nic", "att2in"])
+@pytest.mark.parametrize("cell", ["nic", pytest.param("att2in", marks=pytest.mark.slow)])
 def test_parameters_may_be_frozen_or_stored_in_fewer_bits(cell, key):
     """Frozen dictionaries have the gradients of others; those of bfloat16 are bfloat16."""
     speaker = generator(V, ("regions", R, D), cell=cell, dim=DIM, dropout=0.0)

@@ -168,6 +168,7 @@ def test_rows_that_parts_cannot_share_are_refused():
         in_parts(lambda x: x.mean(), jnp.ones((6, 2)), 4)
 
 
+@pytest.mark.slow
 def test_parts_need_less_memory():
     def temporary(parts: int) -> int:
         made = maximum_likelihood(

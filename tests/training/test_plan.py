@@ -40,6 +40,9 @@ def test_on_an_accelerator_more_is_learnt_from_at_once(name):
         expected.add("validate_every")
     for stage in stages:
         factor = larger[f"{stage}.batch"] / plain[f"{stage}.batch"]
+        if stage == "listener" or plain.get(f"{stage}.rewards.self_retrieval"):
+            assert factor == 1  # the batch is what the task is
+            continue
         assert factor >= 8
         expected.add(f"{stage}.batch")
         if f"{stage}.steps" in plain:
