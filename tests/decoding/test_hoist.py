@@ -12,7 +12,7 @@ from capjax.models.generator import generator
 V, D, N, T = 11, 4, 3, 5
 
 
-@pytest.mark.parametrize("cell", ["nic", "att2in"])
+@pytest.mark.parametrize("cell", ["nic", pytest.param("att2in", marks=pytest.mark.slow)])
 def test_a_loop_of_a_hoisted_step_is_that_of_the_step(cell, key):
     speaker = generator(V, ("regions", 2, D), cell=cell, dim=8, dtype="bfloat16")
     params = speaker.init(key)

@@ -194,6 +194,9 @@ def test_greedy_names_a_max_len_below_one(params):
         greedy(speaker, params, {"image": jnp.zeros((1, D))}, max_len=0)
 
 
+@pytest.mark.parametrize(
+    "form", ["cpu", pytest.param("accelerator", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize("way", ["sample", pytest.param("greedy", marks=pytest.mark.slow)])
 def test_those_that_go_on_alone_say_what_they_would_have_said(way, form):
     """Of many rows most end early; each speaks as in a batch too small to be thinned out."""

@@ -43,6 +43,9 @@ def test_a_tree_holds_each_beginning_once_and_leads_along_each_caption(rows):
         assert [fed for fed, _ in read] == [0, *words][: len(words)]
 
 
+@pytest.mark.parametrize(
+    "form", ["cpu", pytest.param("accelerator", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize("image", [("features", 3), ("pixels", 16, 16)])
 def test_scores_are_those_of_reading_each_pair(image, key, form, monkeypatch):
     monkeypatch.setattr(self_retrieval, "PREFIXES", 8)

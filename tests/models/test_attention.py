@@ -153,6 +153,9 @@ def test_words_and_where_each_looked_are_those_of_the_equations(model, key):
 
 
 @pytest.mark.parametrize(
+    "form", ["cpu", pytest.param("accelerator", marks=pytest.mark.slow)], indirect=True
+)
+@pytest.mark.parametrize(
     ("each", "dropout"),
     [
         (3, True),

@@ -66,6 +66,9 @@ def test_leading_axes_are_rows(pair):
 
 
 @pytest.mark.parametrize(
+    "form", ["cpu", pytest.param("accelerator", marks=pytest.mark.slow)], indirect=True
+)
+@pytest.mark.parametrize(
     "cell", ["nic", *(pytest.param(c, marks=pytest.mark.slow) for c in ("att2in", "adaptive"))]
 )
 def test_a_speaker_is_read_alike_by_blocks_and_step_by_step(cell, key, form):

@@ -15,7 +15,7 @@ LENGTHS = jnp.array([0, 3, 6, 1, 2, 0])  # two captions an image
 
 
 @pytest.mark.parametrize(
-    "cell", ["nic", "adaptive", pytest.param("att2in", marks=pytest.mark.slow)]
+    "cell", ["nic", *(pytest.param(c, marks=pytest.mark.slow) for c in ("att2in", "adaptive"))]
 )
 def test_what_stands_after_a_caption_changes_nothing(cell, key, form):
     """Not even a word whose embedding is not a number: neither values nor gradients notice."""

@@ -119,7 +119,7 @@ ALGORITHMS = {
     "evaluator": judging,
     "adversarial": adversary,
 }
-QUICK = "likelihood", 4
+QUICK = "likelihood", 1
 
 
 def after_two_steps(algorithm, devices: int, parts: int):
