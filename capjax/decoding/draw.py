@@ -67,7 +67,6 @@ def draw_scored(
     word = lax.platform_dependent(
         key,
         scaled,
-        lax.stop_gradient(total),
         cpu=partial(_rejecting, truncation),
         default=partial(_searching, truncation),
     )
@@ -202,11 +201,11 @@ def _soon(key, n, count):
     return -jnp.log(-jnp.log1p(-jnp.minimum(u, 1 - 2.0**-24)))
 
 
-def _rejecting(truncation, key, scaled, total):
+def _rejecting(truncation, key, scaled):
     """Draws again among the entries more probable than a rejected one, by pivot rejection as in
     FlashInfer (Ye et al., 2025): as many looks at all entries as the unluckiest row needs."""
-    mass = lax.optimization_barrier(jnp.exp(scaled - jnp.maximum(total, LEAST)[:, None]))
-    allowed, share = _bounds(truncation, scaled)
+    mass = lax.optimization_barrier(_over_peak(scaled))
+    allowed, share = _bounds(truncation, mass)
 
     def value(word):
         return jnp.take_along_axis(scaled, word[:, None], 1)
@@ -227,11 +226,11 @@ def _rejecting(truncation, key, scaled, total):
 DIGIT = 4  # bits of the smallest mass that one look at all entries finds
 
 
-def _searching(truncation, key, scaled, total):
+def _searching(truncation, key, scaled):
     """Draws among the entries that may be drawn, whose smallest mass is found digit by digit:
     always as many looks at all entries, and no word with the host."""
-    mass = jnp.exp(scaled - jnp.maximum(total, LEAST)[:, None])
-    allowed, share = _bounds(truncation, scaled)
+    mass = _over_peak(scaled)
+    allowed, share = _bounds(truncation, mass)
     bits = lax.bitcast_convert_type(mass, jnp.uint32)  # in the order of the masses
     digits = jnp.arange(1, 2**DIGIT, dtype=jnp.uint32)
 
@@ -240,7 +239,7 @@ def _searching(truncation, key, scaled, total):
         tried = least[:, None] + (digits << shift)[None]  # [N, digits]
         above = bits[:, None] >= tried[..., None]
         heavy = jnp.where(above, mass[:, None], 0).sum(-1)
-        enough = (above.sum(-1) >= allowed) | (heavy >= share)
+        enough = (above.sum(-1) >= allowed) | (heavy >= share[:, None])
         return least + (enough.sum(1).astype(jnp.uint32) << shift)
 
     least = lax.fori_loop(0, 32 // DIGIT, look, jnp.zeros(len(mass), jnp.uint32))
@@ -248,7 +247,16 @@ def _searching(truncation, key, scaled, total):
     return _choose(key, heavier, _blocks(heavier))
 
 
-def _bounds(truncation, scaled):
-    """How many entries, and what share of all mass, may lie above one that may be drawn."""
+def _over_peak(scaled):
+    """Masses of float[N, V] over each row's largest: logits far from 0 cost no digits."""
+    return jnp.exp(scaled - jnp.maximum(scaled.max(-1, keepdims=True), LEAST))
+
+
+def _bounds(truncation, mass):
+    """How many entries, and how much mass float32[N], may lie above one that may be drawn."""
     top_k, top_p = truncation
-    return scaled.shape[1] if top_k is None else top_k, jnp.inf if top_p is None else top_p
+    total = mass.sum(-1)
+    # Above no entry lies all mass, though sums that round otherwise may say so.
+    share = jnp.inf if top_p is None else jnp.where(top_p < 1, top_p * total, jnp.inf)
+    allowed = mass.shape[1] if top_k is None else top_k
+    return allowed, jnp.broadcast_to(share, total.shape)

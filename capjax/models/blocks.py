@@ -33,8 +33,8 @@ class Whole(NamedTuple):
     real: jax.Array  # bool[T, N], where captions have words
     size: int  # S
     in_place: bool = True  # a step may write where it has read: XLA for CPUs would copy all for it
-    # What words give the gates is one product before the steps: a few rows are as fast for a CPU as
-    # many, and its results would have to be written and read.
+    # Whether what words give the gates is one product before the steps. Not on a CPU: a step's rows
+    # are as good to it as many, and what the product gives would be written and read once more.
     ahead: bool = True
 
     def deal(self, x: jax.Array) -> jax.Array:

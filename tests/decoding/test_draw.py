@@ -115,8 +115,20 @@ def test_huge_logits_are_drawn_by_their_differences(scale, key):
 
 def test_offsets_change_nothing(key):
     logits = jnp.round(jax.random.normal(key, (23,)) * 8) / 8  # exact in float32 beside 1e4
-    np.testing.assert_array_equal(draws(key, logits), draws(key, logits + 1e4))
-    np.testing.assert_array_equal(draws(key, logits), draws(key, logits - 1e4))
+    for options in {}, {"top_p": 0.8}:
+        expected = draws(key, logits, **options)
+        np.testing.assert_array_equal(draws(key, logits + 1e4, **options), expected)
+        np.testing.assert_array_equal(draws(key, logits - 1e4, **options), expected)
+
+
+def test_a_nucleus_is_as_wide_far_from_0(key):
+    """Its border lies where a unit in the last place of what is far from 0 would move it."""
+    n = 1000
+    logits = jnp.zeros(n).at[0].set(9.109375)  # exact in 64ths, which are that unit
+    p = softmax(logits)[0]
+    for top_p, width in (p - 0.002, 1), (p + 0.002, n), (1.0, n):
+        kept = np.unique(draws(key, logits - 2.0**17, top_p=top_p))
+        assert len(kept) == pytest.approx(width, rel=0.2)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 4.0])
