@@ -1,6 +1,7 @@
 """Machines that are not here: what their compilers are told, and what they are taken to do."""
 
 import os
+import sys
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -96,7 +97,11 @@ def prepare(target: str) -> None:
 
 
 def devices(target: str) -> list[Any]:
-    """The devices of a target, which programs can be compiled for and nothing can run on."""
+    """The devices of a target, which programs can be compiled for and nothing can run on.
+
+    Ends the command where the compiler knows no such slice.
+    """
+    from jax.errors import JaxRuntimeError
     from jax.experimental import topologies
 
     if target == "h100":
@@ -104,5 +109,8 @@ def devices(target: str) -> list[Any]:
             platform="cuda", topology_name="h100", topology="1x1x1", target_config=FACTS
         )
     else:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=target)
+        try:
+            found = topologies.get_topology_desc(platform="tpu", topology_name=target)
+        except JaxRuntimeError as error:
+            sys.exit(f"--target={target} is no slice that the compiler knows: {error}")
     return list(found.devices)
