@@ -23,7 +23,7 @@ from capjax.run.data import captions_sum
 from capjax.run.folder import best_folder
 from capjax.run.metrics_log import MetricsLog
 from capjax.training.plan import Planned
-from capjax.training.stage import Learnt, Run, Stage
+from capjax.training.stage import Learnt, Run, Stage, update_of
 
 AHEAD = 2  # batches that are read while one is learnt from
 
@@ -182,7 +182,7 @@ class _Work:
         epoch = max(1, self.stage.per_epoch // self.planned.settings.batch)
         every = recipe.validate_every or epoch
         data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
-        step_fn = self._step_fn()
+        step_fn = over_devices(update_of(self.stage), how=recipe.parallel)
         self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
         bar = tqdm(total=self.steps, initial=place.done, desc=name, unit="step", dynamic_ncols=True)
         reader = closing(batches(self.run, self.stage, place.done, self.steps))
@@ -209,13 +209,6 @@ class _Work:
                         " run the same command again to go on"
                     )
         return state
-
-    def _step_fn(self) -> Any:
-        def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
-            data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
-            return self.stage.update(state, data, batch["rows"], key)
-
-        return over_devices(update, how=self.run.recipe.parallel)
 
     def _check_memory(self, program: Any) -> None:
         devices = jax.local_devices()

@@ -129,6 +129,19 @@ class Stage(NamedTuple):
     beside: Mapping[str, Any] = {}  # arrays that it reads beside the training split's
 
 
+def update_of(stage: Stage) -> Callable[[Any, Any, Any, jax.Array], Any]:
+    """A stage's update as it is mapped over devices: (state, data, batch, key).
+
+    Images of the batch's own, where there are any, take the place of the split's.
+    """
+
+    def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
+        data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
+        return stage.update(state, data, batch["rows"], key)
+
+    return update
+
+
 def own_speaker(run: Run, learnt: Learnt, key: jax.Array) -> Params:
     """What the speaker has learnt so far, or its first parameters."""
     return run.speaker.init(key) if learnt.speaker is None else learnt.speaker
