@@ -6,6 +6,7 @@ what it has, what chips send one another, and what they compute. Ends with 1 whe
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -13,9 +14,10 @@ from ml_collections import config_flags
 from capjax.command import command
 from capjax.compiled.of_recipe import programs_of
 from capjax.compiled.sizes import Given
-from capjax.compiled.table import show
+from capjax.compiled.table import fits, head, legend, lines, record
 from capjax.compiled.targets import check_target
 from capjax.errors import InputError, named
+from capjax.files.whole import write_json
 from capjax.training.flags import parse, recipe_of, tell
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the recipe", lock_config=True)
@@ -27,6 +29,7 @@ _VOCABULARY = flags.DEFINE_integer("vocabulary", None, f"ids of the words{_WHERE
 _IMAGES = flags.DEFINE_integer("images", None, f"training images{_WHERE}", lower_bound=2)
 _CAPTIONS = flags.DEFINE_integer("captions", None, f"their captions{_WHERE}", lower_bound=2)
 _FEATURES = flags.DEFINE_string("features", None, "the form of an image's own features: 36x2048")
+_JSON = flags.DEFINE_string("json", None, "also write the figures to this file")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,11 +40,15 @@ def main(argv: Sequence[str]) -> None:
         with named("--topology", topology):
             check_target(topology)
         found = programs_of(config, topology, given)
-        fits = True
-        for line, holds in show(found, config):
-            print(line, flush=True)
-            fits &= holds
-        sys.exit(0 if fits else 1)
+        print(*head(found), sep="\n", flush=True)
+        stages = []
+        for one in found.stages:
+            print(*lines(one, found), sep="\n", flush=True)
+            stages.append(one)
+        print(legend(found))
+        if _JSON.value:
+            write_json(Path(_JSON.value), record(found, stages))
+        sys.exit(0 if all(fits(one, topology) for one in stages) else 1)
     except InputError as error:
         sys.exit(tell(error, 2))
 

@@ -29,6 +29,7 @@ class RecipePrograms(NamedTuple):
 
     target: str
     chips: int
+    recipe: Recipe
     sizes: Sizes
     resident: bool  # whether images lie on each chip
     stages: Iterator[StageProgram]
@@ -56,7 +57,7 @@ def programs_of(
     plan, asked = asked_of(config, target, given or Given(), devices)
     kept = resident(plan.recipe, asked.sizes)
     stages = each_stage(asked, plan.stages)
-    return RecipePrograms(target, len(asked.devices), asked.sizes, kept, stages)
+    return RecipePrograms(target, len(asked.devices), plan.recipe, asked.sizes, kept, stages)
 
 
 def asked_of(

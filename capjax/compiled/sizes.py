@@ -76,25 +76,28 @@ def sizes_of(
     Raises:
       InputError: what is not here, not published and not given, naming the flag.
     """
-    found: dict[str, int] = {}
-    whence = f"published sizes of {recipe.data.name}"
-    if recipe.data.name in PUBLISHED:
-        found = dict(zip(NAMES, PUBLISHED[recipe.data.name], strict=True))
+    name = recipe.data.name
+    found, whence = dict.fromkeys(NAMES, 0), f"sizes of {name} as given"
+    if name in PUBLISHED:
+        found = dict(zip(NAMES, PUBLISHED[name], strict=True))
+        whence = f"published sizes of {name}"
     if dataset is not None:
         split = dataset.splits["train"]
         found |= {"images": len(split.ids), "captions": sum(map(len, split.captions))}
-        whence = f"{recipe.data.name} as it is here"
+        whence = f"{name} as it is here"
     if vocabulary is not None:
         found["vocabulary"] = len(vocabulary)
-    for name in NAMES:
-        found[name] = getattr(given, name) or found.get(name, 0)
-        if not found[name]:
+    for flag in NAMES:
+        found[flag] = getattr(given, flag) or found[flag]
+        if not found[flag]:
             raise InputError(
-                f"the data of {recipe.data.name} are not here, nor are their sizes known; name"
-                f" their folder with --config.data.path, or give --{', --'.join(NAMES)}"
+                f"the data of {name} are not here, nor are their sizes known; name their folder"
+                f" with --config.data.path, or give --{', --'.join(NAMES)}"
             )
-    if told := [f"{n}={x}" for n, x in given._asdict().items() if x]:
-        whence += f", but {', '.join(told)}"
+    told = [f"--{flag}={getattr(given, flag)}" for flag in NAMES if getattr(given, flag)]
+    if told and not whence.endswith("given"):
+        whence += f", but {' '.join(told)}"
+    # Where they are not here, those of CUB's birds.
     classes = len(dataset.concepts) if dataset and recipe.concepts else 200 * recipe.concepts
     return Sizes(
         found["vocabulary"],

@@ -112,7 +112,7 @@ def _one(
 ) -> StageProgram:
     """One stage's program; `wide` and `narrow` are (stage, the state that it starts from)."""
     platform, chips = targets.platform_of(asked.target), len(asked.devices)
-    machine = targets.machine_of(asked.target)
+    machine = targets.machine_of(asked.target, asked.wide.recipe.dtype)
     told = planned.name, planned.settings.batch, chips
     with form_of(platform):
         program, parts = update_program(asked, *wide)
@@ -139,7 +139,9 @@ def _one(
         collectives=sent,
         compute_s=predicted(machine, launches, asks, work),
         by_bytes_s=part.total("memory_s") + asks * machine.ask_s + work / machine.peak,
-        mean_s=sum(x.number * mean_seconds(asked.target, x.bytes / x.number) for x in sent),
+        mean_s=sum(
+            x.number * mean_seconds(asked.target, x.bytes / x.number) for x in sent if x.number
+        ),
         untold=tuple(untold),
     )
 

@@ -1,6 +1,6 @@
 """What a recipe's programs are for a machine that is not here, as lines for a terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -28,17 +28,19 @@ ms, by bytes: predicted: {launch:g} us a launch, {ask:g} us an ask, products at 
 means ms: {links}"""
 
 
-def show(found: RecipePrograms, config: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Lines as they come, and of each whether all that it tells of fits on a chip."""
-    for line in _head(found, config):
-        yield line, True
-    for one in found.stages:
-        yield _row(one, found.target), True
-        for line in _notes(one):
-            yield line, True
-        if not fits(one, found.target):
-            yield f"capjax: {_mend(one, found, config[one.name])}", False
-    yield _legend(found.target), True
+def record(found: RecipePrograms, stages: Sequence[StageProgram]) -> dict[str, Any]:
+    """The same for JSON, in bytes and seconds of one chip."""
+    sizes = found.sizes._asdict() | {"form": list(found.sizes.form.shape)}
+    rows = [
+        one._asdict()
+        | {
+            "memory": one.memory._asdict() if one.memory else None,
+            "collectives": [x._asdict() for x in one.collectives],
+            "fits": fits(one, found.target),
+        }
+        for one in stages
+    ]
+    return {"target": found.target, "chips": found.chips, "sizes": sizes, "stages": rows}
 
 
 def fits(one: StageProgram, target: str) -> bool:
@@ -46,12 +48,13 @@ def fits(one: StageProgram, target: str) -> bool:
     return one.memory is not None and one.memory.whole <= targets.machine_of(target).memory
 
 
-def _head(found: RecipePrograms, config: Mapping[str, Any]) -> Iterator[str]:
-    sizes, chip = found.sizes, targets.machine_of(found.target)
+def head(found: RecipePrograms) -> Iterator[str]:
+    """What stands above the stages."""
+    recipe, sizes, chip = found.recipe, found.sizes, targets.machine_of(found.target)
     form = "x".join(map(str, sizes.form.shape))
     yield (
-        f"{config['recipe']} of {config['data']['name']} for {found.target}, {found.chips}"
-        f" chip{'s' * (found.chips > 1)} of {chip.memory / 1e9:.1f} GB; jax {jax.__version__}"
+        f"{recipe.recipe} of {recipe.data.name} in {recipe.dtype} for {found.target},"
+        f" {found.chips} chip{'s' * (found.chips > 1)} of {chip.memory / 1e9:.1f} GB; jax {jax.__version__}"
     )
     yield (
         f"{sizes.whence}: {sizes.vocabulary:,} ids, {sizes.captions:,} captions,"
@@ -59,6 +62,18 @@ def _head(found: RecipePrograms, config: Mapping[str, Any]) -> Iterator[str]:
         f" {'on each chip' if found.resident else 'sent as they are needed'}"
     )
     yield "".join(f"{name:{'' if not i else '>'}{n}}" for i, (name, n) in enumerate(COLUMNS))
+
+
+def lines(one: StageProgram, found: RecipePrograms) -> Iterator[str]:
+    """What is told of a stage: its row, what is otherwise than of most, and whether it fits."""
+    yield _row(one, found.target)
+    for x in one.collectives:
+        if x.kind != "all-reduce":
+            yield f"  of its collectives {x.number:.0f} are {x.kind}, {x.bytes / 1e6:.2f} MB"
+    for text in one.untold:
+        yield f"  NOT KNOWN: {text}"
+    if not fits(one, found.target):
+        yield f"capjax: {_mend(one, found)}"
 
 
 def _row(one: StageProgram, target: str) -> str:
@@ -77,23 +92,15 @@ def _row(one: StageProgram, target: str) -> str:
     )
 
 
-def _notes(one: StageProgram) -> Iterator[str]:
-    """What of a stage is otherwise than of most."""
-    for x in one.collectives:
-        if x.kind != "all-reduce":
-            yield f"  of its collectives {x.number:.0f} are {x.kind}, {x.bytes / 1e6:.2f} MB"
-    for text in one.untold:
-        yield f"  NOT KNOWN: {text}"
-
-
-def _mend(one: StageProgram, found: RecipePrograms, settings: Mapping[str, Any]) -> str:
+def _mend(one: StageProgram, found: RecipePrograms) -> str:
     """The sentence of a stage that does not fit."""
     has = targets.machine_of(found.target).memory / 1e9
     needs = f"a chip needs {one.memory.whole / 1e9:.1f} GB" if one.memory else one.refused
     lower = []
     if one.batch > one.chips:
-        raised = f" or raise --config.{one.name}.accumulate" * ("accumulate" in settings)
-        lower.append(f"--config.{one.name}.batch={one.batch}{raised}")
+        parts = "accumulate" in found.recipe.given[one.name]
+        more = f" or raise --config.{one.name}.accumulate" * parts
+        lower.append(f"--config.{one.name}.batch={one.batch}{more}")
     if found.resident and found.sizes.image_bytes > 2**27:
         lower.append("--config.data.resident (0 sends images as they are needed)")
     lower.append("--config.dim")
@@ -103,13 +110,14 @@ def _mend(one: StageProgram, found: RecipePrograms, settings: Mapping[str, Any])
     )
 
 
-def _legend(target: str) -> str:
-    chip = targets.machine_of(target)
+def legend(found: RecipePrograms) -> str:
+    """What the columns are."""
+    chip = targets.machine_of(found.target, found.recipe.dtype)
     return LEGEND.format(
         narrow=NARROW,
         launch=1e6 * chip.launch_s,
         ask=1e6 * chip.ask_s,
         peak=chip.peak / 1e12,
         bandwidth=chip.bandwidth / 1e9,
-        links=links(target),
+        links=links(found.target),
     )

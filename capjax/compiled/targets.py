@@ -28,12 +28,13 @@ class Machine(NamedTuple):
 # Of the 79 GiB of an H100 JAX takes 75 % (XLA_PYTHON_CLIENT_MEM_FRACTION).
 H100 = Machine(400e12, 3.35e12, 2.5e-6, 8e-6, memory=0.75 * 84978434048)
 # A TPU runs a program's instructions by itself: no host launches them, or is asked whether a loop
-# goes on. 0.5 and 1 us are our own guesses; peak, bandwidth and memory are the maker's.
+# goes on. 0.5 and 1 us are our own guesses; peak and bandwidth are the maker's, memory is what the
+# compiler lets a program have.
 TPUS = {
-    "v4": Machine(275e12, 1228e9, 5e-7, 1e-6, 16, 128, 32 * 2**30),
-    "v5e": Machine(197e12, 819e9, 5e-7, 1e-6, 16, 128, 16 * 2**30),
-    "v5p": Machine(459e12, 2765e9, 5e-7, 1e-6, 16, 128, 95 * 2**30),
-    "v6e": Machine(918e12, 1640e9, 5e-7, 1e-6, 16, 256, 32 * 2**30),
+    "v4": Machine(275e12, 1228e9, 5e-7, 1e-6, 16, 128, 30.5 * 2**30),
+    "v5e": Machine(197e12, 819e9, 5e-7, 1e-6, 16, 128, 15.75 * 2**30),
+    "v5p": Machine(459e12, 2765e9, 5e-7, 1e-6, 16, 128, 95.74 * 2**30),
+    "v6e": Machine(918e12, 1640e9, 5e-7, 1e-6, 16, 256, 31.25 * 2**30),
 }
 HOST = 8  # H100s of one host
 
@@ -59,9 +60,11 @@ device_description_str: "sm_90"
 """
 
 
-def machine_of(target: str) -> Machine:
-    """What predictions take a target's chip to be."""
-    return H100 if _chip(target) == "h100" else TPUS[_chip(target)]
+def machine_of(target: str, dtype: str = "bfloat16") -> Machine:
+    """What predictions take a target's chip to be, where products take in a dtype."""
+    if _chip(target) in TPUS:
+        return TPUS[_chip(target)]  # which round what float32 products take in to bfloat16
+    return H100 if dtype == "bfloat16" else H100._replace(peak=H100.peak / 2)  # TF32's share
 
 
 def like(kind: str) -> Machine:
@@ -145,7 +148,9 @@ def devices(target: str) -> list[Any]:
                 target_config=FACTS,
             )
         else:
-            found = topologies.get_topology_desc(platform="tpu", topology_name=target)
+            # Both cores of a chip are one device, as at run time.
+            cores = {"chip_config_name": "megacore"} if _chip(target) == "v4" else {}
+            found = topologies.get_topology_desc(platform="tpu", topology_name=target, **cores)
     except JaxRuntimeError as error:
         why = " ".join(str(error).split())
         raise InputError(f"{target} is no slice that the compiler knows: {why}") from error

@@ -8,7 +8,7 @@ from compiled.recipes import SIZES, of_stage, tiny
 from capjax.compiled import targets
 from capjax.compiled.of_recipe import asked_of, programs_of
 from capjax.compiled.sizes import FORMS, Given
-from capjax.compiled.table import show
+from capjax.compiled.table import fits, lines
 from capjax.data import Vocabulary, load
 from capjax.data.prepare import form_of
 from capjax.errors import InputError
@@ -99,7 +99,9 @@ def test_what_does_not_fit_is_told_with_what_to_lower(monkeypatch):
     monkeypatch.setattr(targets, "H100", small)
     config = of_stage("mle")
     with jax.numpy_dtype_promotion("standard"):
-        lines = list(show(programs_of(config, "h100:4", SIZES, FOUR), config))
-    (told,) = [line for line, holds in lines if not holds]
+        found = programs_of(config, "h100:4", SIZES, FOUR)
+        (one,) = found.stages
+    assert not fits(one, found.target)
+    *_, told = lines(one, found)
     assert "stage mle does not fit on a chip of h100:4" in told
     assert "--config.mle.batch=8 or raise --config.mle.accumulate" in told
