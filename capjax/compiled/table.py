@@ -54,7 +54,8 @@ def head(found: RecipePrograms) -> Iterator[str]:
     form = "x".join(map(str, sizes.form.shape))
     yield (
         f"{recipe.recipe} of {recipe.data.name} in {recipe.dtype} for {found.target},"
-        f" {found.chips} chip{'s' * (found.chips > 1)} of {chip.memory / 1e9:.1f} GB; jax {jax.__version__}"
+        f" {found.chips} chip{'s' * (found.chips > 1)} of {chip.memory / 1e9:.1f} GB;"
+        f" jax {jax.__version__}"
     )
     yield (
         f"{sizes.whence}: {sizes.vocabulary:,} ids, {sizes.captions:,} captions,"
