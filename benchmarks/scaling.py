@@ -1,9 +1,10 @@
 """How far training goes: docs/scaling.md's tables, made anew from what `capjax.compile` tells.
 
-    python benchmarks/scaling.py [--only=outputs|sweep]
+    python benchmarks/scaling.py [--only=outputs|sweep] [--figures=FOLDER]
 
-Needs the extra [aot], and half an hour. Every table of the page stands after a mark of its name; it
-is replaced, and the text around it left as it is.
+Needs the extra [aot], and half an hour on two quiet cores. Every table of the page stands after a
+mark of its name; it is replaced, and the text around it left as it is. Figures that are found in
+the folder are not made again.
 """
 
 import argparse
@@ -12,7 +13,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +42,7 @@ FEWEST = {"v5e": ("v5e:2x2", 4), "h100": ("h100:2", 2)}
 SHARES = (1, 4, 16, 64, 256)
 SLICES = {1: "1x1", 4: "2x2", 16: "4x4", 64: "8x8", 256: "16x16"}
 CHIPS = (1, 4, 16, 64, 256, 1024)
+ALONE = 64  # rows of the one chip that others are held against
 FIXED = (64, 1024)  # batches that ever more chips share
 
 
@@ -62,20 +63,20 @@ def outputs() -> Iterator[tuple[str, str]]:
         yield name, f"$ python -m capjax.compile {flags}\n{told}"
 
 
-def of_shares(name: str, chip: str) -> dict[int, dict]:
+def of_shares(name: str, chip: str, folder: Path) -> dict[int, dict]:
     """What a chip has to do with so many rows, by their number."""
     target, chips = FEWEST[chip]
     stage, found = STAGES[name], {}
-    with tempfile.TemporaryDirectory() as folder:
-        for share in SHARES:
-            file = Path(folder, "found.json")
+    for share in SHARES:
+        file = folder / f"{name}-{chip}-{share}.json"
+        if not file.exists():
             compiled(
                 f"--config=configs/{name}.py:coco --config.dtype=bfloat16 --topology={target}"
                 f" --config.stages=\"('{stage}',)\" --config.{stage}.batch={share * chips}",
                 file,
             )
-            (found[share],) = json.loads(file.read_text())["stages"]
-            print(name, chip, share, f"{1e3 * found[share]['by_bytes_s']:.2f} ms", flush=True)
+        (found[share],) = json.loads(file.read_text())["stages"]
+        print(name, chip, share, f"{1e3 * found[share]['by_bytes_s']:.2f} ms", flush=True)
     return found
 
 
@@ -87,12 +88,13 @@ def means(chip: str, chips: int, one: dict) -> float:
     return sum(x["number"] * mean_seconds(target, x["bytes"] / x["number"], slices) for x in sent)
 
 
-def row(chip: str, chips: int, share: int, one: dict, alone: dict) -> str:
+def row(chip: str, chips: int, share: int, found: dict[int, dict]) -> str:
     """A line: a step of so many chips, and its speed as a share of as many times one chip's."""
+    one, alone = found[share], found[ALONE]
     sent = means(chip, chips, one)
     ends = one["compute_s"], one["by_bytes_s"]
     steps = [sent + x for x in ends]
-    ideal = [alone["compute_s"] / alone["rows"], alone["by_bytes_s"] / alone["rows"]]
+    ideal = [alone[name] / ALONE for name in ("compute_s", "by_bytes_s")]
     shares = sorted(share * x / step for x, step in zip(ideal, steps, strict=True))
     speeds = sorted(chips * share / step for step in steps)
     reached = "" if chips == 1 else f"{shares[0]:.0%} to {shares[1]:.0%}"
@@ -108,23 +110,18 @@ HEAD = (
 )
 
 
-def sweep() -> Iterator[tuple[str, str]]:
+def sweep(folder: Path) -> Iterator[tuple[str, str]]:
     """Weak and strong scaling, by the names of their places on the page."""
     for name in STAGES:
         for chip in FEWEST:
-            found = of_shares(name, chip)
-            megabytes = sum(x["bytes"] for x in found[64]["collectives"]) / 1e6
-            lines = [f"{name}, {chip}: {megabytes:.1f} MB a step and chip are meant", HEAD]
-            for chips in CHIPS:
-                lines.append(row(chip, chips, 64, found[64], found[64] | {"rows": 64}))
+            found = of_shares(name, chip, folder)
+            megabytes = sum(x["bytes"] for x in found[ALONE]["collectives"]) / 1e6
+            lines = [f"{name}, {chip}: the means of {megabytes:.1f} MB a step", HEAD]
+            lines += [row(chip, chips, ALONE, found) for chips in CHIPS]
             for batch in FIXED:
                 lines.append("")
-                # One chip is taken to have as many rows as were compiled at most.
-                most = min(batch, max(SHARES))
-                for chips in CHIPS:
-                    if (share := batch // chips) in found:
-                        alone = found[most] | {"rows": most}
-                        lines.append(row(chip, chips, share, found[share], alone))
+                shares = {chips: batch // chips for chips in CHIPS}
+                lines += [row(chip, n, x, found) for n, x in shares.items() if x in found]
             yield f"scaling {name} {chip}", "\n".join(lines)
 
 
@@ -143,12 +140,19 @@ def write(name: str, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("outputs", "sweep"))
-    only = parser.parse_args().only
-    for kind, tables in (("outputs", outputs), ("sweep", sweep)):
-        if only in (None, kind):
-            for name, text in tables():
-                write(name, text)
-                print(text, flush=True)
+    parser.add_argument("--figures", default="scaling", help="the folder that the sweep's are in")
+    flags = parser.parse_args()
+    folder = Path(flags.figures)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables: list[Iterator[tuple[str, str]]] = []
+    if flags.only != "sweep":
+        tables.append(outputs())
+    if flags.only != "outputs":
+        tables.append(sweep(folder))
+    for table in tables:
+        for name, text in table:
+            write(name, text)
+            print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Compiled(NamedTuple):
 
 
 def traced(call: Callable, args: Sequence[Any]) -> Traced:
-    """A jitted call of arguments that are forms, with shardings over devices."""
+    """A jitted call of arguments that are forms; where a `shard_map` wants them, they lie."""
     begin = time.perf_counter()
     closed = jax.make_jaxpr(call)(*args)
     (outer,) = closed.jaxpr.eqns
@@ -44,7 +44,7 @@ def traced(call: Callable, args: Sequence[Any]) -> Traced:
     inner, loops = numbered(outer.params["jaxpr"])
     flat = jax.jit(jaxpr_as_fun(inner), donate_argnums=donated)
     taken = time.perf_counter() - begin
-    return Traced(inner, loops, flat, jax.tree.leaves(args), len(donated), taken)
+    return Traced(inner, loops, flat, _placed(inner, jax.tree.leaves(args)), len(donated), taken)
 
 
 def compiled(program: Traced) -> Compiled:
@@ -53,6 +53,18 @@ def compiled(program: Traced) -> Compiled:
     executable = program.call.lower(*program.args).compile()
     taken = time.perf_counter() - begin
     return Compiled(executable, executable.as_text(), taken)
+
+
+def _placed(closed: ClosedJaxpr, args: list[Any]) -> list[Any]:
+    """The forms of arguments where the mapped body that the program is expects them."""
+    for eqn in closed.jaxpr.eqns:
+        if eqn.primitive.name == "shard_map" and eqn.invars == closed.jaxpr.invars:
+            places = [NamedSharding(eqn.params["mesh"], spec) for spec in eqn.params["in_specs"]]
+            return [
+                jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+                for x, place in zip(args, places, strict=True)
+            ]
+    return args
 
 
 def structs(tree: Any, sharding: NamedSharding, chips: int = 1) -> Any:

@@ -11,12 +11,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import AxisType, NamedSharding
 
 from capjax.compiled import targets
 from capjax.compiled.ledger import Collective, predicted
 from capjax.compiled.network import mean_seconds
-from capjax.compiled.programs import Compiled, Traced, account, compiled, structs, traced
+from capjax.compiled.programs import Compiled, Traced, account, compiled, traced
 from capjax.compiled.sizes import Sizes
 from capjax.compiled.stand_in import data_forms, resident
 from capjax.compiled.trips import Counts, Loop, counts_of, form_of
@@ -148,11 +147,7 @@ def _one(
 
 def update_program(asked: Asked, stage: Stage, state: Any) -> tuple[Traced, tuple[int, int, int]]:
     """A stage's update over all devices, and bytes of state, data and batch on one chip."""
-    axes = (AxisType.Auto,)
-    devices = asked.devices
-    mesh = jax.make_mesh((len(devices),), ("data",), axis_types=axes, devices=devices)
-    whole, share = NamedSharding(mesh, jax.P()), NamedSharding(mesh, jax.P("data"))
-    run, sizes = asked.wide, asked.sizes
+    run, sizes, devices = asked.wide, asked.sizes, asked.devices
     rows = stage.rows(0)
     batch: dict[str, Any] = {"rows": rows}
     if not resident(run.recipe, sizes):
@@ -164,8 +159,7 @@ def update_program(asked: Asked, stage: Stage, state: Any) -> tuple[Traced, tupl
     data = data_forms(run, stage.beside, sizes)
     key = jax.eval_shape(lambda: jax.random.key(0))
     call = over_devices(update_of(stage), how="shard_map", devices=devices)
-    trees = (state, whole), (data, whole), (batch, share), (key, whole)
-    program = traced(call, [structs(tree, sharding) for tree, sharding in trees])
+    program = traced(call, (state, data, batch, key))
     return program, (_bytes(state), _bytes(data), _bytes(batch) // len(devices))
 
 
