@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ STAGES = {"gan": "adversarial", "contrastive": "contrastive"}
 # What a chip computes with so many rows is compiled for the fewest chips that send one another
 # anything: of H100s two, of v5e four.
 FEWEST = {"v5e": ("v5e:2x2", 4), "h100": ("h100:2", 2)}
-SHARES = (1, 4, 16, 64, 256)
+SHARES = (1, 4, 16, 64)
 SLICES = {1: "1x1", 4: "2x2", 16: "4x4", 64: "8x8", 256: "16x16"}
 CHIPS = (1, 4, 16, 64, 256, 1024)
 ALONE = 64  # rows of the one chip that others are held against
@@ -140,19 +141,20 @@ def write(name: str, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("outputs", "sweep"))
-    parser.add_argument("--figures", default="scaling", help="the folder that the sweep's are in")
+    parser.add_argument("--figures", help="a folder that keeps the sweep's figures")
     flags = parser.parse_args()
-    folder = Path(flags.figures)
-    folder.mkdir(parents=True, exist_ok=True)
-    tables: list[Iterator[tuple[str, str]]] = []
-    if flags.only != "sweep":
-        tables.append(outputs())
-    if flags.only != "outputs":
-        tables.append(sweep(folder))
-    for table in tables:
-        for name, text in table:
-            write(name, text)
-            print(text, flush=True)
+    with tempfile.TemporaryDirectory() as none:
+        folder = Path(flags.figures or none)
+        folder.mkdir(parents=True, exist_ok=True)
+        tables: list[Iterator[tuple[str, str]]] = []
+        if flags.only != "sweep":
+            tables.append(outputs())
+        if flags.only != "outputs":
+            tables.append(sweep(folder))
+        for table in tables:
+            for name, text in table:
+                write(name, text)
+                print(text, flush=True)
 
 
 if __name__ == "__main__":
