@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from capjax.command import command
+from capjax.command import command, stopped, tell
 from capjax.errors import InputError
 from capjax.parallel.memory import telling_memory
 from capjax.training import Interrupted, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the recipe", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "the run's folder; default runs/RECIPE-DATASET")
+_STOP_STATUS = flags.DEFINE_integer(
+    "stop_status", 0, "what it ends with when a signal has stopped it", 0, 255
+)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -32,11 +35,11 @@ def main(argv: Sequence[str]) -> None:
             raise InputError("--workdir= is empty; give a folder, or leave --workdir out")
         # What a stage's batch is at fault for, the stage tells itself.
         with telling_memory("lower config.data.resident, config.dim or the stage's batch"):
-            train(config, _WORKDIR.value)
+            train(config, _WORKDIR.value, stop_status=_STOP_STATUS.value)
     except InputError as error:
-        sys.exit(_tell(error, 2))
+        sys.exit(tell(error, 2))
     except Interrupted as error:
-        sys.exit(_tell(error, 0))
+        sys.exit(stopped(error, _STOP_STATUS.value))
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -45,21 +48,16 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS(argv)
     except AttributeError as error:
         if "get_config" in str(error):
-            sys.exit(_tell("the file of --config has no get_config(), which makes the recipe", 2))
+            sys.exit(tell("the file of --config has no get_config(), which makes the recipe", 2))
         name = str(error).strip("\"'")
-        sys.exit(_tell(f"the recipe has no setting {name!r}; the file of --config names them", 2))
+        sys.exit(tell(f"the recipe has no setting {name!r}; the file of --config names them", 2))
     except (flags.Error, OSError, ImportError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(_tell(" ".join(str(error).split()), 2))
+        sys.exit(tell(" ".join(str(error).split()), 2))
     except Exception as error:  # whatever the recipe's own code raises
         told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        sys.exit(_tell(f"the recipe of --config cannot be loaded: {told}; correct the file", 2))
-
-
-def _tell(error: Exception | str, status: int) -> int:
-    print(f"capjax: {error}", file=sys.stderr)
-    return status
+        sys.exit(tell(f"the recipe of --config cannot be loaded: {told}; correct the file", 2))
 
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    command(lambda: app.run(main, flags_parser=_parse))
+    command(lambda: app.run(main, flags_parser=_parse), together=True)
