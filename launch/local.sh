@@ -33,18 +33,18 @@ is_alive() { kill -0 -- "-$1" 2>/dev/null; }
 
 # Ends what is left of all groups: after a command that has failed, or that left children.
 end_all() {
-  local second
+  local since=$SECONDS
   pass_on TERM
-  for second in {1..30}; do
+  while [ $((SECONDS - since)) -lt 30 ]; do
     for leader in "${running[@]}"; do
       if is_alive "$leader"; then
-        sleep 1
+        sleep 0.1
         continue 2
       fi
     done
     return
   done
-  echo "launch/local.sh: what had not ended $second s after SIGTERM is killed" >&2
+  echo "launch/local.sh: what had not ended 30 s after SIGTERM is killed" >&2
   pass_on KILL
 }
 
