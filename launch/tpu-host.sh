@@ -7,7 +7,7 @@
 #   follow LINES       what it has said, LINES of it at first, and what it says, until it ends
 #   end                waits for its end, of which it is near; ends it where it is not
 #   stop               SIGTERM: capjax saves and ends
-# The last two print `capjax-host: ended STATUS`.
+# The last two print `capjax-host: ended STATUS`, start prints `capjax-host: started HOME`.
 set -eu
 
 home=$HOME/capjax-launch
@@ -48,10 +48,11 @@ install)
   # Google's images have Python 3.10; uv brings the one that is asked for.
   command -v "$HOME/.local/bin/uv" >/dev/null || curl -LsSf https://astral.sh/uv/install.sh | sh
   [ -e "$venv" ] || "$HOME/.local/bin/uv" venv --python 3.12 "$venv"
-  "$HOME/.local/bin/uv" pip install --python "$venv/bin/python" --editable "$HOME/capjax[$2]"
+  "$HOME/.local/bin/uv" pip install --python "$venv/bin/python" --editable "$HOME/capjax${2:+[$2]}"
   ;;
 start)
   shift
+  echo "capjax-host: started $HOME"
   alive && exit 0
   rm -f "$home/status"
   cd "$HOME/capjax"

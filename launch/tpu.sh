@@ -246,30 +246,40 @@ delete)
   ;;
 esac
 
+# What the hosts say of themselves by `capjax-host: WORD ...`, a line each; 1 where one cannot be asked.
+told_by_all() { # command, word
+  local told
+  if $dry; then on_all "$1"; else
+    told=$(on_all "$1") && sed -n "s/.*capjax-host: $2 *//p" <<<"$told"
+  fi
+}
+
 pack
 trap 'say "left; the command goes on, the same line follows it again, --delete ends both"; exit 130' INT
 while :; do
   have_slice
-  $ready || note "where the slice was there before: on the first host, bash capjax/launch/tpu-host.sh alive"
-  if $ready || $dry || ! on_first "$(host alive)"; then
-    $ready || install || { fail "the hosts could not be prepared" && continue; }
-    on_all "$(host start "$@")" || { fail "the command could not be started" && continue; }
+  if ! $ready; then
+    note "where the slice was there before: on the first host, bash capjax/launch/tpu-host.sh alive"
+    $dry || ! on_first "$(host alive)" && ! install && fail "the hosts could not be prepared" && continue
+    ready=true
   fi
-  ready=true
+  # Where it runs already nothing happens. gcloud passes over slices that it cannot ask.
+  if ! started=$(told_by_all "$(host start "$@")" started); then
+    fail "the command could not be started"
+    continue
+  fi
   if ! follow; then
     # Deleted by hand it stays so; what was preempted, the next turn sees.
     [ "$state" != NONE ] || { keep=true && finish 1 "the slice was deleted"; }
     [ "$state" != ACTIVE ] || { fail "the first host is out of reach" && delete; }
     continue
   fi
+  ended=$(told_by_all "$(host end)" ended) || ended=unknown
+  [ "$(wc -l <<<"$ended")" -eq "$(wc -l <<<"$started")" ] || ended=unknown
+  ended=$(sort -u <<<"$ended" | tr '\n' ' ')
   if $dry; then
-    on_all "$(host end)"
     note "all 0: finished; any 2: refused; all $stopped: stopped, start again; else crashed: start again, at most $retries times"
     ended='0 '
-  elif ended=$(on_all "$(host end)"); then
-    ended=$(sed -n 's/.*capjax-host: ended //p' <<<"$ended" | sort -u | tr '\n' ' ')
-  else
-    ended='unknown '
   fi
   case " $ended" in
   ' 0 ') finish 0 "finished" ;;

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -93,11 +94,16 @@ def test_bad_flags_are_told_in_a_sentence(words, told, failing, tmp_path):
 
 @pytest.fixture
 def google(tmp_path: Path):
-    """(flags, what the hosts' command does at each start) -> what tpu.sh did, what it asked for."""
+    """(flags, what the hosts' command does at each start) -> what tpu.sh did, what it asked for.
+
+    `leave`: with Ctrl-C as soon as the command runs, and then the same line again.
+    """
     (tmp_path / "bin").mkdir()
     shutil.copy(GCLOUD, tmp_path / "bin" / "gcloud")
 
-    def run(flags: list[str], starts: list[str]) -> tuple[subprocess.CompletedProcess, list[str]]:
+    def run(
+        flags: list[str], starts: list[str], leave: bool = False
+    ) -> tuple[subprocess.CompletedProcess, list[str]]:
         command = tmp_path / "command"
         cases = "".join(f"{number}) {what} ;;\n" for number, what in enumerate(starts))
         command.write_text(
@@ -106,13 +112,28 @@ def google(tmp_path: Path):
             'echo $((number + 1)) >"$count"\n'
             f'echo "start $number of $(basename "$HOME")"\ncase $number in\n{cases}esac\n'
         )
-        done = tpu(
-            *(*SLICE, *flags, "bash", str(command)),
-            PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-            SLICE=str(tmp_path),
-            TPU_POLL="0.1",
-        )
-        assert not (tmp_path / "command.starts").exists()
+        words = [*SLICE, *flags, "bash", str(command)]
+        there = {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "SLICE": str(tmp_path),
+            "TPU_POLL": "0.1",
+        }
+        if leave:
+            first = subprocess.Popen(
+                ["bash", HOME / "launch" / "tpu.sh", *words],
+                env=os.environ | there,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            for line in first.stdout:
+                if line.startswith("start"):
+                    break
+            os.killpg(first.pid, signal.SIGINT)  # as a terminal's Ctrl-C does
+            assert "goes on" in first.communicate(timeout=60)[1]
+            assert first.returncode == 130
+        done = tpu(*words, **there)
         return done, (tmp_path / "asked").read_text().split()
 
     return run
@@ -149,3 +170,10 @@ class TestWithAFolderForGoogle:
         assert (tmp_path / "host0.starts").read_text() == "2\n"
         assert "delete" not in asked
         assert "--delete" in done.stderr  # what it costs to keep is told
+
+    def test_left_and_called_again_it_follows_what_runs(self, google, tmp_path):
+        done, asked = google([], ["sleep 2; echo said later; exit 0", "exit 3"], leave=True)
+        assert done.returncode == 0, done.stderr
+        assert "said later" in done.stdout
+        assert (tmp_path / "host1.starts").read_text() == "1\n"
+        assert (asked.count("create"), asked.count("scp")) == (1, 1)
