@@ -17,7 +17,7 @@
 #   --setup=COMMAND        on every host after the install, as in: mount the data
 #   --create-flag=FLAG     one more flag of `gcloud compute tpus queued-resources create`; repeatable
 #   --ssh-flag=FLAG        one more of `... ssh` and `... scp`, as in: --internal-ip; repeatable
-#   --retries=N            after crashes and failed requests, not after preemptions; default 5
+#   --retries=N            in a row, after crashes and failed requests, not after preemptions; default 5
 #   --keep                 leaves the slice at the end; it costs until --delete
 #   --log                  only follows the log
 #   --delete               stops the command, which saves, and deletes the slice
@@ -143,7 +143,10 @@ ask_state() {
   else
     case $told in
     *NOT_FOUND*) state=NONE ;;
-    *) state=UNKNOWN && say "$told" ;;
+    *)
+      state=UNKNOWN
+      [ "$was" = UNKNOWN ] || say "$told"
+      ;;
     esac
   fi
   [ "$state" = "$was" ] || say "$name is $state"
@@ -223,10 +226,10 @@ install() {
 
 # The log of the first host, until the command has ended there; 1 where the host is out of reach.
 follow() {
-  local lines=+1 silent=0 since
-  while since=$SECONDS && ! on_first "$(host follow "$lines")"; do
+  local lines=+1 silent=0 begun
+  while begun=$SECONDS && ! on_first "$(host follow "$lines")"; do
     lines=20
-    [ $((SECONDS - since)) -lt 60 ] || silent=0
+    [ $((SECONDS - begun)) -lt 60 ] || silent=0
     silent=$((silent + 1))
     ask_state
     [ "$state" = ACTIVE ] && [ "$silent" -le 20 ] || return 1
@@ -263,6 +266,7 @@ while :; do
     $dry || ! on_first "$(host alive)" && ! install && fail "the hosts could not be prepared" && continue
     ready=true
   fi
+  since=$SECONDS
   # Where it runs already nothing happens. gcloud passes over slices that it cannot ask.
   if ! started=$(told_by_all "$(host start "$@")" started); then
     fail "the command could not be started"
@@ -285,6 +289,10 @@ while :; do
   ' 0 ') finish 0 "finished" ;;
   *' 2 '*) finish 2 "the command was refused (status 2); not tried again" ;;
   " $stopped ") say "stopped; going on" && sleep "$poll" ;;
-  *) fail "crashed (statuses: $ended)" ;;
+  *)
+    [ $((SECONDS - since)) -lt 3600 ] || failures=0 # it went well for long
+    [ "$ended" != 'unknown ' ] || { sleep "$poll" && ask_state; }
+    [ "$state" != ACTIVE ] || fail "crashed (statuses: $ended)"
+    ;;
   esac
 done

@@ -1,5 +1,6 @@
 """launch/: every file is what the tool that reads it takes, and its commands are the library's."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -113,6 +114,50 @@ def test_one_that_is_refused_is_not_tried_again_by_kubernetes():
         assert spec["template"]["spec"]["restartPolicy"] == "Never"  # which the policy needs
     (rule,) = jobset["spec"]["failurePolicy"]["rules"]
     assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "command", "status", "said"),
+    [
+        # Of GPUs' hosts the first is where all meet.
+        ("cuda,gs", "sh tell 0", 0, ["10.0.0.1:8476 2 1"]),
+        ("tpu,gs", "sh tell 0", 0, ["none"]),  # of TPUs' hosts jax knows by itself
+        ("cuda", "sh tell 2", 2, ["10.0.0.1:8476 2 1"]),
+        ("cuda", "sh tell 75", 75, ["10.0.0.1:8476 2 1"]),
+        ("cuda", "sh tell 1", 1, ["10.0.0.1:8476 2 1"] * 5),
+    ],
+)
+def test_skypilots_hosts_meet_and_a_crash_is_tried_again(
+    extra, command, status, said, tmp_path, monkeypatch
+):
+    (task,) = documents("sky.yaml")
+    (tmp_path / "capjax-venv" / "bin").mkdir(parents=True)
+    (tmp_path / "capjax-venv" / "bin" / "activate").touch()
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "sleep").chmod(0o755)
+    (tmp_path / "tell").write_text(
+        'echo "${JAX_COORDINATOR_ADDRESS:-none}" $JAX_NUM_PROCESSES $JAX_PROCESS_ID\nexit "$1"\n'
+    )
+    for name in ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID"):
+        monkeypatch.delenv(f"JAX_{name}", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    there = {"HOME": str(tmp_path), "EXTRA": extra, "COMMAND": command} | {
+        f"SKYPILOT_{name}": value
+        for name, value in (
+            ("NODE_IPS", "10.0.0.1\n10.0.0.2"),
+            ("NUM_NODES", "2"),
+            ("NODE_RANK", "1"),
+        )
+    }
+    assert {*there} >= {*task["envs"]}
+    done = subprocess.run(
+        ["bash", "-c", task["run"]],
+        cwd=tmp_path,
+        env=os.environ | there,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (status, said)
 
 
 @pytest.mark.slow
