@@ -22,7 +22,7 @@ from capjax.run.folder import best_folder
 from capjax.run.metrics_log import MetricsLog
 from capjax.training.pace import Pace
 from capjax.training.plan import Planned
-from capjax.training.stage import Learnt, Run, Stage
+from capjax.training.stage import Learnt, Run, Stage, update_of
 from capjax.training.stopping import Interrupted, StopSignal
 
 AHEAD = 2  # batches that are read while one is learnt from
@@ -182,7 +182,7 @@ class _Work:
         """One step after another, as long as there are batches and nobody asks to stop."""
         place, stop = self.place, self.stop
         data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
-        step_fn = self._step_fn()
+        step_fn = over_devices(update_of(self.stage), how=self.run.recipe.parallel)
         for first, batch in enumerate(ahead):
             key, batch = jax.random.fold_in(keys, place.done + 1), self.pace.beside(batch)
             with telling_memory(self.mend):
@@ -215,14 +215,6 @@ class _Work:
     def _validates(self) -> bool:
         """Whether what has been learnt is validated now."""
         return self.place.done % self.every == 0 or self.place.done == self.steps
-
-    def _step_fn(self) -> Any:
-        def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
-            data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
-            state, metrics = self.stage.update(state, data, batch["rows"], key)
-            return state, (metrics, Pace.shared(batch))
-
-        return over_devices(update, how=self.run.recipe.parallel)
 
     def _check_memory(self, program: Any) -> None:
         devices = jax.local_devices()

@@ -68,11 +68,6 @@ class Pace:
         told[1 + self.number + self.which] = self._product * each
         return {**batch, NAME: np.tile(told, (len(batch["rows"]), 1))}
 
-    @staticmethod
-    def shared(batch: Mapping[str, Any]) -> Any:
-        """What all processes tell, of a device's share of a batch; a part of the update."""
-        return lax.pmean(batch[NAME][0], "data") if NAME in batch else ()
-
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Inside, a process waits for its devices, and so for the other processes."""
@@ -103,6 +98,11 @@ class Pace:
             "slowest_s": float(alone[slowest]),
             "median_s": float(np.median(alone)),
         }
+
+
+def told_by_all(batch: Mapping[str, Any]) -> Any:
+    """What all processes tell beside a batch, of a device's share of it; a part of the update."""
+    return lax.pmean(batch[NAME][0], "data") if NAME in batch else ()
 
 
 def _slowest_product() -> float:
