@@ -1,7 +1,6 @@
 """What are a run's captions of a split worth? From its folder to the files of the evaluation."""
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from capjax.data.prepare import Prepared, form_of
@@ -14,6 +13,7 @@ from capjax.evaluation.request import RunRequest
 from capjax.evaluation.text_measures import Evaluation
 from capjax.evaluation.verdicts import Judge
 from capjax.evaluation.written import Written, mark_beside, mark_of, write_evaluation
+from capjax.files.places import place, resolved
 from capjax.metrics.official import QUICK
 from capjax.run import Trained, check_classes, open_run
 from capjax.run.checkpoint import check_folder
@@ -28,7 +28,7 @@ def of_run(request: RunRequest) -> Written:
         run = open_run(workdir)
     judges = open_judges(request.judges)
     decoding = decoding_of(request.question.own_decoding(run.recipe), **request.decoding)
-    folder = Path(request.out)
+    folder = place(request.out)
     check_folder(folder, "--out")
     # What can be refused is, before images are encoded, which may take hours.
     data = data_of(run, workdir, split, request.places)
@@ -40,7 +40,7 @@ def of_run(request: RunRequest) -> Written:
     seen = question.asked(seen)
     found = evaluate_run(
         run,
-        Path(workdir).resolve().name,
+        resolved(workdir).name,
         seen.prepared,
         split,
         decoding,
@@ -60,7 +60,7 @@ def of_run(request: RunRequest) -> Written:
     found = _with(found, about, [*seen.notes, *question.notes])
     more = f"{seen.mark}{question.mark}"
     mark = mark_of(split, decoding, run.recipe.decoding, seed, more)
-    mark = mark_beside(folder, mark, found, folder.resolve() == Path(workdir).resolve())
+    mark = mark_beside(folder, mark, found, resolved(folder) == resolved(workdir))
     paths = write_evaluation(folder, mark, found)
     pages = question.write(folder, mark, seen, decoding)
     title = ", ".join(filter(None, [f"{split} of {data.name}", spell(decoding), question.title]))

@@ -14,7 +14,9 @@ from jax.sharding import Mesh
 
 from capjax.errors import InputError
 from capjax.files.checksums import check_sums, write_sums
+from capjax.files.places import absolute, as_of_a_disk, stored
 from capjax.parallel.memory import no_memory
+from capjax.run.on_store import adopt
 
 # What is raised where a checkpoint is sound and holds something else than is asked of it.
 OTHER_FORM = (ValueError, KeyError, OSError)
@@ -27,7 +29,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, keep: int | None = 2):
-        self.folder = Path(folder).absolute()
+        self.folder = absolute(folder)
         self.writes = keep is not None
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -39,6 +41,8 @@ class Checkpoints:
             enable_async_checkpointing=False,
         )
         with self._telling_the_disk():
+            if stored(self.folder):
+                adopt(self.folder)
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
@@ -128,13 +132,17 @@ class Checkpoints:
 
     def _set_aside(self, step: int) -> Path:
         aside = self.folder.parent / "damaged"
-        aside.mkdir(exist_ok=True)
+        if not stored(aside):
+            aside.mkdir(exist_ok=True)
         target = aside / f"{self.folder.name}-{step}"
         for i in range(1, 1000):
             if not target.exists():
                 break
             target = aside / f"{self.folder.name}-{step}.{i}"
-        shutil.move(self.folder / str(step), target)
+        if stored(target):
+            (self.folder / str(step)).rename(target)
+        else:
+            shutil.move(self.folder / str(step), target)
         self._manager.reload()
         return target
 
@@ -145,6 +153,12 @@ class Checkpoints:
         except Exception as error:
             # Orbax and tensorstore wrap what the disk says in errors of several kinds.
             message = str(error)
+            if stored(self.folder) and not isinstance(error, InputError) and not no_memory(error):
+                what = "write" if self.writes else "read"
+                raise InputError(
+                    f"cannot {what} checkpoints in {self.folder}: {_first_line(error)}; see that"
+                    " the bucket is there and yours, and run the same command again to go on"
+                ) from error
             if (
                 isinstance(error, OSError)
                 or "No space left" in message
@@ -207,10 +221,12 @@ def check_folder(folder: Path, flag: str = "--workdir") -> None:
     Raises InputError, which names the flag that the folder came by, where it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.write_bytes(b"is there room?")
-        probe.unlink()
+        with as_of_a_disk(folder):
+            if not stored(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".probe"
+            probe.write_bytes(b"is there room?")
+            probe.unlink()
     except OSError as error:
         raise InputError(
             f"cannot write to the folder {folder}: {error.strerror}; choose another {flag}"
@@ -218,11 +234,13 @@ def check_folder(folder: Path, flag: str = "--workdir") -> None:
 
 
 def check_room(folder: str | Path, state: Any, copies: int = 4) -> None:
-    """Fails where a folder cannot take `copies` checkpoints of a state.
+    """Fails where a folder cannot take `copies` checkpoints of a state; a store has room.
 
     Raises:
       InputError: the folder has too little room.
     """
+    if stored(folder):
+        return
     folder = Path(folder)
     needed = copies * sum(
         x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if hasattr(x.dtype, "itemsize")

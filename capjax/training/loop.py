@@ -275,6 +275,7 @@ class _Work:
         self.since += time.perf_counter() - before
 
     def _save(self, state: Any) -> None:
+        self.log.keep()
         note = asdict(self.place) | {"captions": self.captions}
         self.last.save(self.place.step, state, note)
 

@@ -12,8 +12,10 @@ from capjax.data.resumable import only_process
 from capjax.decoding.speaking import speak_all
 from capjax.evaluation import Evaluation, evaluate_run, show, write_evaluation
 from capjax.files.paths import check_path, check_text
+from capjax.files.places import place, resolved
 from capjax.files.whole import read_json, whole
 from capjax.run.checkpoint import check_folder
+from capjax.run.folder import lock_of
 from capjax.run.metrics_log import MetricsLog
 from capjax.run.trained import Trained, open_run
 from capjax.training.begin import begin
@@ -45,9 +47,9 @@ def train(config: Mapping[str, Any], workdir: str | Path | None = None) -> dict[
     recipe = plan.recipe
     if workdir is None:
         workdir = f"runs/{recipe.recipe}-{recipe.data.name}"
-    workdir = Path(workdir)
+    workdir = place(workdir)
     _check_folders(workdir, recipe.data.cache)
-    with only_process(workdir / "run"):
+    with only_process(lock_of(workdir, recipe.data.cache)):
         plan = as_begun(plan, workdir)
         run, prepared, learnt = begin(plan, workdir)
         with StopSignal() as stop:
@@ -64,7 +66,7 @@ def _check_folders(workdir: Path, cache: str) -> None:
     check_text(f"--workdir={workdir}", workdir)
     check_folder(workdir)
     if cache:
-        check_path("--config.data.cache", cache, "new")
+        check_path("--config.data.cache", cache, "cache")
         check_text(f"--config.data.cache={cache}", cache)
 
 
@@ -73,7 +75,7 @@ def _evaluate(
 ) -> Evaluation:
     """Evaluates what a run speaks after a stage."""
     decoding = stage.settings.decoding_of(run.recipe)
-    return evaluate_run(trained, run.workdir.resolve().name, prepared, split, decoding)
+    return evaluate_run(trained, resolved(run.workdir).name, prepared, split, decoding)
 
 
 def _keep_captions(run: Run, prepared: Prepared, stage: Planned) -> None:
