@@ -30,12 +30,11 @@ def check_path(flag: str, value: str, kind: str) -> None:
     given = f"{flag}={value}"
     if not value:
         raise InputError(f"{flag}= is empty; give {wanted}, or leave {flag} out")
+    with named(flag, value):
+        path = place(value) if kind in ("run", "new") else path
     if stored(value):
-        _check_stored(given, value, kind)
+        _check_stored(given, path, kind)
         return
-    if kind in ("run", "new"):
-        with named(flag, value):
-            place(value)
     try:
         if kind in ("new", "cache"):
             while not path.exists() and path != path.parent:
@@ -60,12 +59,11 @@ def check_path(flag: str, value: str, kind: str) -> None:
         check_text(given, value)
 
 
-def _check_stored(given: str, value: str, kind: str) -> None:
+def _check_stored(given: str, folder: Path, kind: str) -> None:
     """The same of a path on a store, where a folder is there as soon as something is in it."""
     wanted = _WANTED[kind]
     if kind not in ("run", "new"):
         raise InputError(f"{given} must be on this machine; copy it here, and give {wanted}")
-    folder = place(value)
     if kind == "new":
         return
     try:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib.util
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ def place(path: str | os.PathLike[str]) -> Path:
     # remembered of a folder is not what is there.
     fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
     os.environ.setdefault("EPATH_USE_TF", "false")  # one client, also where TensorFlow has another
+    log = logging.getLogger("gcsfs")  # which tells at length what it raises anyway
+    log.setLevel(log.level or logging.CRITICAL)
     return cast(Path, epath.Path(name))
 
 

@@ -16,7 +16,6 @@ from capjax.errors import InputError
 from capjax.files.checksums import check_sums, write_sums
 from capjax.files.places import absolute, as_of_a_disk, stored
 from capjax.parallel.memory import no_memory
-from capjax.run.on_store import adopt
 
 # What is raised where a checkpoint is sound and holds something else than is asked of it.
 OTHER_FORM = (ValueError, KeyError, OSError)
@@ -41,8 +40,6 @@ class Checkpoints:
             enable_async_checkpointing=False,
         )
         with self._telling_the_disk():
-            if stored(self.folder):
-                adopt(self.folder)
             self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:

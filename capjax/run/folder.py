@@ -10,11 +10,13 @@ from capjax.data import cache_folder
 from capjax.errors import InputError
 from capjax.files.places import stored
 from capjax.files.whole import read_json
-from capjax.run.on_store import whole_on_store
 from capjax.run.recipe import plain
 
 # Settings that do not change what a run computes: a run may go on with others.
 FREE = ("data.path", "data.cache", "data.resident", "log_every", "save_every", "report_images")
+
+# What orbax writes last; on a store a checkpoint has its name while it is being written.
+WHOLE = "commit_success.txt"
 
 # Folders: runs of older versions named them as seen from where they were started.
 PLACES = ("init_from", "data.encoder")
@@ -44,7 +46,7 @@ def lock_of(workdir: Path, cache: str = "") -> Path:
 def saved(workdir: Path, kind: str = "*") -> bool:
     """Whether there is a checkpoint, of the kind "last" or "best*" or of any."""
     return any(
-        found.name.isdigit() and (not stored(found) or whole_on_store(found))
+        found.name.isdigit() and (not stored(found) or (found / WHOLE).exists())
         for found in (workdir / "checkpoints").glob(f"{kind}/*")
     )
 

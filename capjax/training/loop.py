@@ -242,6 +242,7 @@ class _Work:
         self.spoken += self.stage.captions
         if not all(math.isfinite(v) for v in row.values()):
             workdir = self.run.workdir
+            self.log.keep()
             left = f"; {workdir} keeps its checkpoints" if self.last.steps() else ""
             raise InputError(
                 f"the loss or the gradient of stage {name} is not finite at step"
