@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -73,6 +74,14 @@ def files_in(folder: Path) -> list[Path]:
         found = fsspec.filesystem("gs").find(str(folder))
         return sorted(place(STORE + name.removeprefix(STORE)) for name in found)
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def move(folder: Path, target: Path) -> None:
+    """Moves a folder to a place where nothing is; on a store file by file."""
+    if stored(folder):
+        fsspec.filesystem("gs").mv(str(folder), str(target), recursive=True)
+    else:
+        shutil.move(folder, target)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from capjax.errors import InputError
 from capjax.files.checksums import check_sums, write_sums
-from capjax.files.places import absolute, as_of_a_disk, stored
+from capjax.files.places import absolute, as_of_a_disk, move, stored
 from capjax.parallel.memory import no_memory
 
 # What is raised where a checkpoint is sound and holds something else than is asked of it.
@@ -136,10 +136,7 @@ class Checkpoints:
             if not target.exists():
                 break
             target = aside / f"{self.folder.name}-{step}.{i}"
-        if stored(target):
-            (self.folder / str(step)).rename(target)
-        else:
-            shutil.move(self.folder / str(step), target)
+        move(self.folder / str(step), target)
         self._manager.reload()
         return target
 
