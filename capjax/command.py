@@ -6,6 +6,7 @@ printed after that is dropped, and the command does its work. Ctrl-C ends it wit
 """
 
 import codecs
+import contextlib
 import io
 import json
 import os
@@ -15,6 +16,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NoReturn
+
+from capjax.errors import InputError
 
 _ERRORS = "capjax.command"
 
@@ -50,7 +53,8 @@ def command(main: Callable[[], Any], compiles: bool = True, together: bool = Fal
             from capjax.data import cache_folder
             from capjax.files.programs import keep_programs
 
-            keep_programs(cache_folder())
+            with contextlib.suppress(InputError):  # which the command itself tells
+                keep_programs(cache_folder())
         status = main()
     except BaseException as error:
         if _interrupted:

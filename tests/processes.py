@@ -25,10 +25,14 @@ class Ended(NamedTuple):
     errors: str
 
 
-def start(config: dict, workdir: Path) -> subprocess.Popen:
-    """The training command on one device, with a configuration given as a file."""
-    workdir.parent.mkdir(parents=True, exist_ok=True)
-    recipe = workdir.parent / "recipe.py"
+def start(config: dict, workdir: Path, beside: Path | None = None) -> subprocess.Popen:
+    """The training command on one device, with a configuration given as a file.
+
+    beside: a folder for that file; None: the one above `workdir`.
+    """
+    beside = beside or workdir.parent
+    beside.mkdir(parents=True, exist_ok=True)
+    recipe = beside / "recipe.py"
     recipe.write_text(
         "from ml_collections import ConfigDict\n"
         f"def get_config():\n    return ConfigDict({config!r})\n"

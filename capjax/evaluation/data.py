@@ -14,6 +14,7 @@ from capjax.data.features import Encoder
 from capjax.data.prepare import Prepared, prepare
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
+from capjax.files.places import place
 from capjax.models.encoders import encoder_named
 from capjax.parallel import first_before_others
 from capjax.run import Trained
@@ -140,7 +141,7 @@ def _encoder(run: Trained, workdir: str, features: str | None) -> Encoder | Feat
                 f"--features has no meaning for the run in {workdir}, which sees photos by"
                 f" the encoder {name}; leave it out"
             )
-        if not notes_features(Path(workdir)):
+        if not notes_features(place(workdir)):
             raise InputError(
                 f"the run in {workdir} does not tell what its features hold, so that nobody"
                 f" knows whether those in --features={features} are they; put them into"
@@ -169,7 +170,7 @@ def _differences(data: RunData, prepared: Prepared) -> list[str] | None:
     """
     split, run, places = data.split_name, data.run, data.places
     parts = [split] if split == "train" else [split, "train captions"]
-    settings, workdir = run.recipe.data, Path(data.workdir)
+    settings, workdir = run.recipe.data, place(data.workdir)
     differ = differences(workdir, prepared, run.vocabulary, settings.max_len, parts)
     seen = [part for part in differ or () if part.endswith(" features")]
     # Features of other photos are others.

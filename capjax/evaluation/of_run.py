@@ -14,6 +14,7 @@ from capjax.evaluation.request import RunRequest
 from capjax.evaluation.text_measures import Evaluation
 from capjax.evaluation.verdicts import Judge
 from capjax.evaluation.written import Written, mark_beside, mark_of, write_evaluation
+from capjax.files.places import place, resolved
 from capjax.metrics.official import QUICK
 from capjax.parallel import by_first
 from capjax.run import Trained, check_classes, open_run
@@ -29,7 +30,7 @@ def of_run(request: RunRequest) -> Written:
         run = open_run(workdir)
     judges = open_judges(request.judges)
     decoding = decoding_of(request.question.own_decoding(run.recipe), **request.decoding)
-    folder = Path(request.out)
+    folder = place(request.out)
     by_first(lambda: check_folder(folder, "--out"))
     # What can be refused is, before images are encoded, which may take hours.
     data = data_of(run, workdir, split, request.places)
@@ -41,7 +42,7 @@ def of_run(request: RunRequest) -> Written:
     seen = question.asked(seen)
     found = evaluate_run(
         run,
-        Path(workdir).resolve().name,
+        resolved(workdir).name,
         seen.prepared,
         split,
         decoding,
@@ -62,7 +63,7 @@ def of_run(request: RunRequest) -> Written:
     mark = mark_of(split, decoding, run.recipe.decoding, seed, f"{seen.mark}{question.mark}")
 
     def write() -> tuple[Path, ...]:
-        own = folder.resolve() == Path(workdir).resolve()
+        own = resolved(folder) == resolved(workdir)
         beside = mark_beside(folder, mark, found, own)
         paths = write_evaluation(folder, beside, found)
         return (*paths, *question.write(folder, beside, seen, decoding))

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from capjax.errors import InputError
 from capjax.files.checksums import check_sums, write_sums
+from capjax.files.places import absolute, as_of_a_disk, move, stored
 from capjax.parallel import by_first, everywhere, own, processes
 from capjax.parallel.memory import no_memory
 
@@ -29,7 +30,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, keep: int | None = 2):
-        self.folder = Path(folder).absolute()
+        self.folder = absolute(folder)
         self.writes = keep is not None
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -137,13 +138,14 @@ class Checkpoints:
 
     def _move_aside(self, step: int) -> Path:
         aside = self.folder.parent / "damaged"
-        aside.mkdir(exist_ok=True)
+        if not stored(aside):
+            aside.mkdir(exist_ok=True)
         target = aside / f"{self.folder.name}-{step}"
         for i in range(1, 1000):
             if not target.exists():
                 break
             target = aside / f"{self.folder.name}-{step}.{i}"
-        shutil.move(self.folder / str(step), target)
+        move(self.folder / str(step), target)
         return target
 
     @contextlib.contextmanager
@@ -153,6 +155,12 @@ class Checkpoints:
         except Exception as error:
             # Orbax and tensorstore wrap what the disk says in errors of several kinds.
             message = str(error)
+            if stored(self.folder) and not isinstance(error, InputError) and not no_memory(error):
+                what = "write" if self.writes else "read"
+                raise InputError(
+                    f"cannot {what} checkpoints in {self.folder}: {_first_line(error)}; see that"
+                    " the bucket is there and yours, and run the same command again to go on"
+                ) from error
             if (
                 isinstance(error, OSError)
                 or "No space left" in message
@@ -230,10 +238,12 @@ def check_folder(folder: Path, flag: str = "--workdir") -> None:
     Raises InputError, which names the flag that the folder came by, where it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.write_bytes(b"is there room?")
-        probe.unlink()
+        with as_of_a_disk(folder):
+            if not stored(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".probe"
+            probe.write_bytes(b"is there room?")
+            probe.unlink()
     except OSError as error:
         raise InputError(
             f"cannot write to the folder {folder}: {error.strerror}; choose another {flag}"
@@ -241,11 +251,13 @@ def check_folder(folder: Path, flag: str = "--workdir") -> None:
 
 
 def check_room(folder: str | Path, state: Any, copies: int = 4) -> None:
-    """Fails where a folder cannot take `copies` checkpoints of a state.
+    """Fails where a folder cannot take `copies` checkpoints of a state; a store has room.
 
     Raises:
       InputError: the folder has too little room.
     """
+    if stored(folder):
+        return
     folder = Path(folder)
     needed = copies * sum(
         x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if hasattr(x.dtype, "itemsize")

@@ -243,6 +243,7 @@ class _Work:
         self.spoken += self.stage.captions
         if not all(math.isfinite(v) for v in row.values()):
             workdir = self.run.workdir
+            self.log.keep()
             left = f"; {workdir} keeps its checkpoints" if self.last.steps() else ""
             raise InputError(
                 f"the loss or the gradient of stage {name} is not finite at step"
@@ -272,6 +273,7 @@ class _Work:
         self._keep(now, scores)
         epochs = place.done * self.planned.settings.batch / stage.per_epoch
         self.log.add({"stage": name, "step": place.step, "epoch": epochs, **scores})
+        self.log.keep()
         if processes.first():
             tqdm.write(_line(name, place.step, scores))
         self.since += time.perf_counter() - before
@@ -294,6 +296,7 @@ class _Work:
             self.kept.save(place.step, keep, note | {"evaluator": "evaluator" in keep})
 
     def _save(self, state: Any) -> None:
+        self.log.keep()
         note = asdict(self.place) | {"captions": self.captions}
         self.last.save(self.place.step, state, note)
 

@@ -14,10 +14,12 @@ from capjax.decoding.speaking import speak_all
 from capjax.errors import InputError
 from capjax.evaluation import Evaluation, evaluate_run, show, write_evaluation
 from capjax.files.paths import check_path, check_text
+from capjax.files.places import place, resolved, stored
 from capjax.files.whole import read_json, whole
 from capjax.parallel import by_first, processes, wait_for_all
 from capjax.parallel.together import gathered, leader
 from capjax.run.checkpoint import check_folder
+from capjax.run.folder import lock_of
 from capjax.run.metrics_log import MetricsLog
 from capjax.run.trained import Trained, open_run
 from capjax.training.begin import begin
@@ -60,9 +62,9 @@ def train(
     recipe = plan.recipe
     if workdir is None:
         workdir = f"runs/{recipe.recipe}-{recipe.data.name}"
-    workdir = Path(workdir)
+    workdir = place(workdir)
     _check_folders(workdir, recipe.data.cache)
-    with StopSignal(stop_status) as stop, _alone_in(workdir):
+    with StopSignal(stop_status) as stop, _alone_in(workdir, recipe.data.cache):
         plan = as_begun(plan, workdir)
         run, prepared, learnt = begin(plan, workdir)
         for index, stage in enumerate(plan.stages):
@@ -73,22 +75,23 @@ def train(
         return _finish(run, prepared, plan)
 
 
-def _alone_in(workdir: Path) -> AbstractContextManager:
+def _alone_in(workdir: Path, cache: str) -> AbstractContextManager:
     """Waits until no other run is at work in a folder."""
-    return only_process(workdir / "run") if processes.first() else nullcontext()
+    return only_process(lock_of(workdir, cache)) if processes.first() else nullcontext()
 
 
 def _check_folders(workdir: Path, cache: str) -> None:
     """Raises InputError where a folder that is to be written to cannot be."""
     check_text(f"--workdir={workdir}", workdir)
     by_first(lambda: check_folder(workdir))
-    if elsewhere := [which for which, leads in enumerate(gathered(leader(workdir))) if leads]:
+    leaders = [] if stored(workdir) else gathered(leader(workdir))
+    if elsewhere := [which for which, leads in enumerate(leaders) if leads]:
         raise InputError(
             f"--workdir={workdir} is another folder for process {elsewhere[0]} than for the first;"
             " give one on a file system that all of them share"
         )
     if cache:
-        check_path("--config.data.cache", cache, "new")
+        check_path("--config.data.cache", cache, "cache")
         check_text(f"--config.data.cache={cache}", cache)
 
 
@@ -97,7 +100,7 @@ def _evaluate(
 ) -> Evaluation:
     """Evaluates what a run speaks after a stage."""
     decoding = stage.settings.decoding_of(run.recipe)
-    return evaluate_run(trained, run.workdir.resolve().name, prepared, split, decoding)
+    return evaluate_run(trained, resolved(run.workdir).name, prepared, split, decoding)
 
 
 def _keep_captions(run: Run, prepared: Prepared, stage: Planned) -> None:
