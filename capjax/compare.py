@@ -17,6 +17,7 @@ from capjax.comparison.tables import Table, compare
 from capjax.comparison.tradeoff import Plot, choose, plots
 from capjax.errors import InputError
 from capjax.files.paths import check_path
+from capjax.files.places import place, stored
 from capjax.files.whole import whole
 from capjax.report.plots import png
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.against is not None:
             tables = differences(tables, flags.against)
         drawn = plots(tables, choose(tables, wanted))
-        out = Path(flags.out)
+        out = place(flags.out)
         written, unplotted = write_comparison(out, tables, drawn, notes)
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
@@ -77,7 +78,8 @@ def write_comparison(
       InputError: the folder cannot be made or written.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        if not stored(out):
+            out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"cannot make the folder {out}: {error.strerror}; name another --out"

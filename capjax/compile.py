@@ -11,14 +11,14 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from capjax.command import command
+from capjax.command import command, tell
 from capjax.compiled.of_recipe import programs_of
 from capjax.compiled.sizes import Given
 from capjax.compiled.table import fits, head, legend, lines, record
 from capjax.compiled.targets import check_target
 from capjax.errors import InputError, named
 from capjax.files.whole import write_json
-from capjax.training.flags import parse, recipe_of, tell
+from capjax.training.flags import parse, recipe_of
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the recipe", lock_config=True)
 _TOPOLOGY = flags.DEFINE_string(

@@ -45,6 +45,7 @@ def few_programs() -> Iterator[None]:
     gc.freeze()  # the collector need not look through what others left
     yield
     gc.unfreeze()
+    trace_anew_for("cpu")
     maps, memory = Path("/proc/self/maps"), Path("/proc/self/statm")
     if not maps.exists():
         return
@@ -55,8 +56,18 @@ def few_programs() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs and commands first: a long file at the end would leave the other worker idle."""
-    items.sort(key=lambda item: item.path.parent.name not in ("training", "tests"))
+    """Whole runs and commands first: a long file at the end would leave the other worker idle.
+
+    Of each file what is of the accelerators' form comes last, so that little is traced anew.
+    """
+    files = {path: place for place, path in enumerate(dict.fromkeys(x.path for x in items))}
+
+    def place(item: pytest.Item) -> tuple[bool, int, bool]:
+        form = getattr(item, "callspec", None) and item.callspec.params.get("form")
+        late = item.path.parent.name not in ("training", "tests")
+        return late, files[item.path], form == "accelerator"
+
+    items.sort(key=place)
 
 
 @pytest.fixture
@@ -64,20 +75,27 @@ def key() -> jax.Array:
     return jax.random.key(0)
 
 
+_traced = ["cpu"]  # the form that JAX's caches may hold
+
+
+def trace_anew_for(form: str) -> None:
+    """Gives up what was traced in another form."""
+    if _traced != [form]:
+        jax.clear_caches()
+        _traced[:] = [form]
+
+
 @pytest.fixture(params=["cpu", "accelerator"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both forms of what CPUs and accelerators want differently, here on a CPU."""
-    if request.param == "cpu":
-        yield request.param
-        return
 
     def of_accelerators(*args, default, **by_platform):
         return default(*args)
 
-    monkeypatch.setattr(lax, "platform_dependent", of_accelerators)
-    jax.clear_caches()  # what was traced before holds the other form
-    yield request.param
-    jax.clear_caches()
+    trace_anew_for(request.param)
+    if request.param == "accelerator":
+        monkeypatch.setattr(lax, "platform_dependent", of_accelerators)
+    return request.param
 
 
 @pytest.fixture(scope="session", autouse=True)

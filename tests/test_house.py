@@ -16,8 +16,8 @@ MAY = {
     "files": set(),
     "report": set(),
     "parallel": set(),
-    "command": {"files", "data"},
-    "data": {"files"},
+    "command": {"files", "data", "parallel"},
+    "data": {"files", "parallel"},
     "metrics": {"data"},
     "models": {"data"},
     "decoding": {"parallel"},
@@ -30,7 +30,7 @@ MAY = {
     },
     "training": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),
-        *("objectives", "run", "comparison", "evaluation"),
+        *("objectives", "run", "comparison", "evaluation", "command"),
     },
 }
 FILES = sorted(HOME.rglob("*.py"))

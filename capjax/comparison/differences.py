@@ -12,6 +12,7 @@ from capjax.comparison.rows import ORDINARY, Row
 from capjax.comparison.tables import Table, tabulate
 from capjax.data.image_ids import plain
 from capjax.errors import InputError
+from capjax.files.places import resolved
 from capjax.files.whole import read_json
 
 CLEAR = 2  # standard errors from 0 at which a difference is marked
@@ -47,9 +48,8 @@ def differences(tables: Sequence[Table], baseline: str) -> list[Table]:
 
 
 def _is(row: Row, baseline: str) -> bool:
-    path = Path(baseline).resolve()
-    source = row.source.resolve()
-    return path in (source, source.parent) or row.run == baseline
+    source = resolved(row.source)
+    return resolved(baseline) in (source, source.parent) or row.run == baseline
 
 
 def _differences(table: Table, bases: list[int], others: list[int]) -> Table:

@@ -9,6 +9,7 @@ from capjax.comparison.rows import HELD_OUT, ORDINARY, Conditions, Judge, Row, t
 from capjax.comparison.seeds import training
 from capjax.decoding.speaking import METHODS
 from capjax.errors import InputError
+from capjax.files.places import as_of_a_disk, place, resolved
 from capjax.files.whole import read_json
 
 BESIDE = {  # what stands beside the measures
@@ -36,11 +37,12 @@ def read(arguments: Iterable[str | Path]) -> tuple[list[Row], list[str]]:
     seen: dict[Path, Path] = {}
     for argument in arguments:
         try:
-            files = _files(Path(argument))
+            with as_of_a_disk(argument):
+                files = _files(place(argument))
         except OSError as error:
             raise InputError(f"cannot read {argument}: {error.strerror}") from error
         for path in files:
-            if (whole := path.resolve()) in seen:
+            if (whole := resolved(path)) in seen:
                 also = f" (as {seen[whole]})" if seen[whole] != path else ""
                 raise InputError(f"{path} is given twice{also}; name it once")
             seen[whole] = path
@@ -99,7 +101,7 @@ def _evaluation(path: Path) -> tuple[list[Row], list[str]]:
 def _row(path: Path, content: Mapping[str, Any], scores: dict[str, float]) -> Row:
     """The row of an evaluation against all references."""
     run = content.get("run")
-    run = text(run if run is not None else path.resolve().parent.name) or "(no name)"
+    run = text(run if run is not None else resolved(path).parent.name) or "(no name)"
     decoding = _decoding(path, content.get("decoding"))
     step, n_samples, seed = (_count(path, content, key) for key in ("step", "n_samples", "seed"))
     return Row(

@@ -10,6 +10,7 @@ from typing import Any
 from capjax.comparison.measures import OF_DIGEST, measure
 from capjax.comparison.rows import Row, Training
 from capjax.errors import InputError
+from capjax.files.places import place, resolved, stored
 from capjax.files.whole import read_json
 from capjax.run.recipe import BEFORE
 
@@ -61,7 +62,9 @@ def _data_of(folder: Path) -> Any:
 
 def _found(start: str, folder: Path) -> Path:
     """The folder of a run that another names; a relative one as seen from above that other."""
-    above = (parent / start for parent in folder.resolve().parents)
+    if stored(start):
+        return place(start)
+    above = (parent / start for parent in resolved(folder).parents)
     return next((path for path in above if (path / "config.json").is_file()), Path(start))
 
 

@@ -8,6 +8,7 @@ from capjax.data.tokens import tokenize
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.files.paths import check_text
+from capjax.files.places import stored
 
 __all__ = [
     "CLASSED",
@@ -26,8 +27,17 @@ CLASSED = ("scenes", "cub")  # whose images have classes
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """Where what is made of datasets is kept: `cache`, else $CAPJAX_CACHE, else ~/.cache/capjax."""
-    return Path(cache or os.environ.get("CAPJAX_CACHE") or "~/.cache/capjax").expanduser()
+    """Where what is made of datasets is kept: `cache`, else $CAPJAX_CACHE, else ~/.cache/capjax.
+
+    Raises InputError where that is on a store.
+    """
+    folder = cache or os.environ.get("CAPJAX_CACHE") or "~/.cache/capjax"
+    if stored(folder):
+        raise InputError(
+            f"the cache {folder} must be on this machine, as what a run reads at random is; name a"
+            " folder of a disk"
+        )
+    return Path(folder).expanduser()
 
 
 def check_name(name: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
+from capjax.files.places import as_of_a_disk, place
 
 __all__ = ["END", "UNKNOWN", "Vocabulary", "tokenize"]
 
@@ -129,7 +130,9 @@ class Vocabulary:
     def load(cls, path: str | Path) -> "Vocabulary":
         """Reads what `save` wrote. Raises InputError where the file is missing or is not one."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+            with as_of_a_disk(path):
+                text = place(path).read_bytes().decode("utf-8-sig")
+            content = json.loads(text)
         except OSError as error:
             raise InputError(f"cannot read the vocabulary {path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from capjax.data import load
+from capjax.data import cache_folder, load
 from capjax.data.feature_files import PREFIX, FeatureFiles
 from capjax.data.features import Encoder
 from capjax.data.prepare import Prepared, prepare
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
+from capjax.files.places import place
 from capjax.models.encoders import encoder_named
+from capjax.parallel import first_before_others
 from capjax.run import Trained
 from capjax.run.data import differences, in_words, notes_features
 
@@ -119,7 +121,7 @@ def data_of(run: Trained, workdir: str, split: str, places: Places) -> RunData:
             " folder that they are in with --path=DIR"
         )
     with _as_flags():
-        dataset = load(name, path, cache)
+        dataset = first_before_others(cache_folder(cache), lambda: load(name, path, cache))
     if split not in dataset.splits:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(dataset.splits)}")
     return RunData(run, workdir, split, places, dataset, encoder)
@@ -139,7 +141,7 @@ def _encoder(run: Trained, workdir: str, features: str | None) -> Encoder | Feat
                 f"--features has no meaning for the run in {workdir}, which sees photos by"
                 f" the encoder {name}; leave it out"
             )
-        if not notes_features(Path(workdir)):
+        if not notes_features(place(workdir)):
             raise InputError(
                 f"the run in {workdir} does not tell what its features hold, so that nobody"
                 f" knows whether those in --features={features} are they; put them into"
@@ -168,7 +170,7 @@ def _differences(data: RunData, prepared: Prepared) -> list[str] | None:
     """
     split, run, places = data.split_name, data.run, data.places
     parts = [split] if split == "train" else [split, "train captions"]
-    settings, workdir = run.recipe.data, Path(data.workdir)
+    settings, workdir = run.recipe.data, place(data.workdir)
     differ = differences(workdir, prepared, run.vocabulary, settings.max_len, parts)
     seen = [part for part in differ or () if part.endswith(" features")]
     # Features of other photos are others.

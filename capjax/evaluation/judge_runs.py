@@ -1,7 +1,6 @@
 """Runs that judge another run's captions: `--evaluator` and `--listener`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from capjax.errors import InputError, named
 from capjax.evaluation.data import RunData
 from capjax.evaluation.question import Question
 from capjax.evaluation.verdicts import Judge
+from capjax.files.places import place
 from capjax.models.encoders import encoder_named
 from capjax.run import Trained, fingerprint, open_run
 from capjax.run.data import same_features
@@ -39,7 +39,7 @@ class JudgeRun(NamedTuple):
     def beside(self, data: RunData, question: Question) -> "JudgeRun":
         """With its encoder, where it is another; InputError where that cannot see all images."""
         theirs, ours = (one.recipe.data.encoder for one in (self.run, data.run))
-        if theirs == ours or same_features(Path(self.folder), Path(data.workdir)):
+        if theirs == ours or same_features(place(self.folder), place(data.workdir)):
             return self
         with named(f"--{self.kind}", self.folder):
             encoder = encoder_named(theirs)

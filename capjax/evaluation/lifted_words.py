@@ -16,6 +16,7 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.suppressor import check_pair
 from capjax.decoding.telling_apart import Teller, tell_apart
 from capjax.evaluation.distractors import Distractors, shown
+from capjax.files.whole import whole
 from capjax.report import Html, Pair, Shaded, legend, page, pairs, section, write_page
 from capjax.report.gallery import evenly
 from capjax.report.looks import END as THE_END
@@ -148,7 +149,11 @@ def write_pairs(
       The path; None where there is no such section.
     """
     found = pairs_section(run, split, images, distractors, **options)
-    return write_page(path, page(title, [found])) if found else None
+    if not found:
+        return None
+    with whole(path) as draft:
+        write_page(draft, page(title, [found]))
+    return path
 
 
 def _context(images: np.ndarray, lead: tuple[int, ...], noise: int) -> Context:

@@ -8,6 +8,7 @@ from capjax.data.predictions import read_known, read_pair
 from capjax.evaluation.request import FilesRequest
 from capjax.evaluation.text_measures import Evaluation, measure
 from capjax.evaluation.written import Written, mark_beside, write_evaluation
+from capjax.files.places import place
 from capjax.run.checkpoint import check_folder
 
 
@@ -20,7 +21,7 @@ def of_files(request: FilesRequest) -> Written:
         # A file that is split by its names for the references is so for the training captions.
         same = Path(request.known).resolve() == Path(references).resolve()
         known = read_known(request.known, by_name=same and split is not None)
-    folder = Path(request.out)
+    folder = place(request.out)
     check_folder(folder, "--out")
     for note in pairs.notes:
         print(f"capjax: {note}", file=sys.stderr)

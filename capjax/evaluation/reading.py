@@ -12,6 +12,7 @@ from capjax.evaluation.question import Plain, Question
 from capjax.evaluation.request import FilesRequest, RunRequest
 from capjax.evaluation.told_apart import ToldApart
 from capjax.files.paths import check_path, check_text
+from capjax.files.places import resolved
 from capjax.metrics.official import METRICS, QUICK
 from capjax.metrics.spice import spice_missing
 
@@ -36,7 +37,7 @@ PATHS = {
     "out": "new",
     "path": "data",
     "features": "folder",
-    "cache": "new",
+    "cache": "cache",
     "evaluator": "run",
     "listener": "run",
     "guide": "run",
@@ -130,7 +131,7 @@ def _check(flags: argparse.Namespace) -> None:
 
 
 def _same(folder: str, other: str) -> bool:
-    return Path(folder).resolve() == Path(other).resolve()
+    return resolved(folder) == resolved(other)
 
 
 def _check_together(flags: argparse.Namespace) -> None:

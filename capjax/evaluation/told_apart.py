@@ -19,7 +19,9 @@ from capjax.evaluation.distractors import Distractors, easy, hard, twins, with_t
 from capjax.evaluation.lifted_words import RATIONALITIES, write_pairs
 from capjax.evaluation.of_speaker import Answer
 from capjax.evaluation.question import Question
+from capjax.files.places import place, resolved
 from capjax.files.whole import write_json
+from capjax.parallel import shared_out
 from capjax.run import Recipe, fingerprint, open_run
 from capjax.run.data import same_features
 
@@ -78,7 +80,9 @@ class ToldApart(Question):
             return twins(split, self.number)._replace(pool=pool)
         if self.kind == "nearest":
             return Distractors("nearest", easy(images, self.number))
-        spoken = speak_all(run.speaker, run.params, images, decoding, noise=run.recipe.noise)
+        spoken = speak_all(
+            run.speaker, run.params, images, decoding, noise=run.recipe.noise, over=shared_out
+        )
         texts = [run.vocabulary.decode(words[0]) for batch, _ in spoken for words in batch]
         return Distractors("hard", hard(images, texts, self.number))
 
@@ -104,8 +108,9 @@ class ToldApart(Question):
                 pool=found.pool,
                 noise=run.recipe.noise,
                 key=jax.random.key(seed),
+                over=shared_out,
             )
-        mine = self.guide and Path(self.guide).resolve() == Path(seen.data.workdir).resolve()
+        mine = self.guide and resolved(self.guide) == resolved(seen.data.workdir)
         return Answer(captions, self.about, found, asked_own=bool(mine))
 
     def write(
@@ -120,7 +125,7 @@ class ToldApart(Question):
             write_json(folder / name, kept)
         page = write_pairs(
             folder / f"distractors{mark}.html",
-            f"{Path(data.workdir).resolve().name}, {split} of {data.name}: {self.title}",
+            f"{resolved(data.workdir).name}, {split} of {data.name}: {self.title}",
             data.run,
             data.split,
             seen.images,
@@ -161,7 +166,7 @@ class ToldApart(Question):
         name, rationality, candidates, _ = self.teller
         by = "" if name == Teller().name else f"-{name}"
         by += "" if candidates == Teller().candidates else f"-c{candidates}"
-        by += f"-by-{Path(self.guide).resolve().name}" if self.guide else ""
+        by += f"-by-{resolved(self.guide).name}" if self.guide else ""
         return f"-{self.kind}{self.number}{by}-l{rationality}"
 
 
@@ -175,7 +180,7 @@ def _listener(guide: str, data: RunData) -> Judged:
             " configs/listener.py"
         )
     theirs, ours = (one.recipe.data.encoder for one in (other, data.run))
-    seen = theirs == ours or same_features(Path(guide), Path(data.workdir))
+    seen = theirs == ours or same_features(place(guide), place(data.workdir))
     if other.vocabulary != data.run.vocabulary or not seen:
         raise InputError(
             f"the listener of {guide} has another vocabulary or another encoder ({theirs}"

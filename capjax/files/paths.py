@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from capjax.errors import InputError
+from capjax.errors import InputError, named
+from capjax.files.places import absolute, as_of_a_disk, place, stored
 
 _WANTED = {
     "file": "a file",
@@ -10,6 +11,7 @@ _WANTED = {
     "run": "the folder of a training run",
     "data": "the folder, or the file of captions, of a dataset",
     "new": "a folder to write to",
+    "cache": "a folder to write to",
 }
 
 
@@ -20,7 +22,7 @@ def check_path(flag: str, value: str, kind: str) -> None:
       flag: as it is typed, with its dashes.
       kind: "file" or "folder", which is there and can be read; "data", either of the two; "run", a
         folder whose name is text, as the readers of checkpoints need it; "new", a folder that is
-        there or that can be made.
+        there or that can be made; "cache", the same. Of gs:// are runs and what is new alone.
     Raises:
       InputError: naming the flag.
     """
@@ -28,15 +30,20 @@ def check_path(flag: str, value: str, kind: str) -> None:
     given = f"{flag}={value}"
     if not value:
         raise InputError(f"{flag}= is empty; give {wanted}, or leave {flag} out")
+    with named(flag, value):
+        path = place(value) if kind in ("run", "new") else path
+    if stored(value):
+        _check_stored(given, path, kind)
+        return
     try:
-        if kind == "new":
+        if kind in ("new", "cache"):
             while not path.exists() and path != path.parent:
                 path = path.parent
         if not path.exists():
             raise InputError(f"{given} is not there; give {wanted}")
         if path.is_dir():
             next(path.iterdir(), None)
-        elif kind in ("folder", "run", "new"):
+        elif kind in ("folder", "run", "new", "cache"):
             within = "" if path == Path(value) else f" would lie in {path}, which"
             raise InputError(f"{given}{within} is no folder; give {wanted}")
         elif path.is_file():  # what comes through a pipe can be opened once
@@ -52,10 +59,26 @@ def check_path(flag: str, value: str, kind: str) -> None:
         check_text(given, value)
 
 
+def _check_stored(given: str, folder: Path, kind: str) -> None:
+    """The same of a path on a store, where a folder is there as soon as something is in it."""
+    wanted = _WANTED[kind]
+    if kind not in ("run", "new"):
+        raise InputError(f"{given} must be on this machine; copy it here, and give {wanted}")
+    if kind == "new":
+        return
+    try:
+        with as_of_a_disk(folder):
+            next(folder.iterdir(), None)
+    except FileNotFoundError as error:
+        raise InputError(f"{given} is not there; give {wanted}") from error
+    except OSError as error:
+        raise InputError(f"{given} cannot be read: {error.strerror}; give {wanted}") from error
+
+
 def check_text(what: str, value: str | Path) -> None:
     """Raises InputError where a path has bytes that are no text, which not every library takes."""
     try:
-        str(Path(value).absolute()).encode()
+        str(absolute(value)).encode()
     except UnicodeEncodeError as error:
         raise InputError(
             f"{what} has letters in its path that this locale cannot read; rename the folder, or"

@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from capjax.errors import InputError
+from capjax.files.places import as_of_a_disk, stored
 
 
 @contextlib.contextmanager
@@ -16,6 +18,10 @@ def whole(path: Path) -> Iterator[Path]:
 
     Raises InputError where the disk refuses.
     """
+    if stored(path):
+        with _uploaded(path) as draft:
+            yield draft
+        return
     draft = path.with_name(path.name + ".new")
     try:
         yield draft
@@ -25,6 +31,21 @@ def whole(path: Path) -> Iterator[Path]:
             draft.unlink()
         raise InputError(
             f"cannot write {path}: {error.strerror}; make room and run the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _uploaded(path: Path) -> Iterator[Path]:
+    """The same on a store, where an object is there when all of it is."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / path.name
+            yield draft
+            with as_of_a_disk(path):
+                path.write_bytes(draft.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}; run the same command again to go on"
         ) from error
 
 
@@ -41,7 +62,9 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        with as_of_a_disk(path):
+            text = path.read_text("utf-8")
+        return json.loads(text)
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} holds no {path.name}: give the folder of a run that has been trained"

@@ -48,7 +48,7 @@ def same_features(workdir: Path, other: Path | Prepared) -> bool:
     They may lie anywhere; a run that does not tell what they hold is as no other.
     """
     mine = _features(workdir)
-    theirs = _features(other) if isinstance(other, Path) else other.contents["train"].features
+    theirs = other.contents["train"].features if isinstance(other, Prepared) else _features(other)
     return bool(mine) and mine == theirs
 
 

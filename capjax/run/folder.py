@@ -1,16 +1,22 @@
 """A run's folder: what is in it, and whose it is."""
 
+import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from capjax.data import cache_folder
 from capjax.errors import InputError
+from capjax.files.places import stored
 from capjax.files.whole import read_json
 from capjax.run.recipe import plain
 
 # Settings that do not change what a run computes: a run may go on with others.
 FREE = ("data.path", "data.cache", "data.resident", "log_every", "save_every", "report_images")
+
+# What orbax writes last; on a store a checkpoint has its name while it is being written.
+WHOLE = "commit_success.txt"
 
 # Folders: runs of older versions named them as seen from where they were started.
 PLACES = ("init_from", "data.encoder")
@@ -26,9 +32,23 @@ def read_config(workdir: Path) -> dict[str, Any]:
     return config
 
 
+def lock_of(workdir: Path, cache: str = "") -> Path:
+    """The file that keeps a second command out of a run's folder.
+
+    A store has no locks: there it is a file of the cache, and keeps out those of this machine.
+    """
+    if not stored(workdir):
+        return workdir / "run"
+    name = hashlib.sha256(str(workdir).encode()).hexdigest()[:16]
+    return cache_folder(cache) / "runs" / name
+
+
 def saved(workdir: Path, kind: str = "*") -> bool:
     """Whether there is a checkpoint, of the kind "last" or "best*" or of any."""
-    return any(found.name.isdigit() for found in (workdir / "checkpoints").glob(f"{kind}/*"))
+    return any(
+        found.name.isdigit() and (not stored(found) or (found / WHOLE).exists())
+        for found in (workdir / "checkpoints").glob(f"{kind}/*")
+    )
 
 
 def check_claim(

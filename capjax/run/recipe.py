@@ -10,6 +10,7 @@ from capjax.data.feature_files import PREFIX
 from capjax.decoding.noise import LAWS, Noise
 from capjax.decoding.speaking import RANGES
 from capjax.errors import InputError
+from capjax.files.places import place, stored
 from capjax.models.dense import DTYPES
 from capjax.settings import (
     BELOW_1,
@@ -127,9 +128,11 @@ def with_places(
     data = dict(given["data"])
     for name in ("path", "cache"):
         if data[name]:
+            _check_here(f"config.data.{name}", data[name])
             data[name] = _absolute(data[name])
     if data["encoder"].startswith(PREFIX):
-        data["encoder"] = PREFIX + _absolute(data["encoder"].removeprefix(PREFIX))
+        _check_here("config.data.encoder", features := data["encoder"].removeprefix(PREFIX))
+        data["encoder"] = PREFIX + _absolute(features)
     placed: dict[str, Any] = {**given, "data": data}
     if given.get("init_from"):
         placed["init_from"] = _absolute(given["init_from"])
@@ -140,7 +143,15 @@ def with_places(
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(place(path) if stored(path) else Path(path).expanduser().absolute())
+
+
+def _check_here(name: str, path: str) -> None:
+    if stored(path):
+        raise InputError(
+            f"--{name}={path} must be on this machine, as what a run reads at random is; copy it"
+            " here, or mount the bucket"
+        )
 
 
 def plain(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
+from capjax.files.places import place
 from capjax.files.whole import read_json
 from capjax.judging import Evaluator
 from capjax.models.evaluator import evaluator
@@ -90,7 +91,7 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
     Raises:
       InputError: the folder holds no run, or none of its checkpoints can be read.
     """
-    workdir = Path(workdir)
+    workdir = place(workdir)
     if not workdir.is_dir():
         raise InputError(f"there is no folder {workdir}; give the folder of a training run")
     config = read_config(workdir)

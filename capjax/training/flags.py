@@ -6,6 +6,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from capjax.command import tell
 from capjax.errors import InputError
 
 
@@ -44,9 +45,3 @@ def parse(argv: Any) -> list[str]:
     except Exception as error:  # whatever the recipe's own code raises
         told = f"{type(error).__name__}: {' '.join(str(error).split())}"
         sys.exit(tell(f"the recipe of --config cannot be loaded: {told}; correct the file", 2))
-
-
-def tell(error: Exception | str, status: int) -> int:
-    """Prints what is wrong; -> the status to exit with."""
-    print(f"capjax: {error}", file=sys.stderr)
-    return status

@@ -23,6 +23,7 @@ from capjax.run.recipe import Recipe
 from capjax.run.trained import Trained
 from capjax.settings import ABOVE_0, BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Params, Speaker
+from capjax.training.pace import told_by_all
 
 
 class Learnt(NamedTuple):
@@ -130,14 +131,16 @@ class Stage(NamedTuple):
 
 
 def update_of(stage: Stage) -> Callable[[Any, Any, Any, jax.Array], Any]:
-    """A stage's update as it is mapped over devices: (state, data, batch, key).
+    """A stage's update as it is mapped over devices: (state, data, batch, key) -> (state, (metrics,
+    what the processes tell one another beside the batch)).
 
     Images of the batch's own, where there are any, take the place of the split's.
     """
 
     def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
         data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
-        return stage.update(state, data, batch["rows"], key)
+        state, metrics = stage.update(state, data, batch["rows"], key)
+        return state, (metrics, told_by_all(batch))
 
     return update
 

@@ -1,6 +1,5 @@
 """Does the run that another starts from fit it?"""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from capjax.data.feature_files import PREFIX
 from capjax.data.prepare import Prepared
 from capjax.errors import InputError
+from capjax.files.places import place
 from capjax.run.data import same_features
 from capjax.run.folder import one_place
 from capjax.run.recipe import Recipe
@@ -51,7 +51,7 @@ def check_encoder(recipe: Recipe, start: Trained, prepared: Prepared | None = No
     """
     theirs, ours = start.recipe.data.encoder, recipe.data.encoder
     files = theirs.startswith(PREFIX) and ours.startswith(PREFIX)
-    if files and (prepared is None or same_features(Path(recipe.init_from), prepared)):
+    if files and (prepared is None or same_features(place(recipe.init_from), prepared)):
         return
     if theirs != ours and not one_place(theirs, ours):
         if files:

@@ -254,6 +254,7 @@ def test_both_forms_draw_the_same(key, form, monkeypatch):
     assert ranks.any(1).all()
     assert again.any(1).all()
     assert ranks.any(0).all()
+    jax.clear_caches()
 
 
 def test_a_word_has_no_gradient_and_its_logsumexp_has_its_own(key):

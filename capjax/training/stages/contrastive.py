@@ -1,7 +1,6 @@
 """Contrastive learning of a captioner against what it was at the start, or another run: CL."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from capjax.data.neighbours import nearest
 from capjax.data.prepare import Prepared
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError, named
+from capjax.files.places import place
 from capjax.objectives.algorithm import decoded
 from capjax.objectives.contrastive import ContrastiveSettings, contrastive
 from capjax.run.data import same_features
@@ -65,7 +65,7 @@ class Settings(Learning, ContrastiveSettings):
         ours, theirs = recipe.data.encoder, found.recipe.data.encoder
         files = theirs.startswith(PREFIX) and ours.startswith(PREFIX)
         same = theirs == ours or (
-            files and (prepared is None or same_features(Path(self.reference), prepared))
+            files and (prepared is None or same_features(place(self.reference), prepared))
         )
         other = found.vocabulary != vocabulary or not same
         if other or found.recipe.noise or found.concepts:
