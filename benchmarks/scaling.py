@@ -102,7 +102,7 @@ def row(chip: str, chips: int, share: int, found: dict[int, dict]) -> str:
     return (
         f"{chips:6}{share:12}{chips * share:9,}{1e3 * ends[0]:9.2f} to {1e3 * ends[1]:<7.2f}"
         f"{1e3 * sent:9.2f}{speeds[0]:14,.0f} to {speeds[1]:<11,.0f}{reached:>14}"
-    )
+    ).rstrip()
 
 
 HEAD = (
