@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> None:
         given = Given(_VOCABULARY.value, _IMAGES.value, _CAPTIONS.value, _form(_FEATURES.value))
         with named("--topology", topology):
             check_target(topology)
+        _check_file(_JSON.value)
         found = programs_of(config, topology, given)
         print(*head(found), sep="\n", flush=True)
         stages = []
@@ -51,6 +52,17 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(0 if all(fits(one, topology) for one in stages) else 1)
     except InputError as error:
         sys.exit(tell(error, 2))
+
+
+def _check_file(text: str | None) -> None:
+    """Raises InputError where a file cannot be written, before anything is compiled."""
+    if text is None:
+        return
+    with named("--json", text):
+        if not text or Path(text).is_dir():
+            raise InputError("that is no file; name one to write")
+        if not Path(text).parent.is_dir():
+            raise InputError(f"there is no folder {Path(text).parent}; make it first")
 
 
 def _form(text: str | None) -> tuple[int, ...] | None:

@@ -68,6 +68,8 @@ def test_what_does_not_fit_is_told_and_ends_with_1():
         (["--topology=v5e:16x16"], "--config.mle.batch=256"),
         (["--topology=v5"], "--topology=v5: there is no machine"),
         (["--topology=v5e:2x2", "--features=2x"], "--features=2x: give the form"),
+        (["--topology=v5e:2x2", "--json=no/such/file"], "there is no folder no/such; make it"),
+        (["--topology=v5e:2x2", "--json=tests"], "--json=tests: that is no file"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_sentence(flags, words):
