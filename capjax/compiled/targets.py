@@ -124,7 +124,8 @@ def prepare(target: str) -> None:
     """Readies this process for a target's compiler; before it computes anything."""
     # What is here is a CPU, whatever else is: no chip is held by who only compiles.
     jax.config.update("jax_platforms", "cpu,cuda" if platform_of(target) == "cuda" else "cpu")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # that there is no card is no news
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # as JAX sets it
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # that there is no card is no news
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # no CUDA libraries are to be found
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # nobody is to be asked what TPU this is
