@@ -52,11 +52,17 @@ def _complete(server: Any) -> None:
         return data
 
     server._read_raw_data = all_of_it
+    # Clients copy and delete instead; what is not answered they ask for again and again.
+    server.HANDLERS = ((r".*/moveTo/o/.*", {"POST": _refuse}), *server.HANDLERS)
     conditional = {objects.get, objects.download, objects.insert, objects.delete}
     for _, methods in server.HANDLERS:
         for method, handler in methods.items():
             if handler in conditional:
                 methods[method] = _on_condition(handler)
+
+
+def _refuse(request: Any, response: Any, storage: Any) -> None:
+    response.status = HTTPStatus.METHOD_NOT_ALLOWED
 
 
 def _on_condition(handler: Callable[..., Any]) -> Callable[..., Any]:
