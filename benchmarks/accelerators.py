@@ -15,7 +15,8 @@ import os
 import sys
 from difflib import get_close_matches
 
-import targets
+from capjax.compiled import targets
+from capjax.errors import InputError, named
 
 NAMES = (
     *("training step", "sampling", "greedy", "beam", "emitter-suppressor", "self-retrieval"),
@@ -53,14 +54,15 @@ def main() -> None:
 
 
 def _predicted(flags: argparse.Namespace, names: list[str]) -> dict:
-    if not targets.known(flags.target):
-        sys.exit(f"--target={flags.target} is none: h100, or a slice as v5e:2x2 or v5p:2x2x2")
-    if lacking := targets.missing(flags.target):
-        sys.exit(f"the compiler for {flags.target} is not installed: {lacking}")
-    targets.prepare(flags.target)
-    from predicted import predict
+    try:
+        with named("--target", flags.target):
+            targets.check_target(flags.target)
+            targets.prepare(flags.target)
+            from predicted import predict
 
-    return predict(flags.target, names, flags.verbose, flags.programs, flags.small)
+            return predict(flags.target, names, flags.verbose, flags.programs, flags.small)
+    except InputError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from workload import (
-    VOCABULARY,
-    captions_like_coco,
-    matmul_peak,
-    seconds,
-    take_dtype,
-)
+from workload import matmul_peak, seconds, take_dtype
 
 import capjax
+from capjax.compiled.lengths import VOCABULARY, captions_like_coco
 from capjax.models.generator import CELLS
 from capjax.objectives.maximum_likelihood import maximum_likelihood
 from capjax.parallel.devices import over_devices

@@ -13,7 +13,8 @@ from pathlib import Path
 from threading import Condition, Thread
 
 import numpy as np
-from trips import Counts, Loop
+
+from capjax.compiled.trips import Counts, Loop
 
 
 class Counting:

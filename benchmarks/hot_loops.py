@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import work
-from endings import CERTAIN, end_later, ending
-from workload import DIM, IMAGE, STEPS, VOCABULARY, captions_like_coco, end_logits
+from workload import DIM, IMAGE
 
 import capjax
+from capjax.compiled.endings import CERTAIN, end_later, ending
+from capjax.compiled.lengths import STEPS, VOCABULARY, captions_like_coco, end_logits
 from capjax.metrics import self_retrieval
 from capjax.metrics.cider import pack_references
 from capjax.metrics.ngrams import ngram_table

@@ -17,20 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from workload import (
-    DIM,
-    IMAGE,
-    STEPS,
-    VOCABULARY,
-    captions_like_coco,
-    endless,
-    matmul_peak,
-    seconds,
-    take_dtype,
-    work,
-)
+from workload import DIM, IMAGE, endless, matmul_peak, seconds, take_dtype, work
 
 import capjax
+from capjax.compiled.lengths import STEPS, VOCABULARY, captions_like_coco
 from capjax.objectives.maximum_likelihood import maximum_likelihood
 from capjax.parallel.devices import over_devices
 from capjax.speaker import scored

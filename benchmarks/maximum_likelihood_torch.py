@@ -5,7 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
-from workload import DIM, IMAGE, STEPS, VOCABULARY, captions_like_coco, seconds
+from workload import DIM, IMAGE, seconds
+
+from capjax.compiled.lengths import STEPS, VOCABULARY, captions_like_coco
 
 
 class Captioner(nn.Module):

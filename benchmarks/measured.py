@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import programs
-import targets
 from counting import Counting
 from hot_loops import SMALL, HotLoop, Size, hot_loop
 from predicted import COLUMNS, line
-from trips import form_of
+
+from capjax.compiled import targets
+from capjax.compiled.programs import Compiled, Traced, account, compiled
+from capjax.compiled.trips import form_of
 
 
 class Clock:
@@ -104,7 +106,7 @@ def measure(folder: str, names: list[str], seconds: float, small: bool = False) 
     return report.found
 
 
-Built = dict[str, tuple[HotLoop, programs.Traced, programs.Compiled]]
+Built = dict[str, tuple[HotLoop, Traced, Compiled]]
 
 
 def build(names: list[str], platform: str, size: Size, clock: Clock, report: Report) -> Built:
@@ -116,8 +118,8 @@ def build(names: list[str], platform: str, size: Size, clock: Clock, report: Rep
             continue
         with report.told(name), form_of(platform):
             loop = hot_loop(name, size)
-            program = programs.traced(loop, jax.devices()[:1])
-            built[name] = loop, program, programs.compiled(program)
+            program = programs.program_of(loop, jax.devices()[:1])
+            built[name] = loop, program, compiled(program)
             report.say(f"compiled {name} in {built[name][2].seconds:.1f} s")
     return built
 
@@ -142,7 +144,7 @@ def run_all(built: Built, peak: float, clock: Clock, report: Report) -> None:
 class Runs:
     """A compiled program and what it is fed; a run gives up what it must and takes it back."""
 
-    def __init__(self, loop: HotLoop, program: programs.Traced, one: programs.Compiled):
+    def __init__(self, loop: HotLoop, program: Traced, one: Compiled):
         self._call, self._donated = one.executable, program.donated
         self._args = programs.arguments(loop)
 
@@ -211,7 +213,7 @@ def predict(built: Built, counting: Counting, clock: Clock, report: Report) -> N
         if clock.left() < 0:
             report.left_out(f"{name}: no time is left to predict it")
             continue
-        part, untold = programs.account(one.text, program.loops, counting.of(name), machine)
+        part, untold = account(one.text, program.loops, counting.of(name), machine)
         row = programs.row(loop, program, one, part, machine)
         kept = report.found["loops"].setdefault(name, {})
         kept |= row | {"untold": untold}

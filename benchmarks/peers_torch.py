@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from maximum_likelihood_torch import torch_cases, waited
 from rollouts_torch import Rollouts
-from workload import IMAGE, captions_like_coco, end_logits
+from workload import IMAGE
+
+from capjax.compiled.lengths import captions_like_coco, end_logits
 
 
 def tell(name: str, seconds: float) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 import programs
-import targets
 from counting import Counting
 from hot_loops import SMALL, Size, hot_loop
-from ledger import show
-from trips import form_of
+
+from capjax.compiled import targets
+from capjax.compiled.ledger import show
+from capjax.compiled.programs import account, compiled
+from capjax.compiled.trips import form_of
 
 
 def predict(
@@ -38,12 +40,12 @@ def predict(
         for name in names:
             with form_of(platform):
                 loop = hot_loop(name, SMALL if small else Size())
-                program = programs.traced(loop, devices)
-                built = programs.compiled(program)
+                program = programs.program_of(loop, devices)
+                built = compiled(program)
             if folder:
                 file = f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.hlo"
                 Path(folder, file).write_text(built.text)
-            part, untold = programs.account(built.text, program.loops, counting.of(name), machine)
+            part, untold = account(built.text, program.loops, counting.of(name), machine)
             found[name] = programs.row(loop, program, built, part, machine)
             found[name]["untold"] = untold
             print(line(name, found[name]), flush=True)

@@ -19,18 +19,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from workload import (
-    DIM,
-    IMAGE,
-    VOCABULARY,
-    captions_like_coco,
-    end_logits,
-    matmul_peak,
-    seconds,
-    take_dtype,
-)
+from workload import DIM, IMAGE, matmul_peak, seconds, take_dtype
 
 import capjax
+from capjax.compiled.lengths import VOCABULARY, captions_like_coco, end_logits
 from capjax.decoding.completions import Load
 from capjax.decoding.rollouts import values_and_load
 from capjax.speaker import Speaker

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
-from workload import DIM, IMAGE, STEPS, VOCABULARY
+from workload import DIM, IMAGE
+
+from capjax.compiled.lengths import STEPS, VOCABULARY
 
 
 class Network(nn.Module):

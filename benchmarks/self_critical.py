@@ -14,17 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from workload import (
-    IMAGE,
-    STEPS,
-    VOCABULARY,
-    captions_like_coco,
-    matmul_peak,
-    seconds,
-    take_dtype,
-)
+from workload import IMAGE, matmul_peak, seconds, take_dtype
 
 import capjax
+from capjax.compiled.lengths import STEPS, VOCABULARY, captions_like_coco
 from capjax.metrics import ngram_table, pack_references
 from capjax.models.attention import Looking
 from capjax.models.generator import CELLS

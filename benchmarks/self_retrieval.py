@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from metrics import coco_captions
-from workload import DIM, IMAGE, STEPS, VOCABULARY, matmul_peak, seconds, work
+from workload import DIM, IMAGE, matmul_peak, seconds, work
 
 import capjax
+from capjax.compiled.lengths import STEPS, VOCABULARY
 from capjax.metrics import self_retrieval
 from capjax.metrics.prefix_tree import prefix_tree
 from capjax.speaker import scored

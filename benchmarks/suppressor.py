@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from workload import IMAGE, STEPS, VOCABULARY, endless, matmul_peak, seconds
+from workload import IMAGE, endless, matmul_peak, seconds
 
 import capjax
+from capjax.compiled.lengths import STEPS, VOCABULARY
 
 TARGETS, WIDTH = 64, 5
 

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from workload import LENGTHS, STEPS
+
+from capjax.compiled.lengths import LENGTHS, STEPS
 
 
 class Networks(NamedTuple):

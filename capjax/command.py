@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NoReturn
@@ -21,10 +22,14 @@ from capjax.errors import InputError
 _ERRORS = "capjax.command"
 
 
-def command(main: Callable[[], Any], compiles: bool = True) -> NoReturn:
+def command(main: Callable[[], Any], compiles: bool = True, together: bool = False) -> NoReturn:
     """Runs a command's `main` and exits with the status that it returns or exits with.
 
     What it compiles is kept for the next time (`keep_programs`).
+
+    Args:
+      together: whether it is one command where it is started as several processes, on one host or
+        on many: they find one another, the first one alone prints, and they end together.
 
     After Ctrl-C what is under way is undone (processes that were started end), and the process dies
     of the signal, as shells expect. Output that the disk refuses is told of in one sentence.
@@ -32,9 +37,18 @@ def command(main: Callable[[], Any], compiles: bool = True) -> NoReturn:
     signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _unraisable
     status: Any = 0
-    out = _patient(sys.stdout, 1)
-    sys.stdout, sys.stderr = out, _patient(sys.stderr, 2)
     try:
+        company = _company() if together else None
+    except ValueError as error:  # InputError, which is not imported for every command
+        print(f"capjax: {error}", file=sys.stderr)
+        sys.exit(2)
+    out = _patient(sys.stdout, company.out if company else 1)
+    sys.stdout, sys.stderr = out, _patient(sys.stderr, company.errors if company else 2)
+    try:
+        if company:
+            company.join()
+            if company.which:
+                sys.stdout = _patient(None, 1)
         if compiles:
             from capjax.data import cache_folder
             from capjax.files.programs import keep_programs
@@ -46,13 +60,50 @@ def command(main: Callable[[], Any], compiles: bool = True) -> NoReturn:
         if _interrupted:
             _die()
         if not isinstance(error, SystemExit):
+            if company:
+                company.wait_to_hear(error)
+                traceback.print_exc()
+                company.part(1, f"{type(error).__name__}: {error}"[:300])
             raise
         status = error.code
     out.flush()
     if refused := getattr(getattr(out.buffer, "raw", out.buffer), "refused", None):
         print(f"capjax: cannot print: {refused.strerror}; make room", file=sys.stderr)
         status = status or 2
+    if company and (status or company.leaving is not None):
+        company.part(status, _said[-1] if status and _said else "")
     sys.exit(status)
+
+
+def tell(sentence: object, status: int) -> int:
+    """Tells of what ends a command, once for all of its processes: the status to end with."""
+    if not (_companies and _companies[0].said(str(sentence))):
+        print(f"capjax: {sentence}", file=sys.stderr)
+    _said.append(str(sentence))
+    return status
+
+
+def stopped(sentence: object, status: int) -> int:
+    """Tells that a signal has ended a command, and that its other processes end so, too."""
+    if not (_companies and _companies[0].which):
+        print(f"capjax: {sentence}", file=sys.stderr)
+    if _companies:
+        _companies[0].leaving = status
+    return status
+
+
+_companies: list[Any] = []  # the other processes of this command
+_said: list[str] = []  # what ended it
+
+
+def _company() -> Any:
+    """The other processes of this command; None where it is alone."""
+    from capjax.parallel import parting, processes
+
+    if wanted := processes.wanted():
+        _companies.append(parting.Company(*wanted))
+        return _companies[0]
+    return None
 
 
 def json_line(row: Mapping[str, Any]) -> str:

@@ -7,12 +7,11 @@ python -m capjax.evaluate --workdir=DIR --justify [--blind=RUN]
 python -m capjax.evaluate --predictions=FILE --references=FILE
 """
 
-import sys
 from collections.abc import Sequence
 
 from absl import logging
 
-from capjax.command import command
+from capjax.command import command, tell
 from capjax.errors import InputError
 from capjax.evaluation import FilesRequest, of_files, of_run, show
 from capjax.evaluation.flags import parser
@@ -31,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with telling_memory("lower --width, --samples, --candidates or --retrieval"):
                 written = of_run(request)
     except InputError as error:
-        print(f"capjax: {error}", file=sys.stderr)
-        return 2
+        return tell(error, 2)
     print(show(written.found.scores, written.title))
     for name, path in zip(("captions:", "scores:", "pairs:"), written.paths, strict=False):
         print(f"{name:9} {path}")
@@ -40,4 +38,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    command(main)
+    command(main, together=True)

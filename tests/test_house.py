@@ -9,15 +9,15 @@ import capjax
 
 HOME = Path(capjax.__file__).parent
 CONTRACTS = {"errors", "agreement", "settings", "speaker", "judging", "teacher_forcing"}
-COMMANDS = {"caption", "compare", "evaluate", "train"}
+COMMANDS = {"caption", "compare", "compile", "evaluate", "train"}
 # What a room may import of the library beside the contracts; a room that is not named here, all
 # but the commands.
 MAY = {
     "files": set(),
     "report": set(),
     "parallel": set(),
-    "command": {"files", "data"},
-    "data": {"files"},
+    "command": {"files", "data", "parallel"},
+    "data": {"files", "parallel"},
     "metrics": {"data"},
     "models": {"data"},
     "decoding": {"parallel"},
@@ -30,7 +30,7 @@ MAY = {
     },
     "training": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),
-        *("objectives", "run", "comparison", "evaluation"),
+        *("objectives", "run", "comparison", "evaluation", "command"),
     },
 }
 FILES = sorted(HOME.rglob("*.py"))
@@ -82,7 +82,7 @@ def floors() -> dict[str, int]:
 def test_few_files_stand_at_the_top_and_rooms_on_few_floors():
     assert len(list(HOME.glob("*.py"))) <= 14
     assert floors().keys() == ROOMS  # no circle
-    assert max(floors().values()) <= 9
+    assert max(floors().values()) <= 10
     for name in COMMANDS:
         assert len((HOME / f"{name}.py").read_text().splitlines()) <= 150
 

@@ -37,6 +37,17 @@ def rows_of(count: int, batch: int, seed: int, step: int) -> np.ndarray:
     return rows
 
 
+def _captions_of(of: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """The first of the captions of each image, and the row after their last: int[2, *images].
+
+    Looked up for these images alone, and in the type of `of`, which would be copied else: a step
+    must not take longer the more images there are. In ascending order lookups are near one another.
+    """
+    wanted, place = np.unique(images, return_inverse=True)
+    found = np.searchsorted(of, np.stack([wanted, wanted + 1]).astype(of.dtype))
+    return found[:, place.reshape(images.shape)]
+
+
 def rows_by_image(of: np.ndarray, batch: int, each: int, seed: int, step: int) -> np.ndarray:
     """The rows of one batch of images, each with some of its captions; every image once an epoch.
 
@@ -47,13 +58,11 @@ def rows_by_image(of: np.ndarray, batch: int, each: int, seed: int, step: int) -
     Returns:
       int32[batch, each].
     """
-    first = np.searchsorted(of, np.arange(of[-1] + 2))
-    images = rows_of(len(first) - 1, batch, seed, step)
+    images = rows_of(int(of[-1]) + 1, batch, seed, step)
     rng = np.random.default_rng((seed, 1, step))
     rows = np.empty((batch, each), np.int32)
-    for row, image in zip(rows, images, strict=True):
-        mine = rng.permutation(np.arange(first[image], first[image + 1]))
-        row[:] = np.resize(mine, each)
+    for row, first, after in zip(rows, *_captions_of(of, images), strict=True):
+        row[:] = np.resize(rng.permutation(np.arange(first, after)), each)
     return rows
 
 
@@ -103,8 +112,8 @@ def rows_with_others(
         other = (of[rows][:, None] + rng.integers(1, images, size)) % images
     else:
         other = near[of[rows][:, None], rng.integers(0, near.shape[1], size)]
-    first = np.searchsorted(of, np.arange(images + 1))
-    pick = first[other] + rng.integers(0, first[other + 1] - first[other])
+    first, after = _captions_of(of, other)
+    pick = first + rng.integers(0, after - first)
     both = np.concatenate([rows[:, None], pick], 1)
     return both.astype(np.int32).reshape(batch, units, 1 + others)
 
@@ -134,8 +143,8 @@ def rows_beside_images(
     places = rows_of(len(among), batch, seed, step)
     images = among[places]
     rng = np.random.default_rng((seed, 3, step))
-    first = np.searchsorted(of, np.stack([images, images + 1]))
-    rows = [first[0] + rng.integers(0, first[1] - first[0])]
+    first, after = _captions_of(of, images)
+    rows = [first + rng.integers(0, after - first)]
     if distractors:
         assert near is not None
         pick = rng.integers(0, near.shape[1], (batch, distractors))

@@ -4,20 +4,20 @@ import os
 import unicodedata
 import zlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from capjax.data.contents import digest
-from capjax.data.features import finished
+from capjax.data.features import finished, gather_rows
 from capjax.data.image_ids import brief, coco_number, is_file
 from capjax.data.photo_files import PhotoFiles
-from capjax.data.resumable import GrowingArray, only_process
 from capjax.data.split import Split
 from capjax.errors import InputError
+from capjax.parallel import shared_out
+from capjax.parallel.together import gathered
 
 PREFIX = "files:"  # in the place of an encoder's name, before the folder
 BATCH = 256  # files that are written at once
@@ -82,18 +82,16 @@ def collect(source: FeatureFiles, split: Split, target: Path, label: str) -> np.
     check_names(source, {label: split})
     paths = [_file(source, split, i) for i in range(len(split.ids))]
     shape, dtype = _form(paths[0])
-    if target.exists():
+    if all(gathered(target.exists())):
         return finished(target, len(paths), dtype)
-    with only_process(target):
-        if target.exists():
-            return finished(target, len(paths), dtype)
-        rows = GrowingArray(target, len(paths), f"{dtype} of files {shape}")
-        with tqdm(total=len(paths), initial=rows.done, desc=label, unit="image") as bar:
-            while rows.done < len(paths):
-                some = paths[rows.done : rows.done + BATCH]
-                rows.append(np.stack([_kept(path, shape, dtype) for path in some]))
-                bar.update(len(some))
-        rows.finish()
+
+    def one(first: int) -> np.ndarray:
+        return np.stack([_kept(path, shape, dtype) for path in paths[first : first + BATCH]])
+
+    def batches(start: int) -> Generator[np.ndarray, None, None]:
+        return shared_out(one, range(start, len(paths), BATCH))
+
+    gather_rows(target, len(paths), f"{dtype} of files {shape}", batches, label)
     return finished(target, len(paths), dtype)
 
 

@@ -15,6 +15,8 @@ from tqdm import tqdm
 from capjax.data.photo_pixels import Unreadable, squashed
 from capjax.data.resumable import GrowingArray, only_process
 from capjax.errors import InputError
+from capjax.parallel import processes, shared_out, wait_for_all
+from capjax.parallel.together import gathered, leader
 
 
 class Encoder(NamedTuple):
@@ -85,25 +87,56 @@ def extract(
     path, dtype = Path(path), np.dtype(dtype)
     if count < 1:
         raise InputError(f"there are no images to extract {label} from")
-    if path.exists():
+    if all(gathered(path.exists())):
         return finished(path, count, dtype)
     names = ids if ids is not None else [f"image {i}" for i in range(count)]
-    with only_process(path):
-        if path.exists():  # another process was at it meanwhile
-            return finished(path, count, dtype)
-        # Other batch sizes can mean other last bits, so a batch size is gone on with or given up.
-        features = GrowingArray(path, count, f"{dtype} in batches of {batch_size}")
-        reader = read_ahead(image, features.done, count, batch_size, names, threads)
-        with (
-            contextlib.closing(reader),
-            tqdm(total=count, initial=features.done, desc=label, unit="image") as bar,
-        ):
-            for images in reader:
-                rows = encode(encoder, images, batch_size, dtype, names[features.done :])
-                features.append(rows)
-                bar.update(len(rows))
-        features.finish()
+
+    def batches(start: int) -> Generator[np.ndarray, None, None]:
+        firsts = range(start, count, batch_size)
+        mine = firsts[processes.index() :: processes.count()]
+        reader = read_ahead(image, mine, count, batch_size, names, threads)
+
+        def one(first: int) -> np.ndarray:
+            return encode(encoder, next(reader), batch_size, dtype, names[first:])
+
+        with contextlib.closing(reader):
+            yield from shared_out(one, firsts)
+
+    # Other batch sizes can mean other last bits, so a batch size is gone on with or given up.
+    gather_rows(path, count, f"{dtype} in batches of {batch_size}", batches, label)
     return finished(path, count, dtype)
+
+
+def gather_rows(
+    path: Path,
+    count: int,
+    plan: str,
+    batches: Callable[[int], Generator[np.ndarray, None, None]],
+    label: str,
+) -> None:
+    """Writes an array row by row, or goes on with it, in each folder that processes see.
+
+    Args:
+      path, count, plan: as of `GrowingArray`.
+      batches: from a row on, all the others, on every process.
+    """
+    writes = leader(path.parent) == processes.index()
+    with only_process(path) if writes else contextlib.nullcontext():
+        rows = GrowingArray(path, count, plan) if writes and not path.exists() else None
+        start = min(gathered(rows.done if rows else count))
+        shown = {"disable": not processes.first()}
+        with (
+            contextlib.closing(batches(start)) as some,
+            tqdm(total=count, initial=start, desc=label, unit="image", **shown) as bar,
+        ):
+            for batch in some:
+                start += len(batch)
+                if rows is not None and rows.done < start:
+                    rows.append(batch[rows.done - start :])
+                bar.update(len(batch))
+        if rows is not None:
+            rows.finish()
+    wait_for_all()
 
 
 def finished(path: Path, count: int, dtype: np.dtype) -> np.memmap:
@@ -122,19 +155,22 @@ def finished(path: Path, count: int, dtype: np.dtype) -> np.memmap:
 
 def read_ahead(
     image: Callable[[int], np.ndarray],
-    start: int,
+    firsts: Sequence[int],
     count: int,
     batch_size: int,
     names: Sequence[str],
     threads: int,
 ) -> Generator[np.ndarray, None, None]:
-    """Batches uint8 [<= batch_size, H, W, 3] in order, the next two read while one is encoded."""
+    """Batches uint8 [<= batch_size, H, W, 3] in order, the next two read while one is encoded.
+
+    firsts: the first images of the batches.
+    """
     with ThreadPoolExecutor(threads) as pool:
         asked: deque[Future] = deque()
-        upcoming = iter(range(start, count))
+        upcoming = (i for first in firsts for i in range(first, min(first + batch_size, count)))
         shape = None
         try:
-            for first in range(start, count, batch_size):
+            for first in firsts:
                 while len(asked) < 3 * batch_size and (i := next(upcoming, None)) is not None:
                     asked.append(pool.submit(image, i))
                 batch = []

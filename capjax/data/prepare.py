@@ -16,6 +16,8 @@ from capjax.data.features import Encoder, extract, feature_path, read_photo
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
+from capjax.parallel import by_first, first_before_others
+from capjax.parallel.together import gathered
 
 
 class Prepared(NamedTuple):
@@ -61,7 +63,7 @@ def prepare(
     """
     dataset = load(name, path, cache) if dataset is None else dataset
     folder = cache_folder(cache)
-    contents, pictures = read_contents(dataset, folder)
+    contents, pictures = first_before_others(folder, lambda: read_contents(dataset, folder))
     # By what images hold and not by where they lie: others in their place have other features.
     key = f"{name}-{pictures}"
     if check:
@@ -74,10 +76,10 @@ def prepare(
     if not isinstance(encoder, Encoder):
         check_names(encoder, dataset.splits)
     for split_name, target in targets.items():
-        if not target.exists():
+        if any(gathered(not target.exists())):
             # Features that a user has spare the encoder; the report shows photos all the same.
             size = encoder.size if isinstance(encoder, Encoder) else 224
-            check_images(dataset.splits[split_name], size=size)
+            by_first(partial(check_images, dataset.splits[split_name], size=size))
     images: dict[str, np.ndarray] = {}
     for split_name, split in dataset.splits.items():
         target = targets[split_name]
@@ -93,7 +95,7 @@ def prepare(
             )
         else:
             features = collect(encoder, split, target, f"features {split_name}")
-            digest = of_features(features, split.ids, target)
+            digest = first_before_others(folder, partial(of_features, features, split.ids, target))
             contents[split_name] = contents[split_name]._replace(features=digest)
             images[split_name] = features
             _check_one_shape(encoder, images)

@@ -1,6 +1,6 @@
 """Captions for many images: whole batches through one compiled decoder."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -142,6 +142,7 @@ def speak_all(
     judge: Judged | None = None,
     beside: Mapping[str, np.ndarray] | None = None,
     batch: int = 100,
+    over: Callable[..., Iterable] = map,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Captions of images by a decoder, a batch at a time.
 
@@ -155,6 +156,7 @@ def speak_all(
       key: of all draws; None for a fixed one.
       judge: an evaluator and its parameters, for `best_of` and `guided_search`.
       beside: what else the speaker is told, leaves [M, ...]: {"concept": int32[M]}.
+      over: what maps the work over batches: several processes share it by `parallel.shared_out`.
     Yields:
       (words int32[B, K, T], log-probabilities float32[B, K]) for the next B images, K the samples,
       1 by default; of a search best first. Log-probabilities are the speaker's own, in nats, given
@@ -164,14 +166,17 @@ def speak_all(
     speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))
     key = jax.random.key(0) if key is None else key
     batch = min(batch, len(images))
-    for first in range(0, len(images), batch):
+
+    def one(first: int) -> tuple[np.ndarray, np.ndarray]:
         # The last batch is filled up, so that one program serves all.
         rows, left = np.arange(first, first + batch), len(images) - first
         rows = np.minimum(rows, len(images) - 1)
         others = {name: jnp.asarray(x[rows]) for name, x in (beside or {}).items()}
         row_key = jax.random.fold_in(key, first)
         words, log_prob = speak(params, judge_params, jnp.asarray(images[rows]), others, row_key)
-        yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
+        return np.asarray(words)[:left], np.asarray(log_prob)[:left]
+
+    yield from over(one, range(0, len(images), batch))
 
 
 def decoding_of(own: Mapping[str, Any], **changes: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a run says of images so that they are told from others."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +95,7 @@ def tell_apart(
     pool: np.ndarray | None = None,
     noise: int = 0,
     key: jax.Array | None = None,
+    over: Callable[..., Iterable] = map,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Captions of images that would not fit others (Vedantam et al., 2017).
 
@@ -106,6 +107,7 @@ def tell_apart(
       teller: None for the default one.
       pool: [P, ...], what rows are of; None for the images themselves.
       noise: width of the speaker's noise; it speaks from zero.
+      over: as of `speak_all`.
     Yields:
       As `speak_all`; log-probabilities are the speaker's own, of the image alone.
     Raises:
@@ -135,13 +137,16 @@ def tell_apart(
 
     speak = compiled(number)
     check_fits(speak, number, "distractors of an image", lambda: compiled(1))
-    for first in range(0, len(images), batch):
+
+    def one(first: int) -> tuple[np.ndarray, np.ndarray]:
         part = np.minimum(np.arange(first, first + batch), len(images) - 1)
         keys = jax.random.split(jax.random.fold_in(key, first), batch)
         around = np.asarray(pool[rows[part].ravel()]).reshape(batch, number, *images.shape[1:])
         words, log_prob = speak(params, guide_params, np.asarray(images[part]), around, keys)
         left = min(batch, len(images) - first)
-        yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
+        return np.asarray(words)[:left], np.asarray(log_prob)[:left]
+
+    yield from over(one, range(0, len(images), batch))
 
 
 class _Way(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 from capjax.evaluation.distractors import Distractors, picked
 from capjax.evaluation.verdicts import Judge, evaluator_scores, verdicts
 from capjax.metrics.retrieval import Score
+from capjax.parallel import shared_out
 
 
 def judged(
@@ -17,11 +18,11 @@ def judged(
     evaluator, params, vocabulary, max_len, others, _ = judge
     seen = images if others is None else others[: len(images)]
     said = [row.get("captions") or [row["caption"]] for row in rows]
-    r = verdicts(evaluator, params, vocabulary, seen, said, max_len)
+    r = verdicts(evaluator, params, vocabulary, seen, said, max_len, over=shared_out)
     for row, values in zip(rows, r.tolist(), strict=True):
         row[name] = values if "captions" in row else values[0]
     texts = [row["references"] for row in rows]
-    people = verdicts(evaluator, params, vocabulary, seen, texts, max_len)
+    people = verdicts(evaluator, params, vocabulary, seen, texts, max_len, over=shared_out)
     return {
         name: float(r.mean(dtype=np.float64)),
         f"{name}_people": float(np.nanmean(people, dtype=np.float64)),
@@ -56,6 +57,6 @@ def scorer(judge: Judge, texts: Sequence[str]) -> Score:
 
     def score(_: Any, images: Any) -> np.ndarray:
         seen = images if judge.images is None else judge.images[: len(images)]
-        return evaluator_scores(judge.evaluator, judge.params, seen, judge.read(texts))
+        return evaluator_scores(judge.evaluator, judge.params, seen, judge.read(texts), shared_out)
 
     return score

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from capjax.data import load
+from capjax.data import cache_folder, load
 from capjax.data.feature_files import PREFIX, FeatureFiles
 from capjax.data.features import Encoder
 from capjax.data.prepare import Prepared, prepare
@@ -16,6 +16,7 @@ from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
 from capjax.files.places import place
 from capjax.models.encoders import encoder_named
+from capjax.parallel import first_before_others
 from capjax.run import Trained
 from capjax.run.data import differences, in_words, notes_features
 
@@ -120,7 +121,7 @@ def data_of(run: Trained, workdir: str, split: str, places: Places) -> RunData:
             " folder that they are in with --path=DIR"
         )
     with _as_flags():
-        dataset = load(name, path, cache)
+        dataset = first_before_others(cache_folder(cache), lambda: load(name, path, cache))
     if split not in dataset.splits:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(dataset.splits)}")
     return RunData(run, workdir, split, places, dataset, encoder)

@@ -18,6 +18,7 @@ from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 from capjax.evaluation.verdicts import Judge
 from capjax.judging import listen
+from capjax.parallel import shared_out
 
 AMONG = 20  # nearest images that hard distractors are chosen from
 BATCH = 100
@@ -122,13 +123,13 @@ def picked(judge: Judge, images: np.ndarray, rows: np.ndarray, texts: Sequence[s
     captions = judge.read(texts)
     picks = jax.jit(partial(listen, judge.evaluator))
     every = np.concatenate([np.arange(len(rows))[:, None], rows], 1)
-    found = np.empty(len(rows), bool)
     size = min(BATCH, len(rows))
-    for first in range(0, len(rows), size):
+
+    def one(first: int) -> np.ndarray:
         part = np.minimum(np.arange(first, first + size), len(rows) - 1)
         seen = np.asarray(images[every[part].ravel()])
         seen = seen.reshape(size, every.shape[1], *seen.shape[1:])
         log_p = np.asarray(picks(judge.params, {"image": seen}, captions[part]))
-        right = log_p[:, 0] > log_p[:, 1:].max(1)
-        found[first : first + size] = right[: len(rows) - first]
-    return found
+        return log_p[:, 0] > log_p[:, 1:].max(1)
+
+    return np.concatenate(list(shared_out(one, range(0, len(rows), size))))[: len(rows)]

@@ -13,6 +13,7 @@ from capjax.data.split import Split
 from capjax.decoding.justify import justify
 from capjax.decoding.telling_apart import WIDTH
 from capjax.errors import InputError
+from capjax.parallel import shared_out
 from capjax.speaker import Params, Speaker, log_probs
 
 BATCH = 64
@@ -125,7 +126,7 @@ def justify_all(
     blind: tuple[Speaker, Params] | None = None,
     rationality: float = 0.5,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A run's answers, in batches as of `speak_all`.
+    """A run's answers, in batches as of `speak_all`; several processes share them.
 
     Args:
       images: [N, ...], an image a question.
@@ -162,13 +163,16 @@ def justify_all(
         return found, log_prob.reshape(-1, each)
 
     batch = min(BATCH, len(images))
-    for first in range(0, len(images), batch):
+
+    def one(first: int) -> tuple[np.ndarray, np.ndarray]:
         rows, left = np.arange(first, first + batch), len(images) - first
         rows = np.minimum(rows, len(images) - 1)
         classes = target[rows], distractor[rows]
         unseen = None if blind is None else blind[1]
         words, log_prob = answer(params, unseen, np.asarray(images[rows]), *classes)
-        yield np.asarray(words)[:left], np.asarray(log_prob)[:left]
+        return np.asarray(words)[:left], np.asarray(log_prob)[:left]
+
+    yield from shared_out(one, range(0, len(images), batch))
 
 
 def justifies(text: str, target: str, distractor: str) -> bool:

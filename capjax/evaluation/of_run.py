@@ -1,6 +1,7 @@
 """What are a run's captions of a split worth? From its folder to the files of the evaluation."""
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from capjax.data.prepare import Prepared, form_of
@@ -15,6 +16,7 @@ from capjax.evaluation.verdicts import Judge
 from capjax.evaluation.written import Written, mark_beside, mark_of, write_evaluation
 from capjax.files.places import place, resolved
 from capjax.metrics.official import QUICK
+from capjax.parallel import by_first
 from capjax.run import Trained, check_classes, open_run
 from capjax.run.checkpoint import check_folder
 
@@ -29,7 +31,7 @@ def of_run(request: RunRequest) -> Written:
     judges = open_judges(request.judges)
     decoding = decoding_of(request.question.own_decoding(run.recipe), **request.decoding)
     folder = place(request.out)
-    check_folder(folder, "--out")
+    by_first(lambda: check_folder(folder, "--out"))
     # What can be refused is, before images are encoded, which may take hours.
     data = data_of(run, workdir, split, request.places)
     _check(data, decoding, request.retrieval)
@@ -58,13 +60,16 @@ def of_run(request: RunRequest) -> Written:
     if drawn:
         about["seed"] = seed
     found = _with(found, about, [*seen.notes, *question.notes])
-    more = f"{seen.mark}{question.mark}"
-    mark = mark_of(split, decoding, run.recipe.decoding, seed, more)
-    mark = mark_beside(folder, mark, found, resolved(folder) == resolved(workdir))
-    paths = write_evaluation(folder, mark, found)
-    pages = question.write(folder, mark, seen, decoding)
+    mark = mark_of(split, decoding, run.recipe.decoding, seed, f"{seen.mark}{question.mark}")
+
+    def write() -> tuple[Path, ...]:
+        own = resolved(folder) == resolved(workdir)
+        beside = mark_beside(folder, mark, found, own)
+        paths = write_evaluation(folder, beside, found)
+        return (*paths, *question.write(folder, beside, seen, decoding))
+
     title = ", ".join(filter(None, [f"{split} of {data.name}", spell(decoding), question.title]))
-    return Written(found, title, (*paths, *pages))
+    return Written(found, title, by_first(write))
 
 
 def _check(data: RunData, decoding: Mapping[str, Any], retrieval: int) -> None:

@@ -20,6 +20,7 @@ from capjax.evaluation.text_measures import Evaluation, measure
 from capjax.evaluation.verdicts import Judge
 from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
+from capjax.parallel import by_first, processes, shared_out
 from capjax.speaker import Params, Speaker
 
 Spoken = Iterable[tuple[np.ndarray, np.ndarray]]  # captions in batches, as of `speak_all`
@@ -88,6 +89,7 @@ def evaluate(
     captioner.check(decoding, images)
     check_retrieval(retrieval, len(images))
     answer, judges = answer or Answer(), judges or {}
+    progress = progress and processes.first()
     spoken = answer.captions
     if spoken is None:
         spoken = _speak(captioner, split, images, decoding, seed)
@@ -95,7 +97,8 @@ def evaluate(
     decode = captioner.vocabulary.decode
     captions = {i: [decode(w) for w in row] for i, row in zip(split.ids, words, strict=True)}
     references = dict(zip(split.ids, split.captions, strict=True))
-    scores, rows = found = measure(captions, references, **measures)
+    # Java runs on one machine.
+    scores, rows = found = by_first(lambda: measure(captions, references, **measures))
     if split.truth is not None:
         scores.update(_truth(split, rows))
     if answer.distractors is not None:
@@ -138,6 +141,7 @@ def _speak(
         key=jax.random.key(seed),
         judge=captioner.judge,
         beside=captioner.beside(split),
+        over=shared_out,
     )
 
 
@@ -172,7 +176,9 @@ def _retrieval(
     def own(captions: Any, images: Any) -> np.ndarray:
         context = {"image": images, **beside}
         speaker, params = captioner.speaker, captioner.params
-        return pairwise_log_probs(speaker, params, context, captions, progress=progress)
+        return pairwise_log_probs(
+            speaker, params, context, captions, progress=progress, over=shared_out
+        )
 
     texts = [captioner.vocabulary.decode(w) for w in words]
     scorers: dict[str, Score] = {name: scorer(judge, texts) for name, judge in judges.items()}

@@ -21,6 +21,7 @@ from capjax.evaluation.of_speaker import Answer
 from capjax.evaluation.question import Question
 from capjax.files.places import place, resolved
 from capjax.files.whole import write_json
+from capjax.parallel import shared_out
 from capjax.run import Recipe, fingerprint, open_run
 from capjax.run.data import same_features
 
@@ -79,7 +80,9 @@ class ToldApart(Question):
             return twins(split, self.number)._replace(pool=pool)
         if self.kind == "nearest":
             return Distractors("nearest", easy(images, self.number))
-        spoken = speak_all(run.speaker, run.params, images, decoding, noise=run.recipe.noise)
+        spoken = speak_all(
+            run.speaker, run.params, images, decoding, noise=run.recipe.noise, over=shared_out
+        )
         texts = [run.vocabulary.decode(words[0]) for batch, _ in spoken for words in batch]
         return Distractors("hard", hard(images, texts, self.number))
 
@@ -105,6 +108,7 @@ class ToldApart(Question):
                 pool=found.pool,
                 noise=run.recipe.noise,
                 key=jax.random.key(seed),
+                over=shared_out,
             )
         mine = self.guide and resolved(self.guide) == resolved(seen.data.workdir)
         return Answer(captions, self.about, found, asked_own=bool(mine))

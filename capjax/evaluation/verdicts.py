@@ -1,6 +1,6 @@
 """What does an evaluator say of captions as text? E-NGAN and E-GAN (Dai et al., 2017)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ def verdicts(
     captions: Sequence[Sequence[str]],
     max_len: int = 20,
     batch: int = BATCH,
+    over: Callable[..., Iterable] = map,
 ) -> np.ndarray:
     """r(I, S) of each caption with its image, the mean of which is E (Dai et al., 2017, sec. 4).
 
@@ -48,6 +49,7 @@ def verdicts(
       captions: the texts of each of the N images, any number of them.
       max_len: words that are read of a caption.
       batch: about how many captions are read at once.
+      over: what maps the work over batches: several processes share it by `parallel.shared_out`.
     Returns:
       float32[N, S] in (0, 1) on the host, S the most captions of an image; NaN where an image has
       fewer.
@@ -62,17 +64,22 @@ def verdicts(
     known = np.array([[s < len(texts) for s in range(most)] for texts in captions])
     ids = np.zeros((*known.shape, max_len), np.int32)
     ids[known] = vocabulary.encode_all([text for texts in captions for text in texts], max_len)
-    found = np.empty(known.shape, np.float32)
     size = min(max(1, batch // most), len(images))
-    for first in range(0, len(images), size):
+
+    def one(first: int) -> np.ndarray:
         rows = _filled(first, size, len(images))
-        r = np.asarray(_verdicts(evaluator, params, images[rows], ids[rows]))
-        found[first : first + size] = r[: len(images) - first]
+        return np.asarray(_verdicts(evaluator, params, images[rows], ids[rows]))
+
+    found = np.concatenate(list(over(one, range(0, len(images), size))))[: len(images)]
     return np.where(known, found, np.float32(np.nan))
 
 
 def evaluator_scores(
-    evaluator: Evaluator, params: Params, images: np.ndarray, captions: np.ndarray
+    evaluator: Evaluator,
+    params: Params,
+    images: np.ndarray,
+    captions: np.ndarray,
+    over: Callable[..., Iterable] = map,
 ) -> np.ndarray:
     """The evaluator's score of every caption with every image, before the logistic.
 
@@ -81,23 +88,24 @@ def evaluator_scores(
     Args:
       images: [J, ...], as the evaluator takes them.
       captions: int32[Q, T], in the evaluator's own words.
+      over: as of `verdicts`.
     Returns:
       float32[Q, J] on the host.
     """
     captions = np.asarray(captions, np.int32)
-    size = min(BATCH, len(images))
-    looks = [
-        _look(evaluator, params, images[_filled(first, size, len(images))])
-        for first in range(0, len(images), size)
-    ]
-    seen = jnp.concatenate(looks)[: len(images)]
-    scores = np.empty((len(captions), len(images)), np.float32)
-    size = min(BATCH, len(captions))
-    for first in range(0, len(captions), size):
-        rows = _filled(first, size, len(captions))
-        part = np.asarray(_pairs(evaluator, params, seen, captions[rows]))
-        scores[first : first + size] = part[: len(captions) - first]
-    return scores
+    some, each = min(BATCH, len(images)), min(BATCH, len(captions))
+
+    def look(first: int) -> np.ndarray:
+        return np.asarray(_look(evaluator, params, images[_filled(first, some, len(images))]))
+
+    looks = list(over(look, range(0, len(images), some)))
+    seen = jnp.asarray(np.concatenate(looks)[: len(images)])
+
+    def one(first: int) -> np.ndarray:
+        rows = _filled(first, each, len(captions))
+        return np.asarray(_pairs(evaluator, params, seen, captions[rows]))
+
+    return np.concatenate(list(over(one, range(0, len(captions), each))))[: len(captions)]
 
 
 def _filled(first: int, size: int, count: int) -> np.ndarray:

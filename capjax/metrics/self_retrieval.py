@@ -1,6 +1,6 @@
 """How well do captions tell their images apart, by a speaker's own likelihood? (Dai & Lin, 2017)"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ def pairwise_log_probs(
     captions: Any,
     *,
     progress: bool = False,
+    over: Callable[..., Iterable] = map,
 ) -> np.ndarray:
     """log p(caption | image) of every caption with every image: the scores of self-retrieval.
 
@@ -36,6 +37,7 @@ def pairwise_log_probs(
       context: of J images, leaves [J, ...].
       captions: int32[Q, T].
       progress: whether to show a bar.
+      over: what maps the work over images: several processes share it by `parallel.shared_out`.
     Returns:
       float32[Q, J] in nats, on the host: Q and J may be thousands.
     Raises:
@@ -43,8 +45,8 @@ def pairwise_log_probs(
         the speaker's.
     """
     images = check_context(context)
-    one = jax.tree.map(lambda x: x[:1], context)
-    check_captions(captions, "QT", size=vocabulary_size(speaker, params, one))
+    single = jax.tree.map(lambda x: x[:1], context)
+    check_captions(captions, "QT", size=vocabulary_size(speaker, params, single))
     captions = np.asarray(captions)
     block = -(-images // -(-images // IMAGES))  # as many in each, so that few fill up the last
     few = min(ON_CPU, block)
@@ -52,13 +54,17 @@ def pairwise_log_probs(
     tree = prefix_tree(captions, PREFIXES)
     size = tree.width, tree.edges, few
     arrays = jax.device_put((tree.chunks, tree.path))
+
+    def one(first: int) -> np.ndarray:
+        # The last block is filled up with its last image, so that one program serves all.
+        rows = np.minimum(np.arange(first, first + block), images - 1)
+        part = jax.tree.map(lambda x: x[rows], dict(context))
+        return np.asarray(_read(speaker, size, params, part, *arrays))
+
     scores = np.empty((len(captions), images), np.float32)
+    firsts = range(0, images, block)
     with tqdm(total=images, desc="self-retrieval", unit="image", disable=not progress) as bar:
-        for first in range(0, images, block):
-            # The last block is filled up with its last image, so that one program serves all.
-            rows = np.minimum(np.arange(first, first + block), images - 1)
-            part = jax.tree.map(lambda x, rows=rows: x[rows], dict(context))
-            read = np.asarray(_read(speaker, size, params, part, *arrays))
+        for first, read in zip(firsts, over(one, firsts), strict=True):
             scores[:, first : first + block] = read[:, : images - first]
             bar.update(min(block, images - first))
     return scores

@@ -1,6 +1,21 @@
-"""Devices and hosts: an update mapped over them, and what fits into their memory."""
+"""Devices and hosts: an update mapped over them, what fits into their memory, who does what."""
 
-from capjax.parallel.devices import over_devices, replicate
+from capjax.parallel.devices import everywhere, over_devices, own, own_rows, replicate
 from capjax.parallel.memory import check_fits, check_step, no_memory, telling_memory
+from capjax.parallel.together import by_first, first_before_others, shared_out, wait_for_all
 
-__all__ = ["check_fits", "check_step", "no_memory", "over_devices", "replicate", "telling_memory"]
+__all__ = [
+    "by_first",
+    "check_fits",
+    "check_step",
+    "everywhere",
+    "first_before_others",
+    "no_memory",
+    "over_devices",
+    "own",
+    "own_rows",
+    "replicate",
+    "shared_out",
+    "telling_memory",
+    "wait_for_all",
+]

@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from jax.sharding import Mesh
 from capjax.errors import InputError
 from capjax.files.checksums import check_sums, write_sums
 from capjax.files.places import absolute, as_of_a_disk, move, stored
+from capjax.parallel import by_first, everywhere, own, processes
 from capjax.parallel.memory import no_memory
 
 # What is raised where a checkpoint is sound and holds something else than is asked of it.
@@ -55,15 +57,15 @@ class Checkpoints:
         Raises:
           InputError: the disk is full or refuses.
         """
-        if step in self._manager.all_steps():
+        if by_first(lambda: step in self._manager.all_steps()):
             return  # a run that was cut between its saves comes by here again, with the same bits
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), note=ocp.args.JsonSave(dict(note))
+            state=ocp.args.StandardSave(everywhere(state)), note=ocp.args.JsonSave(dict(note))
         )
         with self._telling_the_disk():
             with _all_ended():
                 self._manager.save(step, args=items)
-            if jax.process_index() == 0:
+            if processes.first():
                 write_sums(self.folder / str(step))
 
     def restore(self, like: Callable[[Mapping[str, Any]], Any]) -> tuple[int, Any, dict] | None:
@@ -79,11 +81,11 @@ class Checkpoints:
           InputError: there are checkpoints and none can be read; all are left where they are.
         """
         damaged: list[tuple[int, str]] = []
-        for step in reversed(self.steps()):
+        for step in reversed(by_first(self.steps)):
             sound = False
             try:
                 # Numbers that were changed on the disk are numbers, too: a reader may take them.
-                sound = check_sums(self.folder / str(step))
+                sound = _known_sound(self.folder / str(step))
                 note = self.note(step)
                 if (form := like(note)) is None:
                     return step, None, note
@@ -105,12 +107,14 @@ class Checkpoints:
             for bad, why in damaged:
                 # Out of the way, so that its step can be saved again.
                 moved = f"it was moved to {self._set_aside(bad)} and " if self.writes else ""
+                if not processes.first():
+                    continue
                 print(
                     f"capjax: the checkpoint of step {bad} in {self.folder} cannot be read ({why});"
                     f" {moved}that of step {step} is used",
                     file=sys.stderr,
                 )
-            return step, state, note
+            return step, own(state), note
         if damaged:
             steps = ", ".join(str(step) for step, _ in damaged)
             raise InputError(
@@ -128,6 +132,11 @@ class Checkpoints:
         self._manager.close()
 
     def _set_aside(self, step: int) -> Path:
+        target = by_first(partial(self._move_aside, step))
+        self._manager.reload()
+        return target
+
+    def _move_aside(self, step: int) -> Path:
         aside = self.folder.parent / "damaged"
         if not stored(aside):
             aside.mkdir(exist_ok=True)
@@ -137,7 +146,6 @@ class Checkpoints:
                 break
             target = aside / f"{self.folder.name}-{step}.{i}"
         move(self.folder / str(step), target)
-        self._manager.reload()
         return target
 
     @contextlib.contextmanager
@@ -163,6 +171,21 @@ class Checkpoints:
                     " make room and run the same command again to go on from the one before"
                 ) from error
             raise
+
+
+def _known_sound(folder: Path) -> bool:
+    """`check_sums`, by the first process for all."""
+
+    def found() -> bool | Exception:
+        try:
+            return check_sums(folder)
+        except Exception as error:
+            return error
+
+    sound = by_first(found)
+    if isinstance(sound, Exception):
+        raise sound
+    return sound
 
 
 def _somewhere(x: Any) -> jax.ShapeDtypeStruct:

@@ -21,9 +21,12 @@ class MetricsLog:
     EVERY seconds, and by `keep`.
     """
 
-    def __init__(self, path: Path, step: int):
-        """Opens the file to go on after `step`: later rows, of a run that was cut, are dropped."""
-        self.path = path
+    def __init__(self, path: Path, step: int, writes: bool = True):
+        """Opens the file to go on after `step`: later rows, of a run that was cut, are dropped.
+
+        writes: whether this process writes it; others of the run keep its rows in mind.
+        """
+        self.path, self.writes = path, writes
         self.rows: list[dict] = []
         self._kept, self._at = 0, -EVERY  # how many rows a store has, and since when
         text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
@@ -33,16 +36,20 @@ class MetricsLog:
             lines.append(last)
         for number, line in enumerate(lines, 1):
             row = _row(line)
+            if row is None and not writes:
+                continue
             if row is None:
                 print(f"capjax: line {number} of {path} is damaged and left out", file=sys.stderr)
             elif row["step"] <= step:
                 self.rows.append(row)
-        if last or len(self.rows) < len(lines):
+        if writes and (last or len(self.rows) < len(lines)):
             self._write()
         self._kept = len(self.rows)
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.rows.append(dict(row))
+        if not self.writes:
+            return
         if stored(self.path):
             if time.monotonic() - self._at >= EVERY:
                 self.keep()
@@ -57,7 +64,7 @@ class MetricsLog:
 
     def keep(self) -> None:
         """All rows are in the file when it returns: before a checkpoint that counts on them."""
-        if stored(self.path) and self._kept < len(self.rows):
+        if self.writes and stored(self.path) and self._kept < len(self.rows):
             self._write()
             self._kept, self._at = len(self.rows), time.monotonic()
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from capjax.data import CLASSED, Dataset, check_name, load
+from capjax.data import CLASSED, Dataset, cache_folder, check_name, load
 from capjax.data.batches import caption_arrays
 from capjax.data.feature_files import FeatureFiles
 from capjax.data.features import Encoder
@@ -22,7 +22,7 @@ from capjax.errors import InputError, named
 from capjax.files.whole import read_json, whole, write_json
 from capjax.judging import Evaluator
 from capjax.models.encoders import encoder_named
-from capjax.parallel import replicate
+from capjax.parallel import by_first, first_before_others, processes, replicate
 from capjax.run.checkpoint import check_room
 from capjax.run.data import check_training_data, free_settings, write_data
 from capjax.run.folder import check_claim, saved
@@ -66,7 +66,8 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
     """
     recipe, data = plan.recipe, plan.recipe.data
     begun = check_claim(workdir, recipe.given, free_settings(workdir, data), plan.folders)
-    ready = _ready(plan, workdir, begun and (workdir / "vocabulary.json").exists())
+    ours = begun and (workdir / "vocabulary.json").exists()
+    ready = _ready(plan, workdir, ours)
     start, encoder, vocabulary = ready.start, ready.encoder, ready.vocabulary
 
     def check(found: Prepared) -> None:
@@ -81,17 +82,22 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
             check_encoder(recipe, start, prepared)
         for stage in plan.stages:
             stage.settings.check_others(recipe, vocabulary, prepared)
-    # Checkpoints hold the parameters, their average and two moments; three are there at once.
-    check_room(workdir, (ready.params, ready.judged), copies=4 * 3 + 3)
-    write_json(workdir / "config.json", recipe.given)
-    write_data(workdir, data, prepared)
-    if ready.concepts:
-        write_json(workdir / "concepts.json", ready.concepts)
-    with whole(workdir / "vocabulary.json") as draft:
-        vocabulary.save(draft)
+    by_first(lambda: _write(workdir, recipe, prepared, ready))  # once all have read what was there
     networks = ready.speaker, ready.evaluator, vocabulary, ready.image
     run = Run(recipe, workdir, *networks, *_parts(prepared, vocabulary, recipe))
     return run, prepared, _learnt(start, recipe)
+
+
+def _write(workdir: Path, recipe: Recipe, prepared: Prepared, ready: _Ready) -> None:
+    """Writes what a run is known by. Raises InputError where its folder has too little room."""
+    # Checkpoints hold the parameters, their average and two moments; three are there at once.
+    check_room(workdir, (ready.params, ready.judged), copies=4 * 3 + 3)
+    write_json(workdir / "config.json", recipe.given)
+    write_data(workdir, recipe.data, prepared)
+    if ready.concepts:
+        write_json(workdir / "concepts.json", ready.concepts)
+    with whole(workdir / "vocabulary.json") as draft:
+        ready.vocabulary.save(draft)
 
 
 def _ready(plan: Plan, workdir: Path, ours: bool) -> _Ready:
@@ -106,7 +112,8 @@ def _ready(plan: Plan, workdir: Path, ours: bool) -> _Ready:
             f"config.concepts=True, and the images of {data.name} have no classes; take"
             f" {' or '.join(CLASSED)}"
         )
-    dataset = load(data.name, data.path or None, data.cache or None)
+    places = data.path or None, data.cache or None
+    dataset = first_before_others(cache_folder(places[1]), lambda: load(data.name, *places))
     vocabulary = _vocabulary(workdir if ours else None, start, dataset, data.min_count)
     form = form_of(encoder, dataset.splits["train"])
     image = image_kind(data.encoder, form.shape[1:])
@@ -162,7 +169,8 @@ def _vocabulary(
             raise InputError(f"{error}; delete the file, and it is made again") from error
     texts = (text for split in dataset.splits.values() for each in split.captions for text in each)
     for note in word_notes((text, tokenize(text)) for text in texts):
-        print(f"capjax: {note}", file=sys.stderr)
+        if processes.first():
+            print(f"capjax: {note}", file=sys.stderr)
     if start:
         return start.vocabulary
     texts = (text for each in dataset.splits["train"].captions for text in each)

@@ -1,14 +1,12 @@
 """One stage of a run: batches through an update, validation, checkpoints and a progress bar."""
 
 import math
-import signal
 import time
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from types import FrameType
 from typing import Any
 
 import jax
@@ -17,13 +15,15 @@ from tqdm import tqdm
 
 from capjax.data.batches import images_of
 from capjax.errors import InputError
-from capjax.parallel import check_step, over_devices, replicate, telling_memory
+from capjax.parallel import check_step, over_devices, own_rows, processes, replicate, telling_memory
 from capjax.run.checkpoint import Checkpoints
 from capjax.run.data import captions_sum
 from capjax.run.folder import best_folder
 from capjax.run.metrics_log import MetricsLog
+from capjax.training.pace import Pace
 from capjax.training.plan import Planned
-from capjax.training.stage import Learnt, Run, Stage
+from capjax.training.stage import Learnt, Run, Stage, update_of
+from capjax.training.stopping import Interrupted, StopSignal
 
 AHEAD = 2  # batches that are read while one is learnt from
 
@@ -36,38 +36,16 @@ def steps_under_way() -> int:
     return 1 if jax.local_devices()[0].platform == "cpu" else 3
 
 
-class Interrupted(Exception):
-    """A signal asked the run to stop; the message says where it stands."""
-
-
-class StopSignal:
-    """Notes SIGTERM and SIGINT, so that a run can save before it ends; a second one ends it."""
-
-    def __enter__(self) -> "StopSignal":
-        self.name = ""
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.name:
-            raise SystemExit(128 + number)
-        self.name = signal.Signals(number).name
-
-
 def batches(
     run: Run, stage: Stage, begin: int, steps: int
 ) -> Generator[dict[str, Any], None, None]:
-    """The batches of steps `begin` to `steps`: `rows`, and of images that are not kept on the
-    device `taken`, read from the disk while the steps before are computed."""
+    """The batches of steps `begin` to `steps`: this process's `rows`, and of images that are not
+    kept on the device also `taken`, read from the disk while the steps before are computed."""
     arrays, images = run.training.arrays, run.training.images
     of = np.asarray(arrays["of"])
 
     def one(step: int) -> dict[str, Any]:
-        rows = stage.rows(step)
+        rows = own_rows(stage.rows(step))
         if "image" in arrays:
             return {"rows": rows}
         wanted = images_of(stage.kind, of, rows)
@@ -131,8 +109,8 @@ def run_stage(
             place = _Place(index, note["done"], note["base"], note["best"])
         folder = best_folder(run.workdir, run.recipe.stages, planned.name)
         with closing(Checkpoints(folder)) as kept:
-            work = _Work(run, planned, stage, place, last, kept)
-            state = work.learn(state, jax.random.fold_in(seed, 1), stop)
+            work = _Work(run, planned, stage, place, last, kept, stop)
+            state = work.learn(state, jax.random.fold_in(seed, 1))
     return stage.trained(state)
 
 
@@ -163,59 +141,80 @@ class _Work:
         place: _Place,
         last: Checkpoints,
         kept: Checkpoints,
+        stop: StopSignal,
     ):
         self.run, self.planned, self.stage, self.place = run, planned, stage, place
-        self.last, self.kept = last, kept
+        self.last, self.kept, self.stop = last, kept, stop
         self.steps = planned.settings.steps_of(stage.per_epoch)
-        self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step)
+        self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step, processes.first())
         batch, parts = planned.settings.batch, planned.settings.accumulate
         self.mend = f"lower config.{planned.name}.batch={batch}"
         if planned.settings.accumulates:
             self.mend += f" or raise config.{planned.name}.accumulate={parts}"
         self.captions = captions_sum(run.training.arrays)
         self.under_way = steps_under_way()
-        self.unseen: deque[tuple[int, Mapping[str, jax.Array]]] = deque()  # (step, its metrics)
+        self.unseen: deque[tuple[int, Any]] = deque()  # (step, what it gave)
+        self.pace = Pace(stop, run.recipe.log_every)
+        epoch = max(1, stage.per_epoch // planned.settings.batch)
+        self.every = run.recipe.validate_every or epoch
 
-    def learn(self, state: Any, keys: jax.Array, stop: StopSignal) -> Any:
+    def learn(self, state: Any, keys: jax.Array) -> Any:
         """Goes on to the stage's last step: the state there."""
-        recipe, place, name = self.run.recipe, self.place, self.planned.name
-        epoch = max(1, self.stage.per_epoch // self.planned.settings.batch)
-        every = recipe.validate_every or epoch
-        data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
-        step_fn = self._step_fn()
+        place, name = self.place, self.planned.name
         self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
-        bar = tqdm(total=self.steps, initial=place.done, desc=name, unit="step", dynamic_ncols=True)
+        if place.done and self._validates():  # it was saved before that, and cut
+            self._validate(state)
+        if place.done == self.steps:
+            return state
+        bar = tqdm(
+            total=self.steps,
+            initial=place.done,
+            desc=name,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not processes.first(),
+        )
         reader = closing(batches(self.run, self.stage, place.done, self.steps))
         with bar, reader as ahead:
-            for first, batch in enumerate(ahead):
-                place.done += 1
-                key = jax.random.fold_in(keys, place.done)
-                with telling_memory(self.mend):
-                    if not first:  # the program is the one that the step then runs
-                        self._check_memory(step_fn.lower(state, data, batch, key).compile())
-                    state, metrics = step_fn(state, data, batch, key)
-                self.unseen.append((place.done, metrics))
-                self._look(bar, leave=self.under_way - 1)
-                ended = place.done == self.steps
-                if place.done % every == 0 or ended:
-                    self._look(bar)
-                    self._validate(state)
-                if place.done % recipe.save_every == 0 or ended or stop.name:
-                    self._look(bar)
-                    self._save(state)
-                if stop.name and not ended:
-                    raise Interrupted(
-                        f"{stop.name}: saved at step {place.step} of stage {name};"
-                        " run the same command again to go on"
-                    )
+            return self._steps(state, keys, ahead, bar)
+
+    def _steps(self, state: Any, keys: jax.Array, ahead: Any, bar: tqdm) -> Any:
+        """One step after another, as long as there are batches and nobody asks to stop."""
+        place, stop = self.place, self.stop
+        data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
+        step_fn = over_devices(update_of(self.stage), how=self.run.recipe.parallel)
+        for first, batch in enumerate(ahead):
+            key, batch = jax.random.fold_in(keys, place.done + 1), self.pace.beside(batch)
+            with telling_memory(self.mend):
+                if not first:  # the program is the one that the step then runs
+                    self._check_memory(step_fn.lower(state, data, batch, key).compile())
+                stop.holds = True
+                state, metrics = step_fn(state, data, batch, key)
+            place.done += 1
+            self.unseen.append((place.done, metrics))
+            self._look(bar, leave=self.under_way - 1)
+            ended, validates = place.done == self.steps, self._validates()
+            asked = self.pace.asked
+            if asked or validates or place.done % self.run.recipe.save_every == 0:
+                self._look(bar)
+                self._save(state)
+                stop.place = f"at step {place.step} of stage {self.planned.name}"
+            if validates:
+                stop.holds = False
+                stop.let_go()
+                self._validate(state)
+            elif asked and not ended:
+                stop.holds = False
+                raise Interrupted(
+                    f"{stop.name or asked}: saved {stop.place}; run the same command again to go on"
+                )
+        stop.holds = False
+        stop.let_go()
         return state
 
-    def _step_fn(self) -> Any:
-        def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
-            data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
-            return self.stage.update(state, data, batch["rows"], key)
-
-        return over_devices(update, how=self.run.recipe.parallel)
+    def _validates(self) -> bool:
+        """Whether what has been learnt is validated now."""
+        return self.place.done % self.every == 0 or self.place.done == self.steps
 
     def _check_memory(self, program: Any) -> None:
         devices = jax.local_devices()
@@ -230,9 +229,11 @@ class _Work:
         sound one. Raises InputError at the first NaN.
         """
         while len(self.unseen) > leave:
-            done, metrics = self.unseen.popleft()
-            with telling_memory(self.mend):
-                row = {k: float(v) for k, v in jax.device_get(metrics).items()}
+            done, given = self.unseen.popleft()
+            with telling_memory(self.mend), self.pace.waiting():
+                metrics, told = jax.device_get(given)
+            row = {name: float(value) for name, value in metrics.items()}
+            self.pace.look(told)
             bar.update()
             self._note_metrics(done, row, bar)
 
@@ -252,28 +253,47 @@ class _Work:
         if done % self.run.recipe.log_every == 0 or done == self.steps:
             speed = self.spoken / (time.perf_counter() - self.since)
             bar.set_postfix(loss=f"{row['loss']:.3f}", captions_per_s=f"{speed:.0f}")
-            self.log.add({"stage": name, "step": step, **row, "captions_per_s": speed})
+            told = self.pace.told()
+            self.log.add({"stage": name, "step": step, **row, "captions_per_s": speed, **told})
             self.since, self.spoken = time.perf_counter(), 0
 
     def _validate(self, state: Any) -> None:
-        """Scores the validation split, and keeps what is learnt where it is the best so far."""
+        """Scores the validation split, and keeps what is learnt where it is the best so far.
+
+        The state has been saved before. A run that is cut here, and goes on, validates it again, or
+        finds that it has been.
+        """
         before, place, stage = time.perf_counter(), self.place, self.stage
-        now = stage.trained(state)
+        now, name = stage.trained(state), self.planned.name
+        if (scores := self._scores()) is not None:
+            self._keep(now, scores)
+            return
         with telling_memory("lower config.decoding.width, samples or candidates"):
             scores = stage.validate(now)
+        self._keep(now, scores)
         epochs = place.done * self.planned.settings.batch / stage.per_epoch
-        name = self.planned.name
         self.log.add({"stage": name, "step": place.step, "epoch": epochs, **scores})
-        tqdm.write(_line(name, place.step, scores))
-        score = stage.score(scores)
+        self.log.keep()
+        if processes.first():
+            tqdm.write(_line(name, place.step, scores))
+        self.since += time.perf_counter() - before
+        self.pace.rest()
+
+    def _scores(self) -> dict[str, float] | None:
+        """What a validation of this very step has given before the run was cut."""
+        here = {"stage": self.planned.name, "step": self.place.step}
+        found = [row for row in self.log.rows if "epoch" in row and here.items() <= row.items()]
+        return {k: v for k, v in found[0].items() if k.startswith("val_")} if found else None
+
+    def _keep(self, now: Learnt, scores: Mapping[str, float]) -> None:
+        place, score = self.place, self.stage.score(scores)
         if place.best is None or score > place.best or score == math.inf:
             place.best = score if math.isfinite(score) else None
             keep = {"params": now.speaker}
             if now.evaluator is not None:
                 keep["evaluator"] = now.evaluator
-            note = {"stage": place.stage, "image": list(self.run.image), "scores": scores}
+            note = {"stage": place.stage, "image": list(self.run.image), "scores": dict(scores)}
             self.kept.save(place.step, keep, note | {"evaluator": "evaluator" in keep})
-        self.since += time.perf_counter() - before
 
     def _save(self, state: Any) -> None:
         self.log.keep()

@@ -12,6 +12,7 @@ import jax
 
 from capjax.errors import InputError
 from capjax.models.generator import CELLS
+from capjax.parallel import processes
 from capjax.run.folder import read_config, saved
 from capjax.run.recipe import Recipe, check_ranges, with_places
 from capjax.settings import flat, lacking, read
@@ -89,7 +90,7 @@ class Plan:
                 " one vector an image; take --config.data.encoder=efficientnet_lite0_grid"
             )
         check_ranges(recipe.decoding, "config.decoding")
-        devices = jax.local_device_count()
+        devices = jax.device_count()
         for name, settings, _ in stages:
             if settings.decoding is not None:
                 check_ranges(settings.decoding, f"config.{name}.decoding")
@@ -143,10 +144,11 @@ def as_begun(plan: Plan, workdir: Path) -> Plan:
     ]
     if not older:
         return plan
-    print(
-        f"capjax: the run in {workdir} was begun with config.{older[0]}=False and goes on so",
-        file=sys.stderr,
-    )
+    if processes.first():
+        print(
+            f"capjax: the run in {workdir} was begun with config.{older[0]}=False and goes on so",
+            file=sys.stderr,
+        )
     given = json.loads(json.dumps(plan.recipe.given))
     for name in older:
         *above, last = name.split(".")

@@ -23,6 +23,7 @@ from capjax.run.recipe import Recipe
 from capjax.run.trained import Trained
 from capjax.settings import ABOVE_0, BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Params, Speaker
+from capjax.training.pace import told_by_all
 
 
 class Learnt(NamedTuple):
@@ -127,6 +128,21 @@ class Stage(NamedTuple):
     validate: Callable[[Learnt], dict[str, float]]
     score: Callable[[Mapping[str, float]], float]  # of a validation: the highest one is kept
     beside: Mapping[str, Any] = {}  # arrays that it reads beside the training split's
+
+
+def update_of(stage: Stage) -> Callable[[Any, Any, Any, jax.Array], Any]:
+    """A stage's update as it is mapped over devices: (state, data, batch, key) -> (state, (metrics,
+    what the processes tell one another beside the batch)).
+
+    Images of the batch's own, where there are any, take the place of the split's.
+    """
+
+    def update(state: Any, data: Any, batch: Any, key: jax.Array) -> Any:
+        data = data | ({"taken": batch["taken"]} if "taken" in batch else {})
+        state, metrics = stage.update(state, data, batch["rows"], key)
+        return state, (metrics, told_by_all(batch))
+
+    return update
 
 
 def own_speaker(run: Run, learnt: Learnt, key: jax.Array) -> Params:

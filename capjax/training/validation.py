@@ -15,6 +15,7 @@ from capjax.judging import Evaluator
 from capjax.metrics import retrieval_ranks
 from capjax.objectives import losses
 from capjax.objectives.evaluator_training import three_scores
+from capjax.parallel import shared_out
 from capjax.speaker import Params, Speaker, log_probs, scored
 from capjax.training.stage import Learning, Learnt, Run
 
@@ -60,13 +61,16 @@ def evaluator_validation(run: Run, learnt: Learnt, noise: Noise) -> dict[str, fl
     of = np.asarray(validation["of"])
     first = np.searchsorted(of, np.arange(of[-1] + 1))
     rows = np.stack([first, np.roll(first, -1)], 1)  # mismatched: the next image's caption
-    batch, sums = min(200, len(rows)), np.zeros(4)
-    for begin in range(0, len(rows), batch):
+    batch = min(200, len(rows))
+
+    def one(begin: int) -> np.ndarray:
         part = np.arange(begin, begin + batch)
         part = rows[np.minimum(part, len(rows) - 1)]
         counts = np.arange(begin, begin + batch) < len(rows)
         data = validation | {"taken": {"image": images[of[part[:, 0]]]}}
-        sums += np.asarray(_judged(run.speaker, run.evaluator, noise, learnt, data, part, counts))
+        return np.asarray(_judged(run.speaker, run.evaluator, noise, learnt, data, part, counts))
+
+    sums = sum(shared_out(one, range(0, len(rows), batch)), np.zeros(4))
     names = ("evaluator_loss", "r_real", "r_generated", "r_mismatched")
     return {f"val_{name}": float(x) / len(rows) for name, x in zip(names, sums, strict=True)}
 
@@ -82,7 +86,7 @@ def listener_validation(run: Run, learnt: Learnt) -> dict[str, float]:
     captions = np.asarray(run.validation.arrays["caption"])
     captions = captions[np.searchsorted(of, np.arange(count))]
     images = run.validation.images[:count]
-    scores = evaluator_scores(run.evaluator, learnt.evaluator, images, captions)
+    scores = evaluator_scores(run.evaluator, learnt.evaluator, images, captions, shared_out)
     own = np.diagonal(scores)
     ranks = np.asarray(retrieval_ranks(scores))
     return {
@@ -120,17 +124,20 @@ def validation_nll(
     noise: int = 0,
 ) -> float:
     """Nats a word of people's captions, of a split from `caption_arrays`; no dropout, no noise."""
-    count, total, words = data["caption"].shape[0], 0.0, 0
+    count = data["caption"].shape[0]
     of = np.asarray(data["of"])
     batch = min(500, count)
-    for first in range(0, count, batch):
+
+    def one(first: int) -> tuple[float, int]:
         # The last batch is filled up with captions that count for nothing.
         rows = np.arange(first, first + batch)
         filled = np.minimum(rows, count - 1)
         mine = data | {"taken": {"image": images[of[filled]]}}
         nll, length = _nll(speaker, noise, params, mine, filled, rows < count)
-        total, words = total + float(nll), words + int(length)
-    return total / words
+        return float(nll), int(length)
+
+    sums = list(shared_out(one, range(0, count, batch)))
+    return sum(nll for nll, _ in sums) / sum(length for _, length in sums)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from endings import CERTAIN, end_later, ending
 from hot_loops import CASES, SMALL, hot_loop
 from work import Networks, completions, end_odds
-from workload import LENGTHS, STEPS, captions_like_coco, end_logits, work
+from workload import work
 
 import capjax
+from capjax.compiled.endings import CERTAIN, end_later, ending
+from capjax.compiled.lengths import LENGTHS, STEPS, captions_like_coco, end_logits
 from capjax.speaker import scored
 
 VOCABULARY = 30

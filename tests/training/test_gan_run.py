@@ -15,7 +15,7 @@ from small_runs import paint_photos, train_here
 
 from capjax import caption
 from capjax.errors import InputError
-from capjax.training.loop import Interrupted
+from capjax.training.stopping import Interrupted
 
 SMALL = {
     "data.encoder": "pixels64",

@@ -1,15 +1,16 @@
 """Counting how often loops run, and finding them again in what is compiled."""
 
-import hlo
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
-from ledger import Account, show
-from targets import H100
-from trips import counts_of, form_of, numbered
+
+from capjax.compiled import hlo
+from capjax.compiled.ledger import Account, show
+from capjax.compiled.targets import H100
+from capjax.compiled.trips import counts_of, form_of, numbered
 
 
 def collatz(n):

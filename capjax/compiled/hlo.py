@@ -19,10 +19,15 @@ class Array:
     far: bool  # whether it lies in the device's main memory, not in a TPU core's own
 
     @property
-    def bytes(self) -> float:
+    def size(self) -> float:
+        """Bytes, wherever it lies."""
         bits = re.search(r"\d+", self.dtype)
-        each = BYTES.get(self.dtype) or int(bits[0] if bits else 8) / 8
-        return each * prod(self.dims) if self.far else 0
+        return (BYTES.get(self.dtype) or int(bits[0] if bits else 8) / 8) * prod(self.dims)
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of main memory."""
+        return self.size if self.far else 0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from math import prod
 
-from hlo import Computation, Instruction, Program, numbers
+from capjax.compiled.hlo import Computation, Instruction, Program, numbers
 
 
 @dataclass(frozen=True)

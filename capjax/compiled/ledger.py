@@ -7,17 +7,32 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from hlo import Computation, Instruction, Program
-from products import Products
-from targets import Machine
-from traffic import moved
-from trips import NUMBER, Counts, Loop
+from capjax.compiled.hlo import Computation, Instruction, Program
+from capjax.compiled.products import Products
+from capjax.compiled.targets import Machine
+from capjax.compiled.traffic import moved
+from capjax.compiled.trips import NUMBER, Counts, Loop
 
 FREE = {
     *("parameter", "constant", "get-tuple-element", "tuple", "bitcast", "iota", "after-all"),
     *("partition-id", "replica-id", "opt-barrier", "add-dependency", "domain"),
 }
+
+
+COLLECTIVES = (
+    *("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"),
+    *("collective-broadcast", "ragged-all-to-all"),
+)
+
+
+class Collective(NamedTuple):
+    """What devices send one another in one launch."""
+
+    kind: str  # one of COLLECTIVES
+    bytes: float  # what one device gives
+    number: float = 1
 
 
 @dataclass
@@ -33,6 +48,7 @@ class Part:
     bytes: float = 0
     memory_s: float = 0  # launches that take as long as their bytes do, but never less than one
     kinds: Counter = field(default_factory=Counter)
+    collectives: list["Collective"] = field(default_factory=list)
     parts: list["Part"] = field(default_factory=list)
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, "Part"]]:
@@ -42,6 +58,16 @@ class Part:
 
     def total(self, name: str) -> float:
         return sum(part.times * getattr(part, name) for _, part in self.walk())
+
+    def sent(self) -> dict[str, Collective]:
+        """The collectives of all parts by their kind, as often as they run."""
+        found: dict[str, Collective] = {}
+        for _, part in self.walk():
+            for one in part.collectives:
+                before = found.get(one.kind, Collective(one.kind, 0, 0))
+                number, size = part.times * one.number, part.times * one.bytes
+                found[one.kind] = Collective(one.kind, before.bytes + size, before.number + number)
+        return found
 
 
 @dataclass
@@ -68,6 +94,7 @@ class Account:
         return part
 
     def _add(self, part: Part, one: Instruction, computation: Computation) -> None:
+        part.collectives += self._collectives(one, computation)
         if one.kind in FREE or one.kind.endswith("-done") or _of_scalars(one):
             return
         if one.kind == "while":
@@ -86,6 +113,19 @@ class Account:
         part.bytes += size
         part.memory_s += max(self.machine.launch_s, size / self.machine.bandwidth)
         return None
+
+    def _collectives(self, one: Instruction, computation: Computation) -> list[Collective]:
+        """The collective that an instruction is; of a fusion those in it."""
+        kind = one.kind.removesuffix("-start")
+        if kind in COLLECTIVES:
+            given = [computation[name] for name in one.operands if name in computation]
+            return [Collective(kind, sum(x.size for one in given for x in one.arrays))]
+        if one.kind not in ("fusion", "custom-call"):
+            return []
+        inside = [self.program.computations[name] for name in one.called]
+        return [
+            x for within in inside for y in within.values() for x in self._collectives(y, within)
+        ]
 
     def _add_loop(self, part: Part, one: Instruction) -> None:
         number = self._number(one)

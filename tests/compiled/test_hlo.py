@@ -1,9 +1,10 @@
 """Reading compiled programs."""
 
 import pytest
-from hlo import read
-from products import Product, Products
-from traffic import moved
+
+from capjax.compiled.hlo import read
+from capjax.compiled.products import Product, Products
+from capjax.compiled.traffic import moved
 
 TEXT = """HloModule jit_f, entry_computation_layout={(f32[8,16]{1,0})->f32[8,32]{1,0}}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hlo import Computation, Instruction, Program
+from capjax.compiled.hlo import Computation, Instruction, Program
 
 
 def moved(program: Program, one: Instruction, computation: Computation) -> float:

@@ -1,0 +1,161 @@
+"""How do the processes of a run end? Together, each with one sentence, and none hangs.
+
+A process that ends before its time leaves a note, by which the others end within seconds. One that
+is killed cannot: JAX's runtime misses its signs of life after `processes.SILENCE` seconds, or at
+once where it is the first, and aborts the others with a page of its own words, in whose place they
+are told of in a sentence here. All this is for commands alone: it takes the process's standard
+streams and ends it.
+"""
+
+import ctypes
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from capjax.parallel import notes, processes
+
+LOST = 1  # the exit status where another process is gone
+# Where a message of JAX's runtime begins, and those that are told in our words or are no news.
+_MESSAGES = re.compile(rb"(?m)^(?=[IWEF]\d{4} \d|\[Gloo\]|\*\*\* )")
+_NOISE = re.compile(
+    rb"\[Gloo\] Rank|coordination_service|Terminating process because the JAX|add_port\.cc"
+    rb"|Check failure stack trace"
+)
+_SILENT = re.compile(rb"stopped sending heartbeats\):\s*((?:\d+\s*\n?)+)")
+
+
+class Company:
+    """The other processes of a run, from before they are joined."""
+
+    def __init__(self, place: str, number: int, which: int):
+        self.place, self.number, self.which = place, number, which
+        self.joined = False
+        self.leaving: int | None = None  # the status to end with, once it is clear
+        self.heard = b""  # what JAX's runtime said last
+        self.out, self.errors = _take_streams(self._hear)
+        self._trap = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._aborted)
+        abort: Any = ctypes.CDLL(None).signal
+        abort.restype = ctypes.c_void_p
+        abort(int(signal.SIGABRT), self._trap)  # Python's own handlers come too late for it
+
+    def join(self) -> None:
+        """Joins the others, and listens from then on for the ends of any of them."""
+        processes.join(self.place, self.number, self.which)
+        self.joined = True
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def part(self, status: int, why: str) -> None:
+        """Ends this process; the first one, which keeps the notes, when the others have read them.
+
+        Args:
+          why: what the others tell of it; "" where they end by themselves.
+        """
+        self.leaving = status if self.leaving is None else self.leaving
+        if self.joined:
+            notes.leave(f"ended/{self.which}", json.dumps({"status": status, "why": why}))
+            until = time.monotonic() + 5
+            while not self.which and time.monotonic() < until:
+                if len(notes.left("ended")) >= self.number:
+                    break
+                time.sleep(0.1)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+
+    def said(self, sentence: str) -> bool:
+        """Whether the first process ends with the very same sentence, and so says it."""
+        if not self.joined:
+            return False
+        notes.leave(f"ended/{self.which}", json.dumps({"status": 2, "why": sentence}))
+        until = time.monotonic() + 3
+        while self.which and time.monotonic() < until:
+            if first := notes.left("ended").get("0"):
+                return json.loads(first)["why"] == sentence
+            time.sleep(0.1)
+        return False
+
+    def wait_to_hear(self, error: BaseException) -> None:
+        """Waits, after what a lost process may be the cause of, to be ended with its sentence."""
+        lost = isinstance(error, jax.errors.JaxRuntimeError) and self.joined
+        if lost and "RESOURCE_EXHAUSTED" not in str(error):
+            time.sleep(processes.SILENCE + 20)
+
+    def _listen(self) -> None:
+        while True:
+            time.sleep(0.5)
+            if self.leaving is not None:
+                return
+            for name, text in notes.left("ended").items():
+                ended = json.loads(text)
+                if int(name) == self.which or not ended["why"]:
+                    continue
+                time.sleep(3)  # this one may be about to end by the same
+                if self.leaving is None:
+                    self._say(
+                        f"process {name} of {self.number} has ended ({ended['why']}), and so does"
+                        " this one"
+                    )
+                    self.part(LOST, "")
+
+    def _aborted(self, number: int) -> None:
+        """In the place of an abort by JAX's runtime."""
+        if self.leaving is not None:
+            os._exit(self.leaving)
+        if not self.joined:
+            self._say(
+                f"process {self.which} of {self.number} could not reach the others at {self.place}"
+                f" within {processes.patience()} seconds; see that all {self.number} are started,"
+                f" and that they see that address ({processes.PATIENCE}=N waits longer)"
+            )
+        else:
+            self._say(
+                f"{self._gone()} (killed, or its machine has failed), and so process {self.which}"
+                " ends; run the same command again to go on"
+            )
+        os._exit(LOST)
+
+    def _gone(self) -> str:
+        silent = _SILENT.search(self.heard)
+        names = silent[1].decode().split() if silent else ["0"]
+        if len(names) > 1:
+            return f"processes {', '.join(names)} of {self.number} are gone"
+        return f"process {names[0]} of {self.number} is gone"
+
+    def _say(self, sentence: str) -> None:
+        # Python's own streams may be held by a thread that waits.
+        os.write(self.errors, f"\ncapjax: {sentence}\n".encode(errors="backslashreplace"))
+
+    def _hear(self, text: bytes) -> bool:
+        """Takes note of what was written past Python's streams; whether people are to see it."""
+        self.heard = (self.heard + text)[-10_000:]
+        return bool(text) and not _NOISE.search(text)
+
+
+def _take_streams(hear: Callable[[bytes], bool]) -> tuple[int, int]:
+    """Leaves Python its streams, and reads what others write past it: JAX's runtime, and gloo.
+
+    Returns:
+      Where output and errors are to be written from now on.
+    """
+    kept = os.dup(1), os.dup(2)
+    reads, writes = os.pipe()
+    os.dup2(writes, 1)
+    os.dup2(writes, 2)
+    os.close(writes)
+
+    def read() -> None:
+        while text := os.read(reads, 65536):
+            for message in _MESSAGES.split(text):
+                if hear(message):
+                    os.write(kept[1], message)
+
+    threading.Thread(target=read, daemon=True).start()
+    return kept
