@@ -88,7 +88,7 @@ def stopped(sentence: object, status: int) -> int:
     if not (_companies and _companies[0].which):
         print(f"capjax: {sentence}", file=sys.stderr)
     if _companies:
-        _companies[0].leaving = status
+        _companies[0].stop(status)
     return status
 
 

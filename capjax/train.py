@@ -1,5 +1,6 @@
 """`python -m capjax.train --config=configs/mle.py[:dataset] [--workdir=DIR] [--config.x=y]`."""
 
+import faulthandler
 import sys
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from ml_collections import config_flags
 
 from capjax.command import command, stopped, tell
 from capjax.errors import InputError
+from capjax.parallel import processes
 from capjax.parallel.memory import telling_memory
 from capjax.training import Interrupted, train
 from capjax.training.flags import parse, recipe_of
@@ -21,6 +23,8 @@ _STOP_STATUS = flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
+    if processes.count() > 1:
+        faulthandler.disable()  # which absl enables: a lost process is no fault of this one
     try:
         config = recipe_of(argv, _CONFIG)
         if _WORKDIR.value == "":

@@ -3,11 +3,14 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -25,26 +28,56 @@ class Ended(NamedTuple):
     errors: str
 
 
-def start(config: dict, workdir: Path, beside: Path | None = None) -> subprocess.Popen:
-    """The training command on one device, with a configuration given as a file.
+def start(
+    config: dict,
+    workdir: Path,
+    *flags: str,
+    beside: Path | None = None,
+    devices: int = 1,
+    which: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.Popen:
+    """The training command, with a configuration given as a file.
 
     beside: a folder for that file; None: the one above `workdir`.
+    which: variables that tell which of several processes it is.
     """
     beside = beside or workdir.parent
     beside.mkdir(parents=True, exist_ok=True)
-    recipe = beside / "recipe.py"
+    recipe = beside / f"recipe{which.get('JAX_PROCESS_ID', '')}.py"
     recipe.write_text(
         "from ml_collections import ConfigDict\n"
         f"def get_config():\n    return ConfigDict({config!r})\n"
     )
     command = [sys.executable, "-m", "capjax.train", f"--config={recipe}", f"--workdir={workdir}"]
     return subprocess.Popen(
-        command,
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+        [*command, *flags],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)} | which,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_several(
+    config: dict, workdir: Path, number: int, devices: int, *flags: str
+) -> list[subprocess.Popen]:
+    """The training command in several processes that join."""
+    place = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}"}
+    place["JAX_NUM_PROCESSES"] = str(number)
+    which = [place | {"JAX_PROCESS_ID": str(i)} for i in range(number)]
+    return [start(config, workdir, *flags, devices=devices, which=one) for one in which]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def end_all(processes: Sequence[subprocess.Popen]) -> list[Ended]:
+    """How each ended; all are waited for at once, as each may fill its pipe."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        return list(pool.map(end, processes))
 
 
 def end(process: subprocess.Popen) -> Ended:

@@ -23,8 +23,8 @@ import jax
 from capjax.parallel import notes, processes
 
 LOST = 1  # the exit status where another process is gone
-# Where a message of JAX's runtime begins, and those that are told in our words or are no news.
-_MESSAGES = re.compile(rb"(?m)^(?=[IWEF]\d{4} \d|\[Gloo\]|\*\*\* )")
+# How a message of JAX's runtime begins, and those that are told in our words or are no news.
+_BEGINS = re.compile(rb"[IWEF]\d{4} \d|\[Gloo\]|\*\*\* ")
 _NOISE = re.compile(
     rb"\[Gloo\] Rank|coordination_service|Terminating process because the JAX|add_port\.cc"
     rb"|Check failure stack trace"
@@ -40,6 +40,7 @@ class Company:
         self.joined = False
         self.leaving: int | None = None  # the status to end with, once it is clear
         self.heard = b""  # what JAX's runtime said last
+        self._noisy = 0.0  # when it said what is no news
         self.out, self.errors = _take_streams(self._hear)
         self._trap = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._aborted)
         abort: Any = ctypes.CDLL(None).signal
@@ -69,6 +70,11 @@ class Company:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(status)
+
+    def stop(self, status: int) -> None:
+        """Ends with a status, and has the others stop, too, who may not have heard of it yet."""
+        self.leaving = status
+        notes.leave(f"stop/{self.which}", "SIGTERM")
 
     def said(self, sentence: str) -> bool:
         """Whether the first process ends with the very same sentence, and so says it."""
@@ -133,10 +139,13 @@ class Company:
         # Python's own streams may be held by a thread that waits.
         os.write(self.errors, f"\ncapjax: {sentence}\n".encode(errors="backslashreplace"))
 
-    def _hear(self, text: bytes) -> bool:
-        """Takes note of what was written past Python's streams; whether people are to see it."""
-        self.heard = (self.heard + text)[-10_000:]
-        return bool(text) and not _NOISE.search(text)
+    def _hear(self, line: bytes) -> bool:
+        """Takes note of a line written past Python's streams; whether people are to see it."""
+        self.heard = (self.heard + line)[-10_000:]
+        now = time.monotonic()
+        if _BEGINS.match(line):
+            self._noisy = now if _NOISE.search(line) else 0.0
+        return now - self._noisy > 0.5  # what follows at once belongs to it
 
 
 def _take_streams(hear: Callable[[bytes], bool]) -> tuple[int, int]:
@@ -152,10 +161,12 @@ def _take_streams(hear: Callable[[bytes], bool]) -> tuple[int, int]:
     os.close(writes)
 
     def read() -> None:
+        begun = b""  # a line that has no end yet
         while text := os.read(reads, 65536):
-            for message in _MESSAGES.split(text):
-                if hear(message):
-                    os.write(kept[1], message)
+            *lines, begun = (begun + text).split(b"\n")
+            for line in lines:
+                if hear(line + b"\n"):
+                    os.write(kept[1], line + b"\n")
 
     threading.Thread(target=read, daemon=True).start()
     return kept

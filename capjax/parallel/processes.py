@@ -60,7 +60,7 @@ def wanted() -> tuple[str, int, int] | None:
         if number == 1:
             return None
         port = os.environ.get("JAX_COORDINATOR_PORT")
-        place = given[ADDRESS] or cluster.get_coordinator_address(60, port)
+        place = given[ADDRESS] or cluster.get_coordinator_address(patience(), port)
         return place, number, int(given[INDEX] or cluster.get_process_id())
     except Exception as error:  # what clusters raise has many kinds
         told = " ".join(str(error).split())[:300]
@@ -119,14 +119,16 @@ def _cluster() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
-            known = [kind for kind in clusters.ClusterEnv._cluster_types if _is_here(kind)]
+            # In JAX's order: a TPU pod of Kubernetes is a TPU pod first.
+            return next(
+                (kind for kind in clusters.ClusterEnv._cluster_types if _is_here(kind)), None
+            )
         except UserWarning as error:
             raise InputError(
                 "this is a pod of an indexed job, and the package kubernetes that would find the"
                 f" others is not installed; pip install kubernetes, or set {ADDRESS}, {COUNT} and"
                 f" {INDEX} ({COUNT}=1 for a process alone)"
             ) from error
-    return known[0] if known else None
 
 
 def _is_here(kind: Any) -> bool:
