@@ -6,7 +6,6 @@ what it has, what chips send one another, and what they compute. Ends with 1 whe
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -17,6 +16,7 @@ from capjax.compiled.sizes import Given
 from capjax.compiled.table import fits, head, legend, lines, record
 from capjax.compiled.targets import check_target
 from capjax.errors import InputError, named
+from capjax.files.places import place
 from capjax.files.whole import write_json
 from capjax.training.flags import parse, recipe_of
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
             stages.append(one)
         print(legend(found))
         if _JSON.value:
-            write_json(Path(_JSON.value), record(found, stages))
+            write_json(place(_JSON.value), record(found, stages))
         sys.exit(0 if all(fits(one, topology) for one in stages) else 1)
     except InputError as error:
         sys.exit(tell(error, 2))

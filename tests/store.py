@@ -3,8 +3,11 @@
 import contextlib
 import importlib
 import importlib.util
+import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from http.server import ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +37,16 @@ def emulated() -> Iterator[str]:
             store.stop()
 
 
+class _Many(ThreadingHTTPServer):
+    """Clients ask several things at once, give up some, and wait for seconds where none listens."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked has been killed, or wants to know no more."""
+
+
 def _complete(server: Any) -> None:
     """Teaches the emulator what it leaves out and tensorstore counts on: generations.
 
@@ -52,11 +65,25 @@ def _complete(server: Any) -> None:
         return data
 
     server._read_raw_data = all_of_it
+    server.server = SimpleNamespace(HTTPServer=_Many)
+    handle, one_at_a_time = server.Router.handle, threading.Lock()
+
+    def alone(router: Any, method: str) -> None:
+        with one_at_a_time:
+            handle(router, method)
+
+    server.Router.handle = alone
+    # Clients copy and delete instead; what is not answered they ask for again and again.
+    server.HANDLERS = ((r".*/moveTo/o/.*", {"POST": _refuse}), *server.HANDLERS)
     conditional = {objects.get, objects.download, objects.insert, objects.delete}
     for _, methods in server.HANDLERS:
         for method, handler in methods.items():
             if handler in conditional:
                 methods[method] = _on_condition(handler)
+
+
+def _refuse(request: Any, response: Any, storage: Any) -> None:
+    response.status = HTTPStatus.METHOD_NOT_ALLOWED
 
 
 def _on_condition(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from capjax.compiled.stage_programs import (
 from capjax.compiled.stand_in import Networks, as_people_end, few_of, resident, stand_in, words_of
 from capjax.data import Dataset, Vocabulary
 from capjax.errors import InputError
+from capjax.files.places import place
 from capjax.run.recipe import Recipe
 from capjax.run.trained import evaluator_of, image_kind, speaker_of
 from capjax.training.plan import Plan
@@ -104,7 +104,7 @@ def _startable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _vocabulary(recipe: Recipe, dataset: Dataset | None) -> Vocabulary | None:
     """Of the run that is started from, or of the training captions; None where neither is here."""
-    path = Path(recipe.init_from) / "vocabulary.json"
+    path = place(recipe.init_from) / "vocabulary.json"
     if path.is_file():
         return Vocabulary.load(path)
     if dataset is None:

@@ -32,6 +32,14 @@ _NOISE = re.compile(
 _SILENT = re.compile(rb"stopped sending heartbeats\):\s*((?:\d+\s*\n?)+)")
 
 
+_expected: list[int] = []  # the status to end with, since a signal has asked for it
+
+
+def expected(status: int) -> None:
+    """From now on, it is no loss when other processes are gone: all of them have been stopped."""
+    _expected.append(status)
+
+
 class Company:
     """The other processes of a run, from before they are joined."""
 
@@ -101,7 +109,7 @@ class Company:
                 return
             for name, text in notes.left("ended").items():
                 ended = json.loads(text)
-                if int(name) == self.which or not ended["why"]:
+                if int(name) == self.which or not ended["why"] or _expected:
                     continue
                 time.sleep(3)  # this one may be about to end by the same
                 if self.leaving is None:
@@ -113,8 +121,8 @@ class Company:
 
     def _aborted(self, number: int) -> None:
         """In the place of an abort by JAX's runtime."""
-        if self.leaving is not None:
-            os._exit(self.leaving)
+        if self.leaving is not None or _expected:
+            os._exit(_expected[0] if self.leaving is None else self.leaving)
         if not self.joined:
             self._say(
                 f"process {self.which} of {self.number} could not reach the others at {self.place}"

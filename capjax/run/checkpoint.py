@@ -155,7 +155,10 @@ class Checkpoints:
         except Exception as error:
             # Orbax and tensorstore wrap what the disk says in errors of several kinds.
             message = str(error)
-            if stored(self.folder) and not isinstance(error, InputError) and not no_memory(error):
+            # Of jax are errors of devices, and of processes that are gone.
+            if stored(self.folder) and not isinstance(
+                error, InputError | jax.errors.JaxRuntimeError
+            ):
                 what = "write" if self.writes else "read"
                 raise InputError(
                     f"cannot {what} checkpoints in {self.folder}: {_first_line(error)}; see that"

@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from capjax.parallel import notes, processes
+import jax
+
+from capjax.parallel import notes, parting, processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 AGAIN = 2.0  # seconds after which another signal is not the same one sent twice
@@ -56,12 +58,19 @@ class StopSignal:
             threading.Thread(target=self._listen, daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if isinstance(error, jax.errors.JaxRuntimeError) and processes.count() > 1:
+            # Another process may have stopped, and left this one in the midst of a collective.
+            until = time.monotonic() + 3 * EVERY
+            while not self.name and time.monotonic() < until:
+                time.sleep(EVERY / 5)
         self._ended.set()
         signal.set_wakeup_fd(self._wakeup)
         os.close(self._writes)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if isinstance(error, jax.errors.JaxRuntimeError) and processes.count() > 1:
+            self.let_go()
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
@@ -90,18 +99,20 @@ class StopSignal:
         if self.name and now - self._since > AGAIN:
             raise SystemExit(128 + number)
         if not self.name:
-            self._since = now
-            self.name = signal.Signals(number).name
-            if not self.holds:
-                self.let_go()
+            self._note(signal.Signals(number).name)
+        if not self.holds:
+            self.let_go()
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        """Another process has been asked to stop."""
+        """Another process has been asked to stop, or this one, and has not listened."""
         if not self.name:
-            self._since = time.monotonic()
-            self.name = next(iter(notes.left("stop").values()), "SIGTERM")
-            if not self.holds:
-                self.let_go()
+            self._note(next(iter(notes.left("stop").values()), "SIGTERM"))
+        if not self.holds:
+            self.let_go()
+
+    def _note(self, name: str) -> None:
+        self.name, self._since = name, time.monotonic()
+        parting.expected(self.status or 0)
 
     def _watch(self) -> None:
         """Tells the other processes of a signal, and ends what does not listen."""
@@ -114,8 +125,13 @@ class StopSignal:
                 return
         if number[0] != signal.SIGUSR1:
             notes.leave(f"stop/{processes.index()}", signal.Signals(number[0]).name)
-        while self.status is not None and not self._ended.wait(GRACE):
-            if not self.holds:
+        until = time.monotonic() + GRACE
+        while not self._ended.wait(EVERY):
+            if self.holds:
+                until = time.monotonic() + GRACE
+            elif self.status is None or time.monotonic() < until:
+                os.kill(os.getpid(), signal.SIGUSR1)  # what is raised in a callback can be lost
+            else:
                 self.name = self.name or signal.Signals(number[0]).name
                 if processes.first():
                     print(f"capjax: {self.said()}", file=sys.stderr, flush=True)

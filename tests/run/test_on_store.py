@@ -142,10 +142,10 @@ def test_a_run_on_a_store_that_is_cut_ends_with_the_bits_of_one_in_a_folder(
         (writing(last, 20), signal.SIGKILL),
     ]
     for when, how in cuts:
-        ended = cut(start(recipe(), run, tmp_path), when, how)
+        ended = cut(start(recipe(), run, beside=tmp_path), when, how)
         assert ended.status == (0 if how == signal.SIGTERM else -how), ended.errors
         assert "Traceback" not in ended.errors
-    ended = end(start(recipe(), run, tmp_path))
+    ended = end(start(recipe(), run, beside=tmp_path))
     assert ended.status == 0, ended.errors
     assert steps(last) == {35: True, 40: True}
     same_end(brought(run, tmp_path), never_cut)
@@ -171,7 +171,7 @@ def test_a_run_that_was_copied_to_a_store_goes_on_and_skips_what_is_damaged(
     biggest = max(files_in(newest), key=lambda path: len(path.read_bytes()))
     content = biggest.read_bytes()
     biggest.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    ended = end(start(recipe(), run, tmp_path))
+    ended = end(start(recipe(), run, beside=tmp_path))
     assert ended.status == 0, ended.errors
     (told,) = (x for x in ended.errors.splitlines() if x.startswith("capjax:"))
     assert "step 40" in told
