@@ -16,7 +16,7 @@ from capjax.compiled.sizes import Given
 from capjax.compiled.table import fits, head, legend, lines, record
 from capjax.compiled.targets import check_target
 from capjax.errors import InputError, named
-from capjax.files.places import place
+from capjax.files.places import place, stored
 from capjax.files.whole import write_json
 from capjax.training.flags import parse, recipe_of
 
@@ -59,10 +59,11 @@ def _check_file(text: str | None) -> None:
     if text is None:
         return
     with named("--json", text):
-        if not text or Path(text).is_dir():
+        path = place(text)
+        if not text or (not stored(text) and path.is_dir()):
             raise InputError("that is no file; name one to write")
-        if not Path(text).parent.is_dir():
-            raise InputError(f"there is no folder {Path(text).parent}; make it first")
+        if not stored(text) and not path.parent.is_dir():
+            raise InputError(f"there is no folder {path.parent}; make it first")
 
 
 def _form(text: str | None) -> tuple[int, ...] | None:

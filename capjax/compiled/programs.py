@@ -58,12 +58,14 @@ def compiled(program: Traced) -> Compiled:
 def _placed(closed: ClosedJaxpr, args: list[Any]) -> list[Any]:
     """The forms of arguments where the mapped body that the program is expects them."""
     for eqn in closed.jaxpr.eqns:
-        if eqn.primitive.name == "shard_map" and eqn.invars == closed.jaxpr.invars:
-            places = [NamedSharding(eqn.params["mesh"], spec) for spec in eqn.params["in_specs"]]
-            return [
-                jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
-                for x, place in zip(args, places, strict=True)
-            ]
+        if eqn.primitive.name == "shard_map":
+            taken = zip(map(id, eqn.invars), eqn.params["in_specs"], strict=True)
+            places = {x: NamedSharding(eqn.params["mesh"], spec) for x, spec in taken}
+            if all(id(x) in places for x in closed.jaxpr.invars):
+                return [
+                    jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=places[id(var)])
+                    for x, var in zip(args, closed.jaxpr.invars, strict=True)
+                ]
     return args
 
 
