@@ -70,8 +70,12 @@ def command(main: Callable[[], Any], compiles: bool = True, together: bool = Fal
     if refused := getattr(getattr(out.buffer, "raw", out.buffer), "refused", None):
         print(f"capjax: cannot print: {refused.strerror}; make room", file=sys.stderr)
         status = status or 2
-    if company and (status or company.leaving is not None):
+    if company and (status or _stopped):
         company.part(status, _said[-1] if status and _said else "")
+    if _stopped:
+        # All is on the disk, and what was stopped in its midst may not bear to be taken down.
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 
@@ -87,6 +91,7 @@ def stopped(sentence: object, status: int) -> int:
     """Tells that a signal has ended a command, and that its other processes end so, too."""
     if not (_companies and _companies[0].which):
         print(f"capjax: {sentence}", file=sys.stderr)
+    _stopped.append(status)
     if _companies:
         _companies[0].stop(status)
     return status
@@ -94,6 +99,7 @@ def stopped(sentence: object, status: int) -> int:
 
 _companies: list[Any] = []  # the other processes of this command
 _said: list[str] = []  # what ended it
+_stopped: list[int] = []  # the status to end with, where a signal has stopped it
 
 
 def _company() -> Any:

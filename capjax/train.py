@@ -1,8 +1,11 @@
 """`python -m capjax.train --config=configs/mle.py[:dataset] [--workdir=DIR] [--config.x=y]`."""
 
 import faulthandler
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -25,6 +28,8 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # orbax tells every step, and what is raised anyway
     if processes.count() > 1:
         faulthandler.disable()  # which absl enables: a lost process is no fault of this one
+    # Before there is anything to save, and after all is done.
+    signal.signal(signal.SIGTERM, _stop)
     try:
         config = recipe_of(argv, _CONFIG)
         if _WORKDIR.value == "":
@@ -36,6 +41,11 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(tell(error, 2))
     except Interrupted as error:
         sys.exit(stopped(error, _STOP_STATUS.value))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted("SIGTERM: stopped; run the same command again to go on")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 #
 # SIGTERM and SIGINT go to all of them. Ends with the worst (the largest) of their exit statuses, and
 # leaves none behind: where one has failed and others go on, they are ended after $LOCAL_PATIENCE
-# seconds (default 120), which is more than capjax needs to end by itself.
+# seconds (default 60), which is more than capjax needs to end by itself.
 set -u
 
 if [ $# -lt 2 ] || ! [[ $1 =~ ^[1-9][0-9]{0,3}$ ]]; then
@@ -76,7 +76,7 @@ while [ ${#waiting[@]} -gt 0 ]; do
     [ "$status" -eq 0 ] || failed_at=${failed_at:-$SECONDS}
   done
   waiting=("${still[@]+"${still[@]}"}")
-  if [ -n "$failed_at" ] && [ $((SECONDS - failed_at)) -ge "${LOCAL_PATIENCE:-120}" ]; then
+  if [ -n "$failed_at" ] && [ $((SECONDS - failed_at)) -ge "${LOCAL_PATIENCE:-60}" ]; then
     [ ${#waiting[@]} -eq 0 ] || end_all
   fi
   [ ${#waiting[@]} -eq 0 ] || sleep 0.2

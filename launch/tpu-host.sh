@@ -56,6 +56,7 @@ start)
   alive && exit 0
   rm -f "$home/status"
   cd "$HOME/capjax"
+  export CAPJAX_JOIN_SECONDS=300 # how long a host waits for the others
   # The shell outlives SIGTERM to the whole group, to write down how the command ended.
   # shellcheck disable=SC2016
   PATH=$venv/bin:$PATH setsid bash -c '

@@ -23,6 +23,7 @@ import jax
 from capjax.parallel import notes, processes
 
 LOST = 1  # the exit status where another process is gone
+REFUSED = 2  # and where the input is at fault
 # How a message of JAX's runtime begins, and those that are told in our words or are no news.
 _BEGINS = re.compile(rb"[IWEF]\d{4} \d|\[Gloo\]|\*\*\* ")
 _NOISE = re.compile(
@@ -30,6 +31,11 @@ _NOISE = re.compile(
     rb"|Check failure stack trace"
 )
 _SILENT = re.compile(rb"stopped sending heartbeats\):\s*((?:\d+\s*\n?)+)")
+
+
+def _patience(status: int) -> float:
+    """Seconds in which a process may be about to end by the same as another: all are refused."""
+    return 15 if status == REFUSED else 3
 
 
 _expected: list[int] = []  # the status to end with, since a signal has asked for it
@@ -70,7 +76,7 @@ class Company:
         self.leaving = status if self.leaving is None else self.leaving
         if self.joined:
             notes.leave(f"ended/{self.which}", json.dumps({"status": status, "why": why}))
-            until = time.monotonic() + 5
+            until = time.monotonic() + _patience(status) + 2
             while not self.which and time.monotonic() < until:
                 if len(notes.left("ended")) >= self.number:
                     break
@@ -88,7 +94,7 @@ class Company:
         """Whether the first process ends with the very same sentence, and so says it."""
         if not self.joined:
             return False
-        notes.leave(f"ended/{self.which}", json.dumps({"status": 2, "why": sentence}))
+        notes.leave(f"ended/{self.which}", json.dumps({"status": REFUSED, "why": sentence}))
         until = time.monotonic() + 3
         while self.which and time.monotonic() < until:
             if first := notes.left("ended").get("0"):
@@ -111,7 +117,7 @@ class Company:
                 ended = json.loads(text)
                 if int(name) == self.which or not ended["why"] or _expected:
                     continue
-                time.sleep(3)  # this one may be about to end by the same
+                time.sleep(_patience(ended["status"]))
                 if self.leaving is None:
                     self._say(
                         f"process {name} of {self.number} has ended ({ended['why']}), and so does"

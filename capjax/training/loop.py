@@ -162,6 +162,8 @@ class _Work:
         """Goes on to the stage's last step: the state there."""
         place, name = self.place, self.planned.name
         self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
+        if place.step:
+            self.stop.place = f"at step {place.step} of stage {name}"
         if place.done and self._validates():  # it was saved before that, and cut
             self._validate(state)
         if place.done == self.steps:

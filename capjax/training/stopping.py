@@ -15,7 +15,7 @@ from capjax.parallel import notes, parting, processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 AGAIN = 2.0  # seconds after which another signal is not the same one sent twice
-GRACE = 8.0  # seconds after which what does not listen is ended all the same
+GRACE = 6.0  # seconds after which what does not listen is ended all the same
 EVERY = 0.5  # seconds between looks at whether another process has been asked to stop
 
 
@@ -127,7 +127,7 @@ class StopSignal:
             notes.leave(f"stop/{processes.index()}", signal.Signals(number[0]).name)
         until = time.monotonic() + GRACE
         while not self._ended.wait(EVERY):
-            if self.holds:
+            if self.holds and not notes.left("ended"):  # else there is nobody to save with
                 until = time.monotonic() + GRACE
             elif self.status is None or time.monotonic() < until:
                 os.kill(os.getpid(), signal.SIGUSR1)  # what is raised in a callback can be lost
