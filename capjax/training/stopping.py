@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import jax
 
@@ -46,6 +47,7 @@ class StopSignal:
         self._since = 0.0
 
     def __enter__(self) -> "StopSignal":
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         self._before = {s: signal.signal(s, self._heed) for s in SIGNALS}
         self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._told)
         self._reads, self._writes = os.pipe()
@@ -65,6 +67,7 @@ class StopSignal:
             while not self.name and time.monotonic() < until:
                 time.sleep(EVERY / 5)
         self._ended.set()
+        sys.unraisablehook = self._hook
         signal.set_wakeup_fd(self._wakeup)
         os.close(self._writes)
         for number, handler in self._before.items():
@@ -109,6 +112,11 @@ class StopSignal:
             self._note(next(iter(notes.left("stop").values()), "SIGTERM"))
         if not self.holds:
             self.let_go()
+
+    def _unraisable(self, what: Any) -> None:
+        """Interrupted is raised again soon where nothing can be raised, as in a collection."""
+        if not isinstance(what.exc_value, Interrupted):
+            self._hook(what)
 
     def _note(self, name: str) -> None:
         self.name, self._since = name, time.monotonic()

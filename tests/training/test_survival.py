@@ -91,6 +91,36 @@ def test_sigterm_saves_says_so_and_ends_well(often_cut):
     assert step in left
 
 
+def heeds(process: subprocess.Popen, number: signal.Signals) -> bool:
+    """Whether a process does something of its own when a signal comes; on Linux."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells of handlers")
+def test_a_run_stops_soon_wherever_it_is_and_loses_nothing(recipe, never_cut, tmp_path):
+    """While it reads, compiles, trains, validates, evaluates or writes."""
+    workdir, draw, stops = tmp_path / "run", random.Random(1), 0
+    while True:
+        process = start(recipe(), workdir)
+        while process.poll() is None and not heeds(process, signal.SIGTERM):
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 1 + stops))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        ended = end(process)
+        assert time.monotonic() - begun < 20
+        assert ended.status == 0, ended.errors
+        assert "Traceback" not in ended.errors
+        stops += 1
+    assert end(process).status == 0
+    assert stops > 2
+    same_end(workdir, never_cut)
+
+
 def test_four_devices_train_what_one_does(trained, never_cut):
     for row, other in zip(metrics(trained), metrics(never_cut), strict=True):
         assert row["step"] == other["step"]
