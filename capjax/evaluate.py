@@ -8,6 +8,7 @@ python -m capjax.evaluate --predictions=FILE --references=FILE
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from absl import logging
 
@@ -16,7 +17,7 @@ from capjax.errors import InputError
 from capjax.evaluation import FilesRequest, of_files, of_run, show
 from capjax.evaluation.flags import parser
 from capjax.evaluation.reading import read
-from capjax.parallel.memory import telling_memory
+from capjax.parallel import by_first, telling_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         request = read(flags)
         if isinstance(request, FilesRequest):
-            written = of_files(request)
+            written = by_first(partial(of_files, request))
         else:
             with telling_memory("lower --width, --samples, --candidates or --retrieval"):
                 written = of_run(request)

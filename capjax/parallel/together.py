@@ -3,12 +3,14 @@
 import pickle
 import secrets
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jax.experimental import multihost_utils
 
+from capjax.errors import InputError
 from capjax.parallel import processes
 
 Part = TypeVar("Part")
@@ -37,23 +39,26 @@ def wait_for_all() -> None:
 
 
 def by_first(work: Callable[[], Result]) -> Result:
-    """What the first process finds, on all of them; the others do not do the work."""
+    """What the first process finds, on all of them; the others do not do the work.
+
+    An InputError that it raises is raised by all.
+    """
     if processes.count() == 1:
         return work()
-    return gathered(work() if processes.first() else None)[0]  # type: ignore[return-value]
+    return _sound(gathered(_tried(work) if processes.first() else None)[:1])[0]
 
 
 def first_before_others(folder: Path, work: Callable[[], Result]) -> Result:
     """What a process finds in a folder; where several see one folder, the first of them makes it.
 
-    The others come when it is done, and find what it left there.
+    The others come when it is done, and find what it left there. An InputError that any of them
+    raises is raised by all.
     """
     if processes.count() == 1:
         return work()
     leads = leader(folder) == processes.index()
-    if leads:
-        found = work()
-    wait_for_all()
+    found: Any = _tried(work) if leads else None
+    _sound(gathered(found if isinstance(found, InputError) else None))
     return found if leads else work()
 
 
@@ -81,11 +86,30 @@ def shared_out(
     A round of parts, one a process, is gathered at a time.
 
     Args:
-      work: its result can be pickled.
+      work: its result can be pickled; an InputError that it raises is raised by all.
       parts: the same on all processes.
     """
     number, which = processes.count(), processes.index()
+    if number == 1:
+        yield from map(work, parts)
+        return
     for start in range(0, len(parts), number):
         some = parts[start : start + number]
-        mine = work(some[which]) if which < len(some) else None
-        yield from gathered(mine)[: len(some)]  # type: ignore[misc]
+        mine = _tried(partial(work, some[which])) if which < len(some) else None
+        yield from _sound(gathered(mine)[: len(some)])
+
+
+def _tried(work: Callable[[], Result]) -> Any:
+    """What work gives, or the InputError that it raises: the others are to know of it, too."""
+    try:
+        return work()
+    except InputError as error:
+        return error
+
+
+def _sound(found: list[Any]) -> list[Any]:
+    """What processes have found. Raises the first InputError among it."""
+    for error in found:
+        if isinstance(error, InputError):
+            raise error
+    return found

@@ -3,11 +3,13 @@
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from capjax.command import command, tell
+from capjax.errors import InputError
 from capjax.parallel import by_first, first_before_others, own_rows, processes, shared_out
 from capjax.parallel.together import gathered, leader
 
@@ -45,7 +47,21 @@ def folders(folder: Path) -> None:
     assert not list(folder.glob("**/.seen*"))
 
 
+def refused(part: int) -> int:
+    """Refuses part 0."""
+    if not part:
+        raise InputError("the photo is none; take it out")
+    return part
+
+
 def main() -> int:
+    try:
+        return run()
+    except InputError as error:
+        return tell(error, 2)
+
+
+def run() -> int:
     what, folder = sys.argv[1], Path(sys.argv[2])
     if what == "share":
         share()
@@ -54,6 +70,10 @@ def main() -> int:
         return 0
     if what == "refuse":
         return tell("the recipe is bad; mend it", 2)
+    if what == "refused":
+        by_first(partial(refused, 0))
+    if what == "shared":
+        list(shared_out(refused, [2, 0, 2]))
     if what == "fault" and processes.index():
         raise TypeError("no such thing")
     (folder / f"up{processes.index()}").touch()

@@ -36,10 +36,18 @@ def test_work_is_shared_and_folders_are_made_once(tmp_path):
     assert said == [("all is well\n", ""), ("", "")]
 
 
-def test_what_all_of_them_say_is_said_once(tmp_path):
-    first, second = end_all(joined("refuse", tmp_path))
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("refuse", "the recipe is bad; mend it"),
+        ("refused", "the photo is none; take it out"),  # by the first alone
+        ("shared", "the photo is none; take it out"),  # by the second alone
+    ],
+)
+def test_what_refuses_one_of_them_refuses_all_and_is_said_once(what, said, tmp_path):
+    first, second = end_all(joined(what, tmp_path))
     assert (first.status, second.status) == (2, 2)
-    assert sentences(first.errors) == ["capjax: the recipe is bad; mend it"]
+    assert sentences(first.errors) == [f"capjax: {said}"]
     assert not sentences(second.errors)
 
 
