@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from processes import apart, end_all, leaves, past, same_end, start_several
 from small_runs import train_here
@@ -158,7 +159,9 @@ def test_thirty_updates_of_two_processes_are_those_of_one(name, how, tiny, tmp_p
     assert ours.keys() == theirs.keys()
     for leaf, x in theirs.items():
         if x.dtype.kind == "f":
-            assert abs(ours[leaf] - x).max() <= 1e-5 * max(abs(x).max(), 1e-3), leaf
+            # Of single numbers little can be said: Adam makes steps of what is but rounding.
+            off = np.linalg.norm(ours[leaf] - x)
+            assert off <= 1e-5 * max(np.linalg.norm(x), 1e-3), leaf
     same_scores(tmp_path / "two" / "run", tmp_path / "one", rel=1e-5)
 
 
