@@ -20,7 +20,7 @@ from capjax.parallel import shared_out
 from capjax.parallel.together import gathered
 
 PREFIX = "files:"  # in the place of an encoder's name, before the folder
-BATCH = 256  # files that are written at once
+BATCH = 32  # files that are written at once
 ENDINGS = (".npy", ".npz")
 # The features in an .npz of several arrays: as self-critical.pytorch, anyone, the extractors of
 # bottom-up attention and those of grids call them.

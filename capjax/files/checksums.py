@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capjax.files.places import facts_of, files_in, stored
+from capjax.files.whole import whole
 
 NAME = "sums.json"
 
@@ -20,8 +21,8 @@ def write_sums(folder: Path) -> None:
     one = _told if stored(folder) else _sum
     files = [path for path in files_in(folder) if path.name != NAME]
     sums = {str(path.relative_to(folder)): one(path) for path in files}
-    # In one write: a process that is killed leaves the note whole or leaves none.
-    (folder / NAME).write_text(json.dumps(sums), "utf-8")
+    with whole(folder / NAME) as draft:
+        draft.write_text(json.dumps(sums), "utf-8")
 
 
 def check_sums(folder: Path) -> bool:

@@ -8,10 +8,12 @@ streams and ends it.
 """
 
 import ctypes
+import errno
 import json
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -21,6 +23,7 @@ from typing import Any
 import jax
 
 from capjax.parallel import notes, processes
+from capjax.parallel.memory import no_memory
 
 LOST = 1  # the exit status where another process is gone
 REFUSED = 2  # and where the input is at fault
@@ -30,6 +33,8 @@ _NOISE = re.compile(
     rb"\[Gloo\] Rank|coordination_service|Terminating process because the JAX|add_port\.cc"
     rb"|Check failure stack trace"
 )
+_LOST = re.compile(r"Gloo|UNAVAILABLE|Connection (closed|reset)|coordination service")
+_ENDS = re.compile(rb"JAX distributed service|coordination|heartbeat")
 _SILENT = re.compile(rb"stopped sending heartbeats\):\s*((?:\d+\s*\n?)+)")
 
 
@@ -41,9 +46,19 @@ def _patience(status: int) -> float:
 _expected: list[int] = []  # the status to end with, since a signal has asked for it
 
 
-def expected(status: int) -> None:
-    """From now on, it is no loss when other processes are gone: all of them have been stopped."""
-    _expected.append(status)
+def expected(status: int | None) -> None:
+    """From now on it is no loss when other processes are gone, all of them having been stopped, and
+    this one ends with a status; None: they are not."""
+    _expected[:] = [] if status is None else [status]
+
+
+def of_lost(error: BaseException) -> bool:
+    """Whether an error may come of another process that is gone; of one device a process it is a
+    ValueError, else one of JAX's runtime."""
+    if not processes.joined() or no_memory(error):
+        return False
+    said = isinstance(error, ValueError | RuntimeError) and _LOST.search(str(error))
+    return isinstance(error, jax.errors.JaxRuntimeError) or bool(said)
 
 
 class Company:
@@ -63,6 +78,13 @@ class Company:
 
     def join(self) -> None:
         """Joins the others, and listens from then on for the ends of any of them."""
+        if not self.which and (taken := _taken(self.place)):
+            self._say(
+                f"process 0 of {self.number} cannot be found at {self.place} ({taken}); end what"
+                f" listens there, or take another port ({processes.ADDRESS}, or"
+                " JAX_COORDINATOR_PORT)"
+            )
+            os._exit(LOST)
         processes.join(self.place, self.number, self.which)
         self.joined = True
         threading.Thread(target=self._listen, daemon=True).start()
@@ -76,7 +98,8 @@ class Company:
         self.leaving = status if self.leaving is None else self.leaving
         if self.joined:
             notes.leave(f"ended/{self.which}", json.dumps({"status": status, "why": why}))
-            until = time.monotonic() + _patience(status) + 2
+            # Who has been told to stop, and does not listen, is ended by itself after 6 seconds.
+            until = time.monotonic() + (10 if _expected else _patience(status) + 2)
             while not self.which and time.monotonic() < until:
                 if len(notes.left("ended")) >= self.number:
                     break
@@ -104,8 +127,7 @@ class Company:
 
     def wait_to_hear(self, error: BaseException) -> None:
         """Waits, after what a lost process may be the cause of, to be ended with its sentence."""
-        lost = isinstance(error, jax.errors.JaxRuntimeError) and self.joined
-        if lost and "RESOURCE_EXHAUSTED" not in str(error):
+        if of_lost(error):
             time.sleep(processes.SILENCE + 20)
 
     def _listen(self) -> None:
@@ -129,6 +151,11 @@ class Company:
         """In the place of an abort by JAX's runtime."""
         if self.leaving is not None or _expected:
             os._exit(_expected[0] if self.leaving is None else self.leaving)
+        if self.joined:
+            time.sleep(0.3)  # for what was said last to be read
+            if not _ENDS.search(self.heard):
+                signal.signal(signal.SIGABRT, signal.SIG_DFL)
+                os.abort()  # for a reason of its own, which has been said
         if not self.joined:
             self._say(
                 f"process {self.which} of {self.number} could not reach the others at {self.place}"
@@ -162,13 +189,32 @@ class Company:
         return now - self._noisy > 0.5  # what follows at once belongs to it
 
 
+def _taken(place: str) -> str:
+    """Why the port of an address of this machine cannot be had; "" where it can."""
+    try:
+        with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", int(place.rpartition(":")[2])))
+    except OSError as error:
+        return "" if error.errno == errno.EAFNOSUPPORT else str(error.strerror or error)
+    return ""
+
+
+def _kept(number: int) -> int:
+    """Another number for an open file, or for nothing where it is closed."""
+    try:
+        return os.dup(number)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
 def _take_streams(hear: Callable[[bytes], bool]) -> tuple[int, int]:
     """Leaves Python its streams, and reads what others write past it: JAX's runtime, and gloo.
 
     Returns:
       Where output and errors are to be written from now on.
     """
-    kept = os.dup(1), os.dup(2)
+    kept = _kept(1), _kept(2)
     reads, writes = os.pipe()
     os.dup2(writes, 1)
     os.dup2(writes, 2)

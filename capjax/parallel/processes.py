@@ -8,7 +8,7 @@ import warnings
 from typing import Any
 
 import jax
-from jax._src import clusters
+from jax._src import clusters, distributed
 
 from capjax.errors import InputError
 
@@ -30,6 +30,11 @@ def index() -> int:
 def first() -> bool:
     """Whether it is the one that writes what people read."""
     return jax.process_index() == 0
+
+
+def joined() -> bool:
+    """Whether this process has joined others; asks no device."""
+    return distributed.global_state.client is not None
 
 
 def wanted() -> tuple[str, int, int] | None:
@@ -114,8 +119,6 @@ def _given(given: dict[str, str]) -> tuple[str, int, int]:
 
 def _cluster() -> Any:
     """The scheduler that this process runs under, as JAX knows them; None for none."""
-    if "KUBERNETES_SERVICE_HOST" in os.environ and "JOB_COMPLETION_INDEX" not in os.environ:
-        return None  # a pod of its own
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         try:
@@ -129,7 +132,15 @@ def _cluster() -> Any:
                 f" others is not installed; pip install kubernetes, or set {ADDRESS}, {COUNT} and"
                 f" {INDEX} ({COUNT}=1 for a process alone)"
             ) from error
+        except Exception as error:  # of a cluster's own client
+            told = " ".join(str(error).split())[:300]
+            raise InputError(
+                f"which scheduler this process runs under cannot be told ({told}); set {ADDRESS},"
+                f" {COUNT} and {INDEX} ({COUNT}=1 for a process alone)"
+            ) from error
 
 
 def _is_here(kind: Any) -> bool:
+    if kind is clusters.K8sCluster and "JOB_COMPLETION_INDEX" not in os.environ:
+        return False  # a pod of its own, or of another scheduler
     return not kind.opt_in_only_method and kind.is_env_present()

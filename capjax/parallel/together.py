@@ -45,7 +45,16 @@ def by_first(work: Callable[[], Result]) -> Result:
     """
     if processes.count() == 1:
         return work()
-    return _sound(gathered(_tried(work) if processes.first() else None)[:1])[0]
+    return _sound([_from_first(_tried(work) if processes.first() else None)])[0]
+
+
+def _from_first(value: Any) -> Any:
+    packed = np.frombuffer(pickle.dumps(value), np.uint8)
+    size = multihost_utils.broadcast_one_to_all(np.int64(packed.size))
+    room = np.zeros(int(size), np.uint8)
+    if processes.first():
+        room[:] = packed
+    return pickle.loads(np.asarray(multihost_utils.broadcast_one_to_all(room)).tobytes())
 
 
 def first_before_others(folder: Path, work: Callable[[], Result]) -> Result:
@@ -67,8 +76,14 @@ def leader(folder: Path) -> int:
     if processes.count() == 1:
         return 0
     mark = f".seen-{secrets.token_hex(8)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / mark).touch()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / mark).touch()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the folder {folder}: {error.strerror}; choose another, which the"
+            " processes of this run may write to"
+        ) from error
     try:
         marks = gathered(mark)
         seen = [(folder / name).exists() for name in marks]

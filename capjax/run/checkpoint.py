@@ -18,6 +18,7 @@ from capjax.files.checksums import check_sums, write_sums
 from capjax.files.places import absolute, as_of_a_disk, move, stored
 from capjax.parallel import by_first, everywhere, own, processes
 from capjax.parallel.memory import no_memory
+from capjax.parallel.parting import of_lost
 
 # What is raised where a checkpoint is sound and holds something else than is asked of it.
 OTHER_FORM = (ValueError, KeyError, OSError)
@@ -82,10 +83,11 @@ class Checkpoints:
         """
         damaged: list[tuple[int, str]] = []
         for step in reversed(by_first(self.steps)):
-            sound = False
+            # Numbers that were changed on the disk are numbers, too: a reader may take them.
+            sound = by_first(partial(_known_sound, self.folder / str(step)))
             try:
-                # Numbers that were changed on the disk are numbers, too: a reader may take them.
-                sound = _known_sound(self.folder / str(step))
+                if isinstance(sound, Exception):
+                    raise sound
                 note = self.note(step)
                 if (form := like(note)) is None:
                     return step, None, note
@@ -99,8 +101,13 @@ class Checkpoints:
             except Exception as error:
                 # It may be sound. Where its files are known to be, it can be no worse than of
                 # another form; and what cannot be encoded was never read from it.
-                other = sound and not isinstance(error, OTHER_FORM)
-                if no_memory(error) or other or isinstance(error, UnicodeEncodeError):
+                other = sound is True and not isinstance(error, OTHER_FORM)
+                if (
+                    no_memory(error)
+                    or of_lost(error)
+                    or other
+                    or isinstance(error, UnicodeEncodeError)
+                ):
                     raise
                 damaged.append((step, f"{type(error).__name__}: {_first_line(error)}"))
                 continue
@@ -154,8 +161,10 @@ class Checkpoints:
             yield
         except Exception as error:
             # Orbax and tensorstore wrap what the disk says in errors of several kinds.
+            if of_lost(error):
+                raise
             message = str(error)
-            # Of jax are errors of devices, and of processes that are gone.
+            # Of jax are errors of devices.
             if stored(self.folder) and not isinstance(
                 error, InputError | jax.errors.JaxRuntimeError
             ):
@@ -176,19 +185,12 @@ class Checkpoints:
             raise
 
 
-def _known_sound(folder: Path) -> bool:
-    """`check_sums`, by the first process for all."""
-
-    def found() -> bool | Exception:
-        try:
-            return check_sums(folder)
-        except Exception as error:
-            return error
-
-    sound = by_first(found)
-    if isinstance(sound, Exception):
-        raise sound
-    return sound
+def _known_sound(folder: Path) -> bool | Exception:
+    """`check_sums`; what it raises is given."""
+    try:
+        return check_sums(folder)
+    except Exception as error:
+        return error
 
 
 def _somewhere(x: Any) -> jax.ShapeDtypeStruct:

@@ -17,6 +17,7 @@ from capjax.judging import Evaluator
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.models.listener import listener
+from capjax.parallel import by_first
 from capjax.run.checkpoint import Checkpoints
 from capjax.run.folder import best_folder, read_config, saved
 from capjax.run.recipe import Recipe
@@ -105,7 +106,7 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
         raise InputError(f"the run in {workdir} has no stage {stage!r}; it has {', '.join(stages)}")
     wanted = [stage] if stage else list(reversed(stages))
     folders = [best_folder(workdir, stages, name) for name in wanted]
-    folder = next((f for f in folders if saved(workdir, f.name)), None)
+    folder = by_first(lambda: next((f for f in folders if saved(workdir, f.name)), None))
     if folder is None:
         after = f" of stage {stage}" if stage else ""
         raise InputError(

@@ -4,6 +4,7 @@ What can be refused is, before images are encoded, which may take hours.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import jax
 
 from capjax.data import CLASSED, Dataset, cache_folder, check_name, load
 from capjax.data.batches import caption_arrays
+from capjax.data.contents import digest
 from capjax.data.feature_files import FeatureFiles
 from capjax.data.features import Encoder
 from capjax.data.prepare import Prepared, form_of, prepare
@@ -23,10 +25,11 @@ from capjax.files.whole import read_json, whole, write_json
 from capjax.judging import Evaluator
 from capjax.models.encoders import encoder_named
 from capjax.parallel import by_first, first_before_others, processes, replicate
+from capjax.parallel.together import gathered
 from capjax.run.checkpoint import check_room
 from capjax.run.data import check_training_data, free_settings, write_data
-from capjax.run.folder import check_claim, saved
-from capjax.run.recipe import Recipe
+from capjax.run.folder import FREE, check_claim, saved
+from capjax.run.recipe import Recipe, plain
 from capjax.run.trained import (
     Trained,
     check_classes,
@@ -65,8 +68,7 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
       InputError: what is wrong with the recipe, the data, the folder or another run.
     """
     recipe, data = plan.recipe, plan.recipe.data
-    begun = check_claim(workdir, recipe.given, free_settings(workdir, data), plan.folders)
-    ours = begun and (workdir / "vocabulary.json").exists()
+    begun, ours = by_first(partial(_found_there, plan, workdir))
     ready = _ready(plan, workdir, ours)
     start, encoder, vocabulary = ready.start, ready.encoder, ready.vocabulary
 
@@ -82,10 +84,30 @@ def begin(plan: Plan, workdir: Path) -> tuple[Run, Prepared, Learnt]:
             check_encoder(recipe, start, prepared)
         for stage in plan.stages:
             stage.settings.check_others(recipe, vocabulary, prepared)
-    by_first(lambda: _write(workdir, recipe, prepared, ready))  # once all have read what was there
+    _check_alike(recipe, prepared, vocabulary)
+    by_first(partial(_write, workdir, recipe, prepared, ready))
     networks = ready.speaker, ready.evaluator, vocabulary, ready.image
     run = Run(recipe, workdir, *networks, *_parts(prepared, vocabulary, recipe))
     return run, prepared, _learnt(start, recipe)
+
+
+def _found_there(plan: Plan, workdir: Path) -> tuple[bool, bool]:
+    """Whether a folder is that of this very run, and has its vocabulary; else InputError."""
+    free = free_settings(workdir, plan.recipe.data)
+    begun = check_claim(workdir, plan.recipe.given, free, plan.folders)
+    return begun, begun and (workdir / "vocabulary.json").exists()
+
+
+def _check_alike(recipe: Recipe, prepared: Prepared, vocabulary: Vocabulary) -> None:
+    """Raises InputError where processes do not train one recipe on the same data."""
+    settings = {k: v for k, v in sorted(plain(recipe.given).items()) if k not in FREE}
+    contents = [[name, *found] for name, found in sorted(prepared.contents.items())]
+    every = gathered(digest([settings, contents, vocabulary.words]))
+    if other := [which for which, its in enumerate(every) if its != every[0]]:
+        raise InputError(
+            f"process {other[0]} has another recipe, or other captions, images or words, than the"
+            " first; give all of them the same"
+        )
 
 
 def _write(workdir: Path, recipe: Recipe, prepared: Prepared, ready: _Ready) -> None:
@@ -106,7 +128,7 @@ def _ready(plan: Plan, workdir: Path, ours: bool) -> _Ready:
     check_name(data.name)
     encoder = encoder_named(data.encoder)
     # A run that has a checkpoint of its own needs nothing any more of where it started from.
-    start = None if ours and saved(workdir, "last") else _start(recipe)
+    start = None if by_first(lambda: ours and saved(workdir, "last")) else _start(recipe)
     if recipe.concepts and data.name not in CLASSED:
         raise InputError(
             f"config.concepts=True, and the images of {data.name} have no classes; take"

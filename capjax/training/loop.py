@@ -15,7 +15,15 @@ from tqdm import tqdm
 
 from capjax.data.batches import images_of
 from capjax.errors import InputError
-from capjax.parallel import check_step, over_devices, own_rows, processes, replicate, telling_memory
+from capjax.parallel import (
+    by_first,
+    check_step,
+    over_devices,
+    own_rows,
+    processes,
+    replicate,
+    telling_memory,
+)
 from capjax.run.checkpoint import Checkpoints
 from capjax.run.data import captions_sum
 from capjax.run.folder import best_folder
@@ -267,7 +275,7 @@ class _Work:
         """
         before, place, stage = time.perf_counter(), self.place, self.stage
         now, name = stage.trained(state), self.planned.name
-        if (scores := self._scores()) is not None:
+        if (scores := by_first(self._scores)) is not None:
             self._keep(now, scores)
             return
         with telling_memory("lower config.decoding.width, samples or candidates"):

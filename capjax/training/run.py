@@ -58,21 +58,27 @@ def train(
       InputError: bad input, before any training time is spent.
       Interrupted: SIGTERM or SIGINT came, to any process; the state has been saved.
     """
-    plan = Plan(config)
-    recipe = plan.recipe
-    if workdir is None:
-        workdir = f"runs/{recipe.recipe}-{recipe.data.name}"
-    workdir = place(workdir)
-    _check_folders(workdir, recipe.data.cache)
-    with StopSignal(stop_status) as stop, _alone_in(workdir, recipe.data.cache):
-        plan = as_begun(plan, workdir)
-        run, prepared, learnt = begin(plan, workdir)
-        for index, stage in enumerate(plan.stages):
-            now = run_stage(run, stop, index, stage, learnt)
-            if now is not None and index + 1 < len(plan.stages):
-                _keep_captions(run, prepared, stage)
-            learnt = now or Learnt()
-        return _finish(run, prepared, plan)
+    with StopSignal(stop_status) as stop:
+        plan = Plan(config)
+        recipe = plan.recipe
+        if workdir is None:
+            workdir = f"runs/{recipe.recipe}-{recipe.data.name}"
+        workdir = place(workdir)
+        _check_folders(workdir, recipe.data.cache)
+        with _alone_in(workdir, recipe.data.cache):
+            wait_for_all()
+            return _train(plan, workdir, stop)
+
+
+def _train(plan: Plan, workdir: Path, stop: StopSignal) -> dict[str, Any]:
+    plan = as_begun(plan, workdir)
+    run, prepared, learnt = begin(plan, workdir)
+    for index, stage in enumerate(plan.stages):
+        now = run_stage(run, stop, index, stage, learnt)
+        if now is not None and index + 1 < len(plan.stages):
+            _keep_captions(run, prepared, stage)
+        learnt = now or Learnt()
+    return _finish(run, prepared, plan)
 
 
 def _alone_in(workdir: Path, cache: str) -> AbstractContextManager:

@@ -1,16 +1,14 @@
 """A signal asks a run to stop: it saves what there is to save, and ends soon, wherever it is."""
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
-
-import jax
 
 from capjax.parallel import notes, parting, processes
 
@@ -18,6 +16,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 AGAIN = 2.0  # seconds after which another signal is not the same one sent twice
 GRACE = 6.0  # seconds after which what does not listen is ended all the same
 EVERY = 0.5  # seconds between looks at whether another process has been asked to stop
+_runs = itertools.count()  # processes that have joined call `train` as often as one another
 
 
 class Interrupted(BaseException):
@@ -36,7 +35,8 @@ class StopSignal:
     A second signal ends it at once.
 
     Args:
-      status: what the process ends with where it does not listen; None: it is not ended then.
+      status: what the process ends with where it does not listen; None: it is not ended then, and
+        all processes must be asked to stop.
     """
 
     def __init__(self, status: int | None = None):
@@ -44,9 +44,12 @@ class StopSignal:
         self.name = ""  # of the signal that came, to this process or to another one
         self.place = "before the first step"  # where the run stands, to be told
         self.holds = False
-        self._since = 0.0
+        self._since: float | None = None  # when a signal came to this very process
+        self._raised = False  # and is on its way up
+        self._notes = f"stop-{next(_runs)}"
 
     def __enter__(self) -> "StopSignal":
+        parting.expected(None)
         self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         self._before = {s: signal.signal(s, self._heed) for s in SIGNALS}
         self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._told)
@@ -55,13 +58,16 @@ class StopSignal:
         # Written to as a signal comes, though Python's handlers wait for a compiler to return.
         self._wakeup = signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
         self._ended = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-        if processes.count() > 1:
-            threading.Thread(target=self._listen, daemon=True).start()
+        self._threads = [threading.Thread(target=self._watch, daemon=True)]
+        if processes.joined():
+            self._threads.append(threading.Thread(target=self._listen, daemon=True))
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        if isinstance(error, jax.errors.JaxRuntimeError) and processes.count() > 1:
+        lost = error is not None and parting.of_lost(error)
+        if lost:
             # Another process may have stopped, and left this one in the midst of a collective.
             until = time.monotonic() + 3 * EVERY
             while not self.name and time.monotonic() < until:
@@ -70,84 +76,81 @@ class StopSignal:
         sys.unraisablehook = self._hook
         signal.set_wakeup_fd(self._wakeup)
         os.close(self._writes)
+        for thread in self._threads:
+            thread.join(GRACE)
+        if any(thread.is_alive() for thread in self._threads):  # its signal must not end this
+            self._before[signal.SIGUSR1] = signal.SIG_IGN
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if isinstance(error, jax.errors.JaxRuntimeError) and processes.count() > 1:
+        if lost:
             self.let_go()
-
-    @contextlib.contextmanager
-    def holding(self) -> Iterator[None]:
-        """Inside, there is something to lose."""
-        self.holds = True
-        try:
-            yield
-        finally:
-            self.holds = False
-        self.let_go()
 
     def let_go(self) -> None:
         """Raises Interrupted where a signal has come: there is nothing to lose."""
         if self.name:
-            raise Interrupted(self.said())
-
-    def said(self) -> str:
-        """Where the run has stopped."""
-        return (
-            f"{self.name}: stopped {self.place}, and nothing is lost; run the same command again to"
-            " go on"
-        )
+            self._raised = True
+            raise Interrupted(
+                f"{self.name}: stopped {self.place}, from where it goes on; run the same command"
+                " again"
+            )
 
     def _heed(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self.name and now - self._since > AGAIN:
+        if self._since is not None and now - self._since > AGAIN:
             raise SystemExit(128 + number)
-        if not self.name:
-            self._note(signal.Signals(number).name)
-        if not self.holds:
-            self.let_go()
+        self._since = now if self._since is None else self._since
+        self._stop(signal.Signals(number).name)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
         """Another process has been asked to stop, or this one, and has not listened."""
-        if not self.name:
-            self._note(next(iter(notes.left("stop").values()), "SIGTERM"))
-        if not self.holds:
+        self._stop("SIGTERM")
+
+    def _stop(self, name: str) -> None:
+        self.name = self.name or name
+        if not self.holds and not self._raised:
             self.let_go()
 
     def _unraisable(self, what: Any) -> None:
         """Interrupted is raised again soon where nothing can be raised, as in a collection."""
-        if not isinstance(what.exc_value, Interrupted):
+        if isinstance(what.exc_value, Interrupted):
+            self._raised = False
+        else:
             self._hook(what)
-
-    def _note(self, name: str) -> None:
-        self.name, self._since = name, time.monotonic()
-        parting.expected(self.status or 0)
 
     def _watch(self) -> None:
         """Tells the other processes of a signal, and ends what does not listen."""
+        name = ""
         with contextlib.suppress(OSError):
-            while number := os.read(self._reads, 1):
-                if number[0] in (*SIGNALS, signal.SIGUSR1):
-                    break
-            else:
-                os.close(self._reads)
-                return
-        if number[0] != signal.SIGUSR1:
-            notes.leave(f"stop/{processes.index()}", signal.Signals(number[0]).name)
+            while not name and (came := os.read(self._reads, 1)):
+                number = signal.Signals(came[0])
+                name = number.name if number in (*SIGNALS, signal.SIGUSR1) else ""
+        if name:
+            self._ends(name)
+        os.close(self._reads)
+
+    def _ends(self, name: str) -> None:
+        parting.expected(self.status or 0)
+        if name != signal.SIGUSR1.name:
+            notes.leave(f"{self._notes}/{processes.index()}", name)
         until = time.monotonic() + GRACE
         while not self._ended.wait(EVERY):
             if self.holds and not notes.left("ended"):  # else there is nobody to save with
                 until = time.monotonic() + GRACE
-            elif self.status is None or time.monotonic() < until:
-                os.kill(os.getpid(), signal.SIGUSR1)  # what is raised in a callback can be lost
-            else:
-                self.name = self.name or signal.Signals(number[0]).name
+            elif self.status is not None and time.monotonic() > until:
                 if processes.first():
-                    print(f"capjax: {self.said()}", file=sys.stderr, flush=True)
+                    said = f"{self.name or name}: stopped {self.place}, from where it goes on"
+                    print(
+                        f"capjax: {said}; run the same command again", file=sys.stderr, flush=True
+                    )
                 notes.leave(f"ended/{processes.index()}", '{"status": 0, "why": ""}')
                 os._exit(self.status)
+            elif not self._raised:
+                os.kill(os.getpid(), signal.SIGUSR1)  # what is raised in a callback can be lost
 
     def _listen(self) -> None:
-        while not (self.name or self._ended.wait(EVERY)):
-            if notes.left("stop"):
-                os.kill(os.getpid(), signal.SIGUSR1)
+        while not self._ended.wait(EVERY):
+            if notes.left(self._notes) or notes.left("stop"):
+                parting.expected(self.status or 0)
+                if not self.name:
+                    os.kill(os.getpid(), signal.SIGUSR1)
                 return

@@ -79,6 +79,8 @@ def run() -> int:
     (folder / f"up{processes.index()}").touch()
     if what == "killed":
         signal.pause()
+    while what == "gathers":
+        gathered(None)
     time.sleep(600)
     return 0
 

@@ -1,6 +1,7 @@
 """Processes that have joined: they share work, and end together, each with a sentence."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,13 +11,13 @@ import pytest
 from processes import end_all, free_port
 
 
-def joined(what: str, folder: Path, **more: str) -> list[subprocess.Popen]:
+def joined(what: str, folder: Path, devices: str = "2") -> list[subprocess.Popen]:
     command = [sys.executable, str(Path(__file__).with_name("joined.py")), what, str(folder)]
     place = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
     return [
         subprocess.Popen(
             command,
-            env=os.environ | {"JAX_NUM_CPU_DEVICES": "2"} | place | {"JAX_PROCESS_ID": str(i)},
+            env=os.environ | {"JAX_NUM_CPU_DEVICES": devices} | place | {"JAX_PROCESS_ID": str(i)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -59,9 +60,20 @@ def test_a_fault_of_one_ends_the_other_with_its_reason(tmp_path):
     assert "Traceback" in second.errors
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_killed_process_ends_the_other_with_a_sentence_within_a_minute(victim, tmp_path):
-    processes = joined("killed", tmp_path)
+@pytest.mark.parametrize(
+    ("victim", "what", "devices"),
+    [
+        (0, "killed", "2"),
+        pytest.param(1, "killed", "2", marks=pytest.mark.slow),
+        # With one device a process gloo tells of it as a ValueError.
+        pytest.param(1, "gathers", "1", marks=pytest.mark.slow),
+        pytest.param(1, "gathers", "2", marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_process_ends_the_other_with_a_sentence_within_a_minute(
+    victim, what, devices, tmp_path
+):
+    processes = joined(what, tmp_path, devices)
     while not all((tmp_path / f"up{i}").exists() for i in range(2)):
         assert all(process.poll() is None for process in processes)
         time.sleep(0.05)
@@ -90,3 +102,21 @@ def test_who_cannot_reach_the_others_says_so(tmp_path):
     (said,) = sentences(alone.stderr)
     assert "process 1 of 2 could not reach the others at 127.0.0.1:" in said
     assert "within 1 seconds" in said
+
+
+def test_a_port_that_another_listens_at_is_told_of(tmp_path):
+    with socket.socket(socket.AF_INET6) as other:
+        other.bind(("::", 0))
+        other.listen()
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        alone = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("joined.py")), "share", str(tmp_path)],
+            env=os.environ
+            | {"JAX_COORDINATOR_ADDRESS": place, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert alone.returncode == 1
+    (said,) = sentences(alone.stderr)
+    assert f"process 0 of 2 cannot be found at {place} (Address already in use)" in said

@@ -50,6 +50,8 @@ def test_slurm_tells(surroundings):
     place, number, which = surroundings(**SLURM)
     assert (place.partition(":")[0], number, which) == ("node003", 4, 2)
     assert surroundings(**SLURM, JAX_COORDINATOR_PORT="99") == ("node003:99", 4, 2)
+    in_a_pod = surroundings(**SLURM, KUBERNETES_SERVICE_HOST="10.0.0.1")
+    assert in_a_pod == (place, number, which)
 
 
 def test_a_process_can_be_told_that_it_is_alone(surroundings):
