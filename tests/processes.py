@@ -1,7 +1,9 @@
 """Runs in processes of their own, that can be cut, and what they leave."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -70,9 +72,12 @@ def start_several(
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One below those that systems give to outgoing connections, as other tests run beside."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def end_all(processes: Sequence[subprocess.Popen]) -> list[Ended]:
