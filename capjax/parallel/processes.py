@@ -76,8 +76,8 @@ def wanted() -> tuple[str, int, int] | None:
 
 
 def patience() -> int:
-    """Seconds that a process waits for the others to be started: CAPJAX_JOIN_SECONDS, or 55."""
-    given = os.environ.get(PATIENCE, "55")
+    """Seconds that a process waits for the others to be started: CAPJAX_JOIN_SECONDS, or 45."""
+    given = os.environ.get(PATIENCE, "45")
     if not given.isdigit() or not int(given):
         raise InputError(f"{PATIENCE}={given} is no number of seconds; give one, as 300")
     return int(given)

@@ -77,7 +77,7 @@ def test_what_makes_no_sense_is_refused(variables, said, surroundings):
 
 def test_how_long_others_are_waited_for(monkeypatch):
     monkeypatch.delenv(processes.PATIENCE, raising=False)
-    assert processes.patience() == 55
+    assert processes.patience() == 45
     monkeypatch.setenv(processes.PATIENCE, "600")
     assert processes.patience() == 600
     monkeypatch.setenv(processes.PATIENCE, "soon")
