@@ -105,13 +105,10 @@ def _shard_mapped(update: Callable, devices: list[jax.Device]) -> Any:
         update, in_specs=(whole, whole, share, whole), out_specs=whole
     )
     mapped = jax.jit(body, donate_argnums=0)
-    if len(devices) == 1 or not _here(devices):
+    if jax.process_count() == 1 or not _here(devices):
         return mapped
 
     def of_all(state, data, batch, key):
-        if jax.process_count() == 1:
-            # Of one device where it comes from a checkpoint; no work where it lies there.
-            return jax.device_put(state, NamedSharding(mesh, whole)), data, batch, key
         rows = jax.tree.map(
             partial(jax.make_array_from_process_local_data, NamedSharding(mesh, share)), batch
         )

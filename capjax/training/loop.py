@@ -192,6 +192,8 @@ class _Work:
         """One step after another, as long as there are batches and nobody asks to stop."""
         place, stop = self.place, self.stop
         data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
+        if jax.local_device_count() > 1:  # a state that was restored lies on one of them
+            state = replicate(state)
         step_fn = over_devices(update_of(self.stage), how=self.run.recipe.parallel)
         for first, batch in enumerate(ahead):
             key, batch = jax.random.fold_in(keys, place.done + 1), self.pace.beside(batch)

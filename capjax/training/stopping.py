@@ -32,7 +32,8 @@ class StopSignal:
     While there is something to lose (`holds`), a signal is noted in `name`, and whoever trains
     saves and raises Interrupted. Else all is on the disk: Interrupted is raised where the run is,
     and where that is deep in a compiler, and does not listen for GRACE seconds, the process ends.
-    A second signal ends it at once.
+    A second signal ends it at once. Of SIGINT that is so while there is something to lose; else it
+    does what it did before.
 
     Args:
       status: what the process ends with where it does not listen; None: it is not ended then, and
@@ -99,6 +100,9 @@ class StopSignal:
         if self._since is not None and now - self._since > AGAIN:
             raise SystemExit(128 + number)
         self._since = now if self._since is None else self._since
+        before = self._before[signal.SIGINT]
+        if number == signal.SIGINT and not self.holds and callable(before):
+            before(number, frame)  # with nothing to save Ctrl-C is what it is anywhere
         self._stop(signal.Signals(number).name)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
