@@ -143,9 +143,8 @@ class StopSignal:
             elif self.status is not None and time.monotonic() > until:
                 if processes.first():
                     said = f"{self.name or name}: stopped {self.place}, from where it goes on"
-                    print(
-                        f"capjax: {said}; run the same command again", file=sys.stderr, flush=True
-                    )
+                    told = f"\ncapjax: {said}; run the same command again"  # below the bar
+                    print(told, file=sys.stderr, flush=True)
                 notes.leave(f"ended/{processes.index()}", '{"status": 0, "why": ""}')
                 os._exit(self.status)
             elif not self._raised:
