@@ -28,7 +28,10 @@ from capjax.training.plan import Plan, Planned, as_begun
 from capjax.training.report import write_run_report
 from capjax.training.stage import Learnt, Run
 from capjax.training.stopping import StopSignal
+from capjax.training.telling import Telling
 from capjax.training.where_looked import looks_section
+
+EVALUATED = ("val", "test")  # splits, where there are
 
 
 def train(
@@ -73,10 +76,13 @@ def train(
 def _train(plan: Plan, workdir: Path, stop: StopSignal) -> dict[str, Any]:
     plan = as_begun(plan, workdir)
     run, prepared, learnt = begin(plan, workdir)
+    telling = Telling(run, plan, sum(name in prepared.splits for name in EVALUATED))
+    telling.watches()
     for index, stage in enumerate(plan.stages):
-        now = run_stage(run, stop, index, stage, learnt)
+        now = run_stage(run, stop, telling, index, stage, learnt)
         if now is not None and index + 1 < len(plan.stages):
-            _keep_captions(run, prepared, stage)
+            with telling.time.evaluating():
+                _keep_captions(run, prepared, stage)
         learnt = now or Learnt()
     return _finish(run, prepared, plan)
 
@@ -122,7 +128,7 @@ def _finish(run: Run, prepared: Prepared, plan: Plan) -> dict[str, Any]:
     last = plan.stages[-1]
     trained = open_run(run.workdir, last.name)
     found: dict[str, Evaluation] = {}
-    for split in ("val", "test"):
+    for split in EVALUATED:
         if split not in prepared.splits:
             continue
         found[split] = _evaluate(run, prepared, trained, split, last)
