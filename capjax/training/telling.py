@@ -42,6 +42,7 @@ class Telling:
                 for index, stage in enumerate(plan.stages)
             ]
         )
+        self._named = False
         self._label, self._done, self._loss, self._speed = "", 0, 0.0, 0.0
 
     def begins(self, index: int, done: int, steps: int) -> None:
@@ -50,6 +51,7 @@ class Telling:
         which = f"stage {index + 1} of {number}, {stage.name}" if number > 1 else stage.name
         learns = f": {stage.settings.learns}" if stage.settings.learns else ""
         if self.first and done < steps:
+            self._watches()
             write(f"{which}{learns}, {steps - done:,} steps", sys.stderr)
         self._label = f"{index + 1}/{number} {stage.name}" if number > 1 else stage.name
         self._done, self._loss, self._speed = done, 0.0, 0.0
@@ -77,11 +79,11 @@ class Telling:
             told.append(f"{about(seconds)} left" + " in all" * (len(self.plan.stages) > 1))
         return ", ".join(told)
 
-    def watches(self) -> None:
-        """Names the images to watch, and what people say of them."""
-        stages = [stage for stage in self.plan.stages if not stage.settings.keeps_speaker]
-        if not (self.first and stages):
+    def _watches(self) -> None:
+        """Names the images to watch, once, and what people say of them."""
+        if self._named or all(stage.settings.keeps_speaker for stage in self.plan.stages):
             return
+        self._named = True
         split = self.run.validation.split
         write(f"{WATCHED} images to watch, and what people say of them:", sys.stderr)
         for name, text in _aligned([(split.ids[i], split.captions[i][0]) for i in watched(split)]):
@@ -114,9 +116,7 @@ class Telling:
 
 def _untrue(split: Split, image: int, text: str) -> str:
     """What is wrong with a caption of a generated image; "" where nothing is."""
-    if split.truth is None:
-        return ""
-    wrong = scenes.false_words(text, split.truth[image]["scene"])
+    wrong = scenes.false_words_of(split, image, text)
     if wrong is None:
         return "(no sentence about a scene)"
     words = text.split()

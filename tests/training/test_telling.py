@@ -48,7 +48,6 @@ def test_what_is_known_of_a_stage_before_it_begins_is_what_it_does(name, setting
 def test_a_stage_is_told_with_what_it_learns_and_where_it_stands(capsys):
     stages = ("mle", "evaluator", "adversarial")
     telling = watched(tiny("gan:coco", stages=stages, evaluator_dim=8))
-    telling.watches()
     telling.begins(1, 250, 1250)
     out, err = capsys.readouterr()
     assert not out
@@ -59,8 +58,11 @@ def test_a_stage_is_told_with_what_it_learns_and_where_it_stands(capsys):
         " captioner's, 1,000 steps",
     ]
     telling.begins(2, 30, 30)  # which is done
-    watched(of_stage("listener")).watches()  # no captioner learns
     assert capsys.readouterr() == ("", "")
+    telling.begins(2, 0, 30)
+    assert len(capsys.readouterr().err.splitlines()) == 1  # images are named once
+    watched(of_stage("listener")).begins(0, 0, 30)
+    assert len(capsys.readouterr().err.splitlines()) == 1  # and where a captioner learns
 
 
 def test_every_validation_tells_what_is_said_of_the_same_images(capsys):

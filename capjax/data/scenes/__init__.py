@@ -1,6 +1,6 @@
 """The embedded dataset `scenes`: drawn pictures whose every caption can be judged true or false."""
 
-from capjax.data.scenes.blame import false_words
+from capjax.data.scenes.blame import false_words, false_words_of
 from capjax.data.scenes.builder import SIZES, load
 from capjax.data.scenes.drawing import draw
 from capjax.data.scenes.language import parse
@@ -23,6 +23,7 @@ __all__ = [
     "describe",
     "draw",
     "false_words",
+    "false_words_of",
     "holds",
     "identifies",
     "load",

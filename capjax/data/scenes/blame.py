@@ -8,10 +8,16 @@ from typing import NamedTuple
 from capjax.data.scenes.drawing import Scene
 from capjax.data.scenes.language import Phrase, Statement, Worded, worded
 from capjax.data.scenes.truth import states_truly
+from capjax.data.split import Split
 
 TRIED = 20_000  # ways to leave something out, beyond which all is false: nobody says so much
 MANY = 50  # choices of noun phrases among these ways
 _DOUBT = {"size": 4, "texture": 4, "colour": 5, "shape": 6}
+
+
+def false_words_of(split: Split, image: int, text: str) -> tuple[int, ...] | None:
+    """`false_words` of a caption of one of a split's images; () where nobody knows what is true."""
+    return false_words(text, split.truth[image]["scene"]) if split.truth is not None else ()
 
 
 class _Claim(NamedTuple):
