@@ -22,8 +22,7 @@ from capjax.report import (
 from capjax.training.stage_measures import stage_rows
 from capjax.training.telling import watched
 
-False_ = Callable[[str], tuple[int, ...] | None]
-
+Faults = Callable[[str], tuple[int, ...] | None]  # which words of a caption make it false
 MARKS = ("true", "identifies", "cider_d")  # what is told of one caption
 MANY = 6  # images whose many captions are shown
 MARKED = '<p class="note">Words that make a caption false of its image are marked: {}.</p>'
@@ -56,7 +55,8 @@ def opening(
     """What a report opens with: the images that a person watched, and what each stage is worth."""
     shown = stage_examples(split, stages, watched(split)[:number])
     notes = [Html(MARKED.format(untrue("so")))] if split.truth is not None else []
-    said = section("What it says of three images", *notes, gallery(shown))
+    number_of = ("no image", "one image", "two images", "three images")[len(shown)]
+    said = section(f"What it says of {number_of}", *notes, gallery(shown))
     return [
         *([said] if shown else []),
         section("What its captions are worth", stage_table(stages, test)),
@@ -79,11 +79,8 @@ def stage_examples(
     return shown
 
 
-def marked_captions(row: Mapping[str, Any], false: False_ = lambda text: ()) -> list[Html]:
-    """The caption or captions of a row, each with what is known of it.
-
-    false: which words of a caption make it false, as of `false_words`.
-    """
+def marked_captions(row: Mapping[str, Any], false: Faults = lambda text: ()) -> list[Html]:
+    """The caption or captions of a row, each with what is known of it."""
     several = "captions" in row
     shown = []
     for n, text in enumerate(row["captions"] if several else [row["caption"]]):

@@ -85,8 +85,9 @@ class Telling:
             return
         self._named = True
         split = self.run.validation.split
-        write(f"{WATCHED} images to watch, and what people say of them:", sys.stderr)
-        for name, text in _aligned([(split.ids[i], split.captions[i][0]) for i in watched(split)]):
+        write("images to watch, and what people say of them:", sys.stderr)
+        said = [(split.ids[i], max(split.captions[i], key=len)) for i in watched(split)]
+        for name, text in _aligned(said):
             write(f"    {name}  {text}".rstrip(), sys.stderr)
 
     def validated(

@@ -22,6 +22,7 @@ from capjax.report import (
     escape,
     facts,
     gallery,
+    marked,
     page,
     pairs,
     picture,
@@ -29,6 +30,7 @@ from capjax.report import (
     section,
     shaded,
     table,
+    variants,
     write_page,
     write_report,
 )
@@ -383,3 +385,18 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     assert report(tmp_path, "twice") == report(tmp_path, "twice")
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_words_that_are_false_are_marked_and_stay_text(text):
+    words = [*text.split(), "last"]
+    for made in (
+        marked(" ".join(words), {}, {0}),
+        variants([" ".join(words)] * 2 + ["last"], lambda said: {0} if said != "last" else ())[0],
+        shaded(Shaded("", words, [0.0] * len(words), false={0})),
+    ):
+        parsed = Parsed(f"<p>{made}</p>")
+        assert len(parsed.of("span", "false")) == 1
+        assert words[0] in parsed.texts
+        assert parsed.texts.count(" (false)") == 1
+    assert marked(text, {}) == escape(text)

@@ -91,6 +91,14 @@ def test_sigterm_saves_says_so_and_ends_well(often_cut):
     assert step in left
 
 
+def test_a_log_tells_what_is_done_and_has_no_bar(often_cut):
+    _, ended, _ = often_cut
+    lines = ended["at last"].errors.splitlines()
+    (told,) = (line for line in lines if line.startswith("mle: the captioner learns"))
+    assert 0 < int(told.split()[-2]) < 40
+    assert not [line for line in lines if "%|" in line]
+
+
 def heeds(process: subprocess.Popen, number: signal.Signals) -> bool:
     """Whether a process does something of its own when a signal comes; on Linux."""
     status = Path(f"/proc/{process.pid}/status").read_text()

@@ -52,7 +52,7 @@ def test_a_stage_is_told_with_what_it_learns_and_where_it_stands(capsys):
     out, err = capsys.readouterr()
     assert not out
     assert err.splitlines() == [
-        "3 images to watch, and what people say of them:",
+        "images to watch, and what people say of them:",
         *(f"    val-{i}  people say {i} and [31m more" for i in (0, 4, 8)),
         "stage 2 of 3, evaluator: an evaluator learns to tell people's captions from the"
         " captioner's, 1,000 steps",
