@@ -48,8 +48,10 @@ def fields(obj: griffe.Class) -> str:
     """
     found = []
     for one in obj.members.values():
-        if one.is_attribute and one.lineno and not one.docstring and "property" not in one.labels:
-            found.append(f"    {one.name}: {beside(one, after=named_tuple(obj))}")
+        if one.is_attribute and one.lineno and "property" not in one.labels:
+            told = beside(one, after=named_tuple(obj))
+            # What is said of no field is left to the signature, which a NamedTuple has not.
+            found += [f"    {one.name}: {told}"] if told or named_tuple(obj) else []
     return "\n\nAttributes:\n" + "\n".join(found) if found else ""
 
 

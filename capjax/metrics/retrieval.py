@@ -77,7 +77,8 @@ def recall(ranks: Any, pool: int, name: str = "self_retrieval") -> dict[str, flo
       pool: how many items there were.
       name: of what ranked them.
     Returns:
-      `{"<name>_r1@<pool>": share, ..., "<name>_mean_rank@<pool>", "<name>_median_rank@<pool>"}`.
+      The metrics by name, `<name>_r1@<pool>` and so on, `<name>_mean_rank@<pool>` and
+      `<name>_median_rank@<pool>`.
     Raises:
       ValueError: there are no ranks, or one lies outside 1..pool.
     """

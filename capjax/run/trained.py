@@ -29,13 +29,13 @@ JUDGES = {"evaluator": evaluator, "listener": listener}
 class Trained(NamedTuple):
     """A speaker out of a run's folder, ready to speak."""
 
-    recipe: Recipe
-    vocabulary: Vocabulary
-    speaker: Speaker
-    params: Params
-    step: int
+    recipe: Recipe  # the run's settings
+    vocabulary: Vocabulary  # its words
+    speaker: Speaker  # as the recipe describes it
+    params: Params  # the speaker's
+    step: int  # of the stage, at which they were the best
     evaluator: Evaluator | None = None  # the evaluator that the run trained, where it did
-    evaluator_params: Params | None = None
+    evaluator_params: Params | None = None  # and its parameters
     concepts: tuple[str, ...] = ()  # the classes that the speaker is told, by name
 
     @property

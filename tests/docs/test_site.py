@@ -53,5 +53,20 @@ def test_the_reference_has_all_and_fields_their_comments(site):
     assert not re.search(r"(Args|Returns|Raises):\s*(\n|</p>)", text.replace("<b>", ""))
 
 
+def test_commands_tell_their_help_and_recipes_their_settings(site):
+    html = (site / "reference" / "commands" / "index.html").read_text()
+    text = re.sub(r"<[^>]*>", "", html)
+    for flag in (
+        "--stop_status",
+        "--retrieval J",
+        "--against RUN",
+        "--allow-unknown",
+        "--topology",
+    ):
+        assert flag in text, flag
+    assert "config.adversarial.rollouts =" in text
+    assert str(HOME) not in text
+
+
 def test_the_index_of_the_search_is_the_site_s_own(site):
     assert "emitter_suppressor" in (site / "search" / "search_index.json").read_text()
