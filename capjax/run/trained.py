@@ -94,7 +94,10 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
     """The trained speaker of a run, the best by validation, and its evaluator if it has one.
 
     Args:
+      workdir: the run's folder, on a disk or on gs://.
       stage: after which of its stages; None: after the last that has got so far.
+    Returns:
+      Trained, whose speaker every decoder, loss and measure takes.
     Raises:
       InputError: the folder holds no run, or none of its checkpoints can be read.
     """

@@ -14,6 +14,8 @@ from pages import HOME, PAGES, blocks
 import capjax
 
 REFERENCE = sorted((HOME / "docs" / "reference").glob("*.md"))
+# Rooms whose functions say of each what comes back, with its shape.
+DESCRIBED = ("decoding", "judging", "metrics", "speaker")
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.M)
 
 
@@ -68,5 +70,7 @@ def test_what_the_reference_shows_has_a_docstring_of_its_own_arguments(name):
         assert not part.__doc__.startswith(f"{getattr(part, '__name__', '')}(")  # made by Python
         if not inspect.isclass(part):
             assert set(described(part.__doc__)) <= set(inspect.signature(part).parameters), part
+    if inspect.isfunction(one) and one.__module__.split(".")[1] in DESCRIBED:
+        assert "Returns:" in one.__doc__
     # The site would show the module.
     assert not (HOME / name.replace(".", "/")).with_suffix(".py").exists()
