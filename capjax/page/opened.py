@@ -13,7 +13,7 @@ from capjax.files.places import resolved
 from capjax.models.encoders import encoder_named
 from capjax.page.answers import Answers, Voice
 from capjax.page.heard import Heard
-from capjax.page.pictures import Album
+from capjax.page.pictures import Album, words_of
 from capjax.page.ready import Ready
 from capjax.run import Trained, open_run
 
@@ -66,11 +66,6 @@ def _listener(workdir: str) -> Heard:
                 "this run trained no listener and no evaluator; give the folder of a run of"
                 " configs/listener.py"
             )
-        if run.recipe.data.encoder.startswith(PREFIX):
-            raise InputError(
-                "this listener sees features that were made elsewhere, and no picture that is"
-                " dropped; give one whose encoder sees photos"
-            )
     return _heard(resolved(workdir).name, run)
 
 
@@ -104,8 +99,14 @@ def _albums(workdirs: Sequence[str], runs: Sequence[Trained]) -> tuple[list[Albu
             missing.append(f"{workdir}: no images of its dataset to choose from ({error})")
             continue
         key = data.dataset.fingerprint
-        theirs = {**albums[key].features, **features} if key in albums else features
-        albums[key] = Album(f"{data.name}, {SPLIT}", data.split, theirs)
+        if key in albums:
+            albums[key].features.update(features)
+            continue
+        name = f"{data.name}, {SPLIT}"
+        taken = sum(album.name.startswith(name) for album in albums.values())
+        name += f" ({1 + taken})" if taken else ""
+        words = [words_of(texts) for texts in data.split.captions]
+        albums[key] = Album(name, data.split, features, words)
     return list(albums.values()), missing
 
 

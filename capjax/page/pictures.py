@@ -3,7 +3,7 @@
 A picture is seen once by every encoder of the page when it comes, and then kept as what they saw.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from capjax.data import scenes
 from capjax.data.features import Encoder
+from capjax.data.photo_files import PhotoFiles
 from capjax.data.photo_pixels import Unreadable, proportions, squashed
 from capjax.data.prepare import resized, sized
 from capjax.data.split import Split
@@ -39,33 +40,38 @@ class Album(NamedTuple):
 
     name: str
     split: Split
-    features: Mapping[str, np.ndarray]  # [M, ...] of who sees features made elsewhere
+    features: dict[str, np.ndarray]  # [M, ...] of who sees features made elsewhere
+    words: Sequence[frozenset[str]]  # [M], that people said of each
 
     def picture(self, row: int, encoders: Encoders) -> Picture:
         """One of its images."""
         split = self.split
         seen = _seen(encoders, lambda size: sized(split.image, size, row))
         seen |= {name: np.asarray(rows[row]) for name, rows in self.features.items()}
-        one = Picture(split.ids[row], split.image(row), seen, split.captions[row])
+        look = split.image(row)
+        if isinstance(split.image, PhotoFiles):  # which are squashed for the encoders
+            look = photo(Path(split.image.files[row]), split.ids[row], {}).look
+        one = Picture(split.ids[row], look, seen, split.captions[row])
         if not split.truth:
             return one
         about = split.truth[row]
         return one._replace(scene=about["scene"], twins=tuple(about["distractors"]))
 
-    def alike(self, texts: tuple[str, ...], number: int, but: str = "") -> list[int]:
+    def alike(self, texts: Sequence[str], number: int, but: str = "") -> list[int]:
         """The images whose people said most the same as these texts: rows, the most alike first.
 
         Args:
           but: the id of an image that is none of them.
         """
-        words = frozenset(word for text in texts for word in tokenize(text))
-        common = []
-        for row, captions in enumerate(self.split.captions):
-            theirs = frozenset(word for text in captions for word in tokenize(text))
-            share = len(words & theirs) / max(1, len(words | theirs))
-            common.append(-1.0 if self.split.ids[row] == but else share)
-        order = np.argsort(-np.array(common), kind="stable")[:number]
-        return [int(row) for row in order if common[row] >= 0]
+        mine = words_of(texts)
+        common = [len(mine & words) / max(1, len(mine | words)) for words in self.words]
+        order = np.argsort(-np.array(common), kind="stable").tolist()
+        return [row for row in order if self.split.ids[row] != but][:number]
+
+
+def words_of(texts: Sequence[str]) -> frozenset[str]:
+    """All words of some captions."""
+    return frozenset(word for text in texts for word in tokenize(text))
 
 
 def photo(path: Path, name: str, encoders: Encoders) -> Picture:
@@ -78,10 +84,7 @@ def photo(path: Path, name: str, encoders: Encoders) -> Picture:
     """
     try:
         seen = _seen(encoders, lambda size: squashed(path, size))
-        wide = proportions(path)
-        shape = (SHOWN, SHOWN / wide) if wide > 1 else (SHOWN * wide, SHOWN)
-        width, height = (max(1, round(side)) for side in shape)
-        look = np.array(Image.fromarray(squashed(path, SHOWN)).resize((width, height)))
+        look = _upright(path)
     except FileNotFoundError as error:
         raise InputError(f"the photo {name} has gone; drop it once more") from error
     except Unreadable as error:
@@ -103,6 +106,14 @@ def of_scene(name: str, scene: Mapping[str, Any], encoders: Encoders) -> Picture
     look = scenes.draw(scene)
     seen = _seen(encoders, lambda size: resized(look, size))
     return Picture(name, look, seen, scene=scene)
+
+
+def _upright(path: Path) -> np.ndarray:
+    """A photo in its own proportions: uint8 [H, W, 3]. Raises as `squashed`."""
+    wide = proportions(path)
+    sides = (SHOWN, SHOWN / wide) if wide > 1 else (SHOWN * wide, SHOWN)
+    width, height = (max(1, round(side)) for side in sides)
+    return np.array(Image.fromarray(squashed(path, SHOWN)).resize((width, height)))
 
 
 def _seen(encoders: Encoders, pixels: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,6 +20,8 @@ from capjax.page.ready import How
 from capjax.page.style import CSS
 from capjax.page.uploads import Uploads
 
+SWEPT = 10.0  # seconds from one look at what was left on the disk to the next
+
 
 class Address(NamedTuple):
     """Where the page is found."""
@@ -65,9 +67,12 @@ def served(
             num_workers=0,
             state_session_capacity=200,
         )
+        done = threading.Event()
+        threading.Thread(target=_sweeping, args=(uploads, done), daemon=True).start()
         try:
             yield url
         finally:
+            done.set()
             blocks.close(verbose=False)
 
 
@@ -77,6 +82,11 @@ def serve(answers: Answers, address: Address, how: How, about: Sequence[str], la
         print(f"capjax: open {url} (Ctrl-C ends it)", file=sys.stderr, flush=True)
         threading.Thread(target=answers.warm, daemon=True).start()
         threading.Event().wait()
+
+
+def _sweeping(uploads: Uploads, done: threading.Event) -> None:
+    while not done.wait(SWEPT):
+        uploads.sweep()
 
 
 def _check_free(address: Address) -> None:

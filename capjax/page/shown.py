@@ -124,7 +124,7 @@ def _choices(chances: Sequence[float | None]) -> Html:
 
 
 def _choice(place: int, chance: float | None) -> Html:
-    who = f"distractor {place}" if place else "this image"
+    who = f"other {place}" if place else "this image"
     bar = Html("")
     if chance is not None:
         width = Html(f'<div class="bar"><i style="width:{100 * chance:.1f}%"></i></div>')

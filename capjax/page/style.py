@@ -17,9 +17,9 @@ _OURS = """
 .capjax .target figcaption { text-align: center; margin: 0.35rem 0 0.5rem; }
 .capjax summary { font-size: 0.8125rem; color: var(--soft); }
 .capjax .runs { display: grid; gap: 1.5rem 2.5rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
 .capjax .run { min-width: 0; border-top: 1px solid var(--rule); padding-top: 0.75rem; }
-.capjax .ways { columns: 15rem; column-gap: 1.5rem; }
+.capjax .ways { columns: 14rem; column-gap: 1.5rem; }
 .capjax .ways section { break-inside: avoid; padding-bottom: 1rem; }
 .capjax .captions li { max-height: none; margin-top: 0.15rem; }
 .capjax .marks { display: inline-flex; }

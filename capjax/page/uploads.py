@@ -1,5 +1,6 @@
 """Photos that come through a browser: read once, and then gone from the disk."""
 
+import contextlib
 import shutil
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 from capjax.page.pictures import Encoders, Picture, photo
 
 REMEMBERED = 16  # photos; two people may drop the same one at once, and it has one place
-LEFT = 600  # seconds after which what nobody asked about is removed
+LEFT = 60.0  # seconds that what nobody asks about may lie on the disk
 
 
 class Uploads:
@@ -41,20 +42,26 @@ class Uploads:
                 name = upload.get("orig_name") or path.name
                 picture = picture or photo(lies, name, self._encoders)
             finally:
-                self._remove(path.parent if inside else None)
+                if inside:
+                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # another's of the same digest is there
+                        path.parent.rmdir()
             self._read[path] = picture
             while len(self._read) > REMEMBERED:
                 self._read.popitem(last=False)
         return picture
 
-    def _remove(self, folder: Path | None) -> None:
-        """Removes an upload, and what is left of those that were broken off."""
+    def sweep(self, older: float = LEFT) -> None:
+        """Removes what is left of uploads that were broken off, or that nobody asked about.
+
+        Args:
+          older: than so many seconds; a slow upload that is under way has been written to since.
+        """
         for place in self.folder.iterdir():
-            try:
-                old = time.time() - place.stat().st_mtime > LEFT
-            except FileNotFoundError:
-                continue
-            if place == folder or (old and place.is_dir()):
-                shutil.rmtree(place, ignore_errors=True)
-            elif old:
-                place.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # others remove theirs
+                if time.time() - place.stat().st_mtime < older:
+                    continue
+                if place.is_dir():
+                    shutil.rmtree(place, ignore_errors=True)
+                else:
+                    place.unlink()
