@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         answers, missing = open_answers(flags.workdir, flags.listener)
         recipe = answers.voices[0].run.run.recipe
         how = How(temperature=recipe.decoding.get("temperature", How().temperature))
-        serve(answers, Address(flags.host, flags.port), how, missing, flags.largest)
+        for sentence in missing:
+            print(f"capjax: {sentence}", file=sys.stderr)
+        serve(answers, Address(flags.host, flags.port), how, flags.largest)
     except InputError as error:
         print(f"capjax: {error}", file=sys.stderr)
         return 2

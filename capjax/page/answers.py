@@ -37,8 +37,8 @@ class Voice(NamedTuple):
         if self.run.takes_photos:
             return f"This run has not seen {blind[0]}; choose it once more."
         return (
-            f"This run sees features that were made elsewhere ({self.run.encoder}), and takes no"
-            " photos and no scenes: choose an image of its dataset."
+            "This run sees features that were made elsewhere, and takes no photos and no scenes:"
+            " choose an image of its dataset."
         )
 
 
@@ -124,12 +124,19 @@ def _ways(voice: Voice, picture: Picture, how: How) -> list[Way]:
         _searched("Beam search", run.beam(image), picture),
         _searched("Diverse beam search", run.diverse(image, how.diversity), picture),
         _best(voice.ranks, picture, draws),
-        Way(f"{len(draws)} draws at temperature {how.temperature:g}", variants(draws)),
+        _several(f"{len(draws)} draws at temperature {how.temperature:g}", draws, picture),
     ]
     if run.run.recipe.noise:
         noisy = [text for text, _ in run.noisy(image, how.seed)]
-        found.append(Way(f"{len(noisy)} noises, the likeliest words of each", variants(noisy)))
+        found.append(_several(f"{len(noisy)} noises, the likeliest words of each", noisy, picture))
     return found
+
+
+def _several(title: str, texts: Sequence[str], picture: Picture) -> Way:
+    """Captions of one image beside one another; of scenes, how many are true."""
+    if picture.scene is not None:
+        title += f": {sum(scenes.holds(text, picture.scene) for text in texts)} true"
+    return Way(title, variants(texts))
 
 
 def _searched(title: str, spoken: Sequence[tuple[str, float]], picture: Picture) -> Way:

@@ -20,15 +20,14 @@ _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _DRAGGED: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", **_PRIVATE}
 
 
-def blocks_of(moves: Moves, how: How, about: Sequence[str]) -> gradio.Blocks:
+def blocks_of(moves: Moves, how: How) -> gradio.Blocks:
     """The page.
 
     Args:
       how: captions are drawn at first.
-      about: sentences at its top.
     """
     with gradio.Blocks(title="capjax", analytics_enabled=False) as blocks:
-        gradio.HTML(shown.heading(about), apply_default_css=False)
+        gradio.HTML(shown.heading(), apply_default_css=False)
         chosen = gradio.State(None, time_to_live=KEPT)
         seed = gradio.State(how.seed)
         parts = lay_out(moves.sources, moves.first, how)
@@ -41,21 +40,24 @@ def _connect(
     blocks: gradio.Blocks, moves: Moves, parts: Parts, chosen: gradio.State, seed: gradio.State
 ) -> None:
     drawing = [parts.temperature, parts.top_p, parts.draws, parts.diversity, seed]
-    shows = [parts.target, parts.looks, parts.captions, parts.told]
+    looked_at = _with(moves, moves.looked_at)
+    captions, told = _with(moves, moves.captions), _with(moves, moves.told)
+    quiet: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}
 
     def on(triggers: Any, move: Callable, inputs: Sequence, drop: Any = None) -> None:
         """A move that changes what is chosen, and then all that is shown."""
         outputs: list = [chosen, parts.alert]
-        how: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}
+        how = quiet
         if drop:
             # Read at once, as it came, so that it lies on no disk while others are answered; and
             # the place is empty for the next.
-            outputs, how = [*outputs, drop], {"queue": False, "preprocess": False, **how}
+            outputs, how = [*outputs, drop], {"queue": False, "preprocess": False, **quiet}
         tried = _tried(moves, move, len(outputs) - 2)
         changed = gradio.on(triggers, tried, [chosen, *inputs], outputs, **how)
-        given = [chosen, *drawing, parts.rationality]
-        where = {"show_progress_on": parts.captions, **_PRIVATE}
-        changed.then(_with(moves, moves.show), given, shows, **where)
+        # The image at once, captions as they come: the first ones wait for programs.
+        seen = changed.then(looked_at, chosen, [parts.target, parts.looks], **quiet)
+        spoken = seen.then(captions, [chosen, *drawing], parts.captions, **_PRIVATE)
+        spoken.then(told, [chosen, parts.rationality], parts.told, **_PRIVATE)
 
     on(blocks.load, lambda old: old, [])
     on(parts.photo.upload, lambda old, one: moves.upload(one), [parts.photo], parts.photo)
@@ -65,12 +67,10 @@ def _connect(
     on(parts.alike.click, moves.alike, [])
     on(parts.clear.click, moves.clear, [])
     parts.another.click(moves.another, parts.source, parts.number, **_PRIVATE)
-    captions = _with(moves, moves.captions)
     for slider in (parts.temperature, parts.top_p, parts.draws, parts.diversity):
         slider.input(captions, [chosen, *drawing], parts.captions, **_DRAGGED)
     again = parts.again.click(lambda seed: seed + 1, seed, seed, **_PRIVATE)
     again.then(captions, [chosen, *drawing], parts.captions, **_DRAGGED)
-    told = _with(moves, moves.told)
     parts.rationality.input(told, [chosen, parts.rationality], parts.told, **_DRAGGED)
 
 

@@ -75,7 +75,7 @@ def _choosing(sources: Sequence[str], source: str, number: int) -> dict[str, Any
     }
     with gradio.Row():
         made["source"] = gradio.Dropdown(
-            sources, value=source, label="Or take one of", min_width=160, elem_id="source"
+            sources, value=source, label="Or take one of", scale=2, min_width=160, elem_id="source"
         )
         made["number"] = gradio.Number(
             number, label="Number", precision=0, minimum=0, min_width=80, elem_id="number"

@@ -12,7 +12,7 @@ from capjax.page.ready import DISTRACTORS, How
 from capjax.page.uploads import Uploads
 from capjax.report import Html
 
-SCENES = "scenes, drawn anew"
+SCENES = "drawn scenes"
 SEEDS = 10**6  # scenes that "another one" draws from
 
 Upload = Mapping[str, Any]  # what gradio tells of an uploaded file
@@ -90,15 +90,9 @@ class Moves:
             )
         return found
 
-    def show(self, chosen: Chosen, *numbers: Any) -> tuple[Html, Html, Html, Html]:
-        """All of the page: the image, the pictures that bars point at, captions, and told apart."""
-        *how, rationality = numbers
-        return (
-            shown.target(chosen.picture),
-            shown.looks(chosen.picture, chosen.others),
-            self.captions(chosen, *how),
-            self.told(chosen, rationality),
-        )
+    def looked_at(self, chosen: Chosen) -> tuple[Html, Html]:
+        """The image, and all pictures that bars point at."""
+        return shown.target(chosen.picture), shown.looks(chosen.picture, chosen.others)
 
     def captions(self, chosen: Chosen, *how: Any) -> Html:
         return self.answers.captions(chosen.picture, How(*how))

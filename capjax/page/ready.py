@@ -4,6 +4,7 @@ What a slider moves is an argument of a program, never a constant in it.
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ class Ready:
     def __init__(self, name: str, run: Trained) -> None:
         self.name, self.run = name, run
         self._programs: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         own = run.recipe.decoding
         self._common = {"max_len": own["max_len"], "forbid_unknown": True}
         self._width = own.get("width", WIDTH) if own["method"] == "beam" else WIDTH
@@ -105,14 +106,13 @@ class Ready:
 
     def warm(self, image: np.ndarray) -> None:
         """Compiles every program, those first that are needed first; image: any, as it sees one."""
+        self.drawn(image, How())
         self.beam(image)
+        self.diverse(image, 0.5)
+        if self.run.recipe.noise:
+            self.noisy(image, 0)
         for number in (DISTRACTORS, *range(1, DISTRACTORS)):
             self.apart(image, np.stack([image] * number), 0.5)
-            if number == DISTRACTORS:
-                self.drawn(image, How())
-                self.diverse(image, 0.5)
-                if self.run.recipe.noise:
-                    self.noisy(image, 0)
 
     def _spoken(
         self,
@@ -153,7 +153,7 @@ class Ready:
         """A program of (the speaker's parameters, *args), compiled when it is first asked for."""
         program = self._programs.get(name)
         if program is None:
-            with self._lock:  # of two who ask at once the second waits
+            with self._locks[name]:  # of two who ask at once the second waits
                 program = self._programs.get(name)
                 if program is None:
                     lowered = jax.jit(function).lower(self.run.params, *args)

@@ -8,6 +8,11 @@ from capjax.report import Html, Shaded, caption_list, escape, legend, marked, pi
 from capjax.report.gallery import encoded
 from capjax.report.markup import join
 
+ABOUT = (
+    "Drop a photo, or take an image: what captioners say of it in several ways and, below, what"
+    " they say to tell it from others."
+)
+
 
 class Way(NamedTuple):
     """Captions that were found in one way."""
@@ -27,10 +32,9 @@ class Verdict(NamedTuple):
     chances: Sequence[float | None]  # [1 + M], of the image and the others; None where nobody hears
 
 
-def heading(about: Sequence[str]) -> Html:
+def heading() -> Html:
     """The top of the page."""
-    notes = join(Html(f'<p class="note">{escape(sentence)}</p>') for sentence in about)
-    return _within(Html(f"<h1>What does it say?</h1>{notes}"))
+    return _within(Html(f'<h1>What does it say?</h1><p class="note">{ABOUT}</p>'))
 
 
 def title(text: str) -> Html:
@@ -107,7 +111,7 @@ def _way(way: Way) -> Html:
 
 
 def _verdicts(every: Sequence[Verdict]) -> Html:
-    return join(map(_verdict, every))
+    return Html(f'<div class="verdicts">{join(map(_verdict, every))}</div>')
 
 
 def _verdict(one: Verdict) -> Html:
@@ -124,7 +128,7 @@ def _choices(chances: Sequence[float | None]) -> Html:
 
 
 def _choice(place: int, chance: float | None) -> Html:
-    who = f"other {place}" if place else "this image"
+    who = f"other {place}" if place else "this"
     bar = Html("")
     if chance is not None:
         width = Html(f'<div class="bar"><i style="width:{100 * chance:.1f}%"></i></div>')

@@ -12,7 +12,7 @@ _OURS = """
 .capjax .alert { margin: 0; padding: 0.5rem 0.75rem; border-left: 3px solid var(--k1);
   background: color-mix(in srgb, var(--k1) 10%, var(--page)); }
 .capjax .target img { display: block; max-width: 100%; height: auto; margin: 0 auto;
-  max-height: 20rem; }
+  max-height: 20rem; outline: 1px solid #8883; outline-offset: -1px; }
 .capjax .target .drawn { width: 14rem; height: 14rem; image-rendering: pixelated; }
 .capjax .target figcaption { text-align: center; margin: 0.35rem 0 0.5rem; }
 .capjax summary { font-size: 0.8125rem; color: var(--soft); }
@@ -23,13 +23,14 @@ _OURS = """
 .capjax .ways section { break-inside: avoid; padding-bottom: 1rem; }
 .capjax .captions li { max-height: none; margin-top: 0.15rem; }
 .capjax .marks { display: inline-flex; }
-.capjax .verdict { margin-bottom: 1rem; }
+.capjax .verdicts { display: grid; gap: 1rem 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); }
 .capjax .said-so { line-height: 1.9rem; margin: 0 0 0.4rem; min-height: 1.9rem; }
-.capjax .choices { display: grid; gap: 0.5rem; max-width: 34rem;
+.capjax .choices { display: grid; gap: 0.5rem; max-width: 30rem;
   grid-template-columns: repeat(5, minmax(0, 1fr)); }
 .capjax .choice { min-width: 0; font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
 .capjax .choice .look { aspect-ratio: 1; background-size: contain; background-position: center;
-  background-repeat: no-repeat; image-rendering: auto; }
+  background-repeat: no-repeat; outline: 1px solid #8883; outline-offset: -1px; }
 .capjax .mine .look { outline: 2px solid var(--k0); outline-offset: 1px; }
 .capjax .bar { height: 0.5rem; margin-top: 0.35rem; background: var(--rule); }
 .capjax .bar i { display: block; height: 100%; background: var(--k1); transition: width 0.15s; }

@@ -177,8 +177,8 @@ def test_a_photo_is_captioned_and_told_from_others_as_the_slider_moves(page, vis
     seen = set()
     for rationality in (0.9, 0.5, 0.1):
         slider.fill(str(rationality))
-        shows(visited, "#told .verdict:nth-of-type(2) h4", f"\u03bb = {rationality:g})")
-        seen.add(visited.inner_html("#told .verdict:nth-of-type(2) .said-so"))
+        shows(visited, "#told .verdict + .verdict h4", f"\u03bb = {rationality:g})")
+        seen.add(visited.inner_html("#told .verdict + .verdict .said-so"))
     assert len(seen) > 1
 
 

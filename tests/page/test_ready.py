@@ -140,7 +140,7 @@ def test_who_sees_features_made_elsewhere_says_so(ready):
     blind = Ready("blind", run._replace(recipe=dataclasses.replace(run.recipe, data=data)))
     answers = Answers([Voice(blind, None, None)], {}, [])
     page = answers.captions(picture(IMAGES[0]), How())
-    assert "features that were made elsewhere (files:features), and takes no photos" in page
+    assert "features that were made elsewhere, and takes no photos" in page
 
 
 def test_a_scene_is_told_from_its_near_twins():
