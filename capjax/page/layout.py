@@ -78,7 +78,7 @@ def _choosing(sources: Sequence[str], source: str, number: int) -> dict[str, Any
             sources, value=source, label="Or take one of", scale=2, min_width=160, elem_id="source"
         )
         made["number"] = gradio.Number(
-            number, label="Number", precision=0, minimum=0, min_width=80, elem_id="number"
+            number, label="Number", precision=0, min_width=80, elem_id="number"
         )
     made["another"] = gradio.Button("Another one", elem_id="another")
     return made

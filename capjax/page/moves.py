@@ -13,7 +13,7 @@ from capjax.page.uploads import Uploads
 from capjax.report import Html
 
 SCENES = "drawn scenes"
-SEEDS = 10**6  # scenes that "another one" draws from
+SEEDS = 10**6  # scenes that can be asked for
 
 Upload = Mapping[str, Any]  # what gradio tells of an uploaded file
 
@@ -52,19 +52,15 @@ class Moves:
 
     def choose(self, source: str, number: float | None) -> Chosen:
         """Raises InputError where there is no such picture."""
-        row = int(number or 0)
-        if source == SCENES:
-            return self._among_its_like(drawn(row, self.answers.encoders))
-        album = self.albums[source]
-        if row >= len(album.split.ids):
-            last = len(album.split.ids) - 1
-            raise InputError(f"{source} has no image {row}: give a number from 0 to {last}")
-        return self._among_its_like(album.picture(row, self.answers.encoders))
+        row, last = int(number or 0), self._count(source) - 1
+        if not 0 <= row <= last:
+            raise InputError(f"{source}: there is no number {row}; give one from 0 to {last}")
+        make = drawn if source == SCENES else self.albums[source].picture
+        return self._among_its_like(make(row, self.answers.encoders))
 
     def another(self, source: str) -> int:
         """The number of a picture by chance."""
-        count = SEEDS if source == SCENES else len(self.albums[source].split.ids)
-        return random.randrange(count)
+        return random.randrange(self._count(source))
 
     def add(self, chosen: Chosen, uploads: Sequence[Upload]) -> Chosen:
         """Other photos beside those that were dropped before, in the place of look-alikes."""
@@ -99,6 +95,9 @@ class Moves:
 
     def told(self, chosen: Chosen, rationality: float) -> Html:
         return self.answers.told_apart(chosen.picture, chosen.others, rationality)
+
+    def _count(self, source: str) -> int:
+        return SEEDS if source == SCENES else len(self.albums[source].split.ids)
 
     def _among_its_like(self, picture: Picture) -> Chosen:
         return Chosen(picture, tuple(self.answers.look_alikes(picture)))

@@ -24,7 +24,7 @@ from capjax.page.uploads import Uploads
 SWEPT = 10.0  # seconds from one look at what was left on the disk to the next
 
 
-VISITORS = 200  # whose images are kept in memory, the latest
+VISITORS = 100  # whose images are kept in memory, the latest
 
 
 class Address(NamedTuple):
