@@ -52,7 +52,7 @@ def speaker_of(recipe: Recipe, vocab_size: int, image: tuple, concepts: int = 0)
     Raises:
       InputError: its settings do not fit one another or the images.
     """
-    names = ("cell", "dim", "noise", "dropout", "input_dropout", "dtype")
+    names = ("cell", "dim", "noise", "dropout", "input_dropout", "dtype", "sight")
     try:
         return generator(
             vocab_size, image, concepts=concepts, **{name: getattr(recipe, name) for name in names}
@@ -69,9 +69,15 @@ def evaluator_of(recipe: Recipe, vocab_size: int, image: tuple) -> Evaluator | N
     """
     if not (kind := recipe.judged_by):
         return None
-    dim, dropout = recipe.evaluator_dim, recipe.evaluator_dropout
     try:
-        return JUDGES[kind](vocab_size, image, dim=dim, dropout=dropout, dtype=recipe.dtype)
+        return JUDGES[kind](
+            vocab_size,
+            image,
+            dim=recipe.evaluator_dim,
+            dropout=recipe.evaluator_dropout,
+            dtype=recipe.dtype,
+            sight=recipe.sight,
+        )
     except ValueError as error:
         raise InputError(f"the {kind} cannot be made: {error}") from error
 

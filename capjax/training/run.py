@@ -75,7 +75,7 @@ def _train(plan: Plan, workdir: Path, stop: StopSignal) -> dict[str, Any]:
     run, prepared, learnt = begin(plan, workdir)
     for index, stage in enumerate(plan.stages):
         now = run_stage(run, stop, index, stage, learnt)
-        if now is not None and index + 1 < len(plan.stages):
+        if now is not None and stage.settings.speaks and index + 1 < len(plan.stages):
             _keep_captions(run, prepared, stage)
         learnt = now or Learnt()
     return _finish(run, prepared, plan)
@@ -146,6 +146,7 @@ def _report(run: Run, plan: Plan, trained: Trained, found: dict[str, Evaluation]
             read_json(workdir / f"captions-after-{stage.name}.json"),
         )
         for stage in before
+        if stage.settings.speaks
     }
     rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
     report = workdir / "report.html"

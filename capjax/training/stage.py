@@ -59,6 +59,7 @@ class Learning:
     """The settings that every stage has: for how long it learns, and by which optimizer."""
 
     tunes: ClassVar[str] = ""  # its name, where it starts from a captioner
+    speaks: ClassVar[bool] = True  # whether there are captions to be read after it
     keeps_speaker: ClassVar[bool] = False  # whether it leaves the speaker as it is
     tells_apart: ClassVar[bool] = True  # whether it learns from other images or their captions
     folders: ClassVar[tuple[str, ...]] = ()  # those of its settings that are folders of runs
