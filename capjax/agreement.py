@@ -158,6 +158,11 @@ def seen(x: jax.Array | np.ndarray) -> bool:
     return isinstance(x, np.ndarray) or x.is_fully_addressable
 
 
+def told(number: Any) -> bool:
+    """Whether a setting's number can be looked at here: it is no argument of what is traced."""
+    return not isinstance(number, jax.core.Tracer)
+
+
 def spec(x: Any) -> str:
     """What something is, for a sentence: "float32[4, 8]", "of type list"."""
     if hasattr(x, "dtype") and hasattr(x, "shape"):

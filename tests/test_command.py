@@ -20,7 +20,7 @@ from capjax.files.whole import read_json, write_json
 
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}
 BUFFERED = os.environ | {"PYTHONUNBUFFERED": ""}  # as it is for most
-STATUS_OF_HELP = {"caption": 0, "evaluate": 0, "compare": 0, "train": 1}  # absl's is 1
+STATUS_OF_HELP = {"caption": 0, "evaluate": 0, "compare": 0, "demo": 0, "train": 1}  # absl's is 1
 
 
 def begun(name: str, *flags: str, **options) -> subprocess.Popen:
@@ -98,7 +98,10 @@ def test_what_is_no_text_is_read_back_from_json_the_same(tmp_path):
     "name",
     [
         "train",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("compare", "caption", "evaluate")),
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("compare", "caption", "demo", "evaluate")
+        ),
     ],
 )
 def test_a_reader_that_stops_is_no_error(name):

@@ -9,7 +9,7 @@ import capjax
 
 HOME = Path(capjax.__file__).parent
 CONTRACTS = {"errors", "agreement", "settings", "speaker", "judging", "teacher_forcing"}
-COMMANDS = {"caption", "compare", "compile", "evaluate", "train"}
+COMMANDS = {"caption", "compare", "compile", "demo", "evaluate", "train"}
 # What a room may import of the library beside the contracts; a room that is not named here, all
 # but the commands.
 MAY = {
@@ -28,6 +28,9 @@ MAY = {
     "evaluation": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),
         *("run", "comparison", "terminal"),
+    },
+    "page": {
+        *("files", "data", "metrics", "models", "decoding", "report", "run", "evaluation"),
     },
     "training": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),

@@ -109,6 +109,13 @@ def squashed(path: str | Path, size: int) -> np.ndarray:
             raise Unreadable(f"cannot be read: fetch it again, or take it out ({why})") from error
 
 
+def proportions(path: str | Path) -> float:
+    """Width over height of the photo in a file, upright; raises as `squashed`, which reads it."""
+    with Quiet(), _regular(path) as file, _opened(file) as photo:
+        wide = photo.width / photo.height
+        return 1 / wide if _orientation(photo) >= 5 else wide
+
+
 def rgb(photo: Image.Image) -> Image.Image:
     """A Pillow image of any mode as RGB, transparent parts white; see the top of this file.
 

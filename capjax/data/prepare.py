@@ -85,7 +85,7 @@ def prepare(
         target = targets[split_name]
         if isinstance(encoder, Encoder):
             images[split_name] = extract(
-                partial(_sized, split.image, encoder.size),
+                partial(sized, split.image, encoder.size),
                 len(split.ids),
                 encoder.apply,
                 target,
@@ -113,7 +113,7 @@ def _check_one_shape(source: FeatureFiles, images: dict[str, np.ndarray]) -> Non
         )
 
 
-def _sized(image: Callable[[int], np.ndarray], size: int, i: int) -> np.ndarray:
+def sized(image: Callable[[int], np.ndarray], size: int, i: int) -> np.ndarray:
     """An image as `read_photo` gives a photo: uint8 [size, size, 3]."""
     if isinstance(image, PhotoFiles):
         return read_photo(image.files[i], size)

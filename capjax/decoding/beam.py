@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.agreement import check_context, check_some
+from capjax.agreement import check_context, check_some, told
 from capjax.decoding.hoist import hoisted
 from capjax.decoding.sample import forbid
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
@@ -56,8 +56,9 @@ def beam_search(
 
     Args:
       width: W, hypotheses in all; a multiple of groups.
+      max_len: T, words at most.
       groups: how many beams of width / groups search one after another at every step.
-      diversity: nats, at least 0; used with groups > 1.
+      diversity: nats, at least 0; used with groups > 1. It may be traced: one program for all.
       forbid_unknown: never speak `<unk>`.
     Returns:
       Captions(words int32[N, W, T], log_prob float32[N, W]); log_prob is -inf for a caption that
@@ -70,7 +71,7 @@ def beam_search(
         raise ValueError(f"width={width} and max_len={max_len} must be at least 1")
     if groups < 1 or width % groups:
         raise ValueError(f"groups={groups} must divide width={width}")
-    if diversity < 0:
+    if told(diversity) and diversity < 0:
         raise ValueError(f"diversity={diversity} must be at least 0")
     check_some(check_context(context))
     memory, carry = speaker.start(params, context)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.agreement import check_context, check_key, check_typed
+from capjax.agreement import check_context, check_key, check_typed, told
 from capjax.decoding.draw import Truncation, draw_scored, fold_in
 from capjax.decoding.hoist import hoisted
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
@@ -36,6 +36,7 @@ def sample(
         drawn for a row depends on no other row.
       max_len: T, words at most.
       temperature, top_k, top_p: as in `draw`; top-p is nucleus sampling (Holtzman et al., 2020).
+        Temperature and top_p may be traced: one program for all.
       forbid_unknown: never draw `<unk>`.
     Returns:
       Captions(words int32[N, T], log_prob float32[N]): log p under the speaker itself, without
@@ -44,15 +45,16 @@ def sample(
       ValueError: temperature, top_k or top_p out of range, max_len below 1, or a context or key
         that does not agree (`capjax.agreement`).
     """
-    if not temperature > 0:
+    if told(temperature) and not temperature > 0:
         raise ValueError(f"temperature={temperature} must be above 0; use greedy for the limit")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k={top_k} must be at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
+    if top_p is not None and told(top_p) and not 0 < top_p <= 1:
         raise ValueError(f"top_p={top_p} must be in (0, 1]")
 
     check_typed(key)
-    plain, truncation = temperature == 1.0 and not forbid_unknown, Truncation(top_k, top_p)
+    plain = told(temperature) and temperature == 1.0 and not forbid_unknown
+    truncation = Truncation(top_k, top_p)
 
     def choose(logits, key):
         logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
@@ -72,6 +74,8 @@ def greedy(
 ) -> Captions:
     """The caption of the likeliest next word at every step, for each row of the context.
 
+    Args:
+      max_len, forbid_unknown: as in `sample`.
     Returns:
       Captions(words int32[N, T], log_prob float32[N]).
     Raises:

@@ -71,7 +71,7 @@ def check_decoding(
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
     evaluator, judge_params = judge or (None, None)
     try:
-        speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))
+        speak = _compiled(speaker, evaluator, noise, tuple(sorted(decoding.items())))
         beside = {"concept": jax.ShapeDtypeStruct((1,), jnp.int32)} if concepts else {}
         jax.eval_shape(speak, params, judge_params, image, beside, jax.random.key(0))
     except ValueError as error:
@@ -79,11 +79,26 @@ def check_decoding(
 
 
 @lru_cache(maxsize=8)
-def _decoder(
+def _compiled(
     speaker: Speaker, evaluator: Evaluator | None, noise: int, decoding: tuple
 ) -> Callable:
-    method = dict(decoding)["method"]
-    settings = {name: value for name, value in decoding if name in METHODS[method]}
+    return jax.jit(decoder(speaker, evaluator, noise, dict(decoding)))
+
+
+def decoder(
+    speaker: Speaker, evaluator: Evaluator | None, noise: int, decoding: Mapping[str, Any]
+) -> Callable:
+    """What `speak_all` does with a batch, as one function to be compiled.
+
+    Args:
+      speaker, noise, decoding: as of `speak_all`; temperature, top_p and diversity may be traced.
+      evaluator: the judge's, whose parameters the function is given.
+    Returns:
+      (params, the judge's, images [N, ...], beside, key) -> (words int32[N, K, T],
+      log-probabilities float32[N, K]).
+    """
+    method = decoding["method"]
+    settings = {name: value for name, value in decoding.items() if name in METHODS[method]}
     samples, law = settings.pop("samples", 1), settings.pop("noise_law", "zero")
 
     def speak(params, judge_params, image, beside, key):
@@ -128,7 +143,7 @@ def _decoder(
         log_p = log_probs(speaker, params, each, flat).sum(-1)
         return Captions(words, log_p.reshape(words.shape[:2]))
 
-    return jax.jit(speak)
+    return speak
 
 
 def speak_all(
@@ -163,7 +178,7 @@ def speak_all(
       the noise that a caption was spoken with.
     """
     evaluator, judge_params = judge or (None, None)
-    speak = _decoder(speaker, evaluator, noise, tuple(sorted(decoding.items())))
+    speak = _compiled(speaker, evaluator, noise, tuple(sorted(decoding.items())))
     key = jax.random.key(0) if key is None else key
     batch = min(batch, len(images))
 

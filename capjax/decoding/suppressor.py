@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from capjax.agreement import agree, check_captions, check_choices, check_context, check_some
+from capjax.agreement import agree, check_captions, check_choices, check_context, check_some, told
 from capjax.decoding.beam import beam_search, search, step_beams
 from capjax.decoding.sample import forbid
 from capjax.speaker import UNKNOWN, Captions, Carry, Context, Params, Speaker, log_probs, rows_of
@@ -38,7 +38,8 @@ def emitter_suppressor(
     Args:
       target: a context of N rows.
       distractors: the same with M distractors of each, leaves [N, M, ...].
-      rationality: lambda, from 0 to 1; less holds down more.
+      rationality: lambda, from 0 to 1; less holds down more. It may be traced: one program for
+        all.
       width, max_len, forbid_unknown: as in `beam_search`.
     Returns:
       Captions(words int32[N, W, T], best first, and as log_prob their scores float32[N, W]).
@@ -46,7 +47,7 @@ def emitter_suppressor(
       ValueError: rationality, width or max_len out of range, or contexts that do not fit.
     """
     check_pair(target, distractors, rationality)
-    if rationality == 1:
+    if told(rationality) and rationality == 1:
         plain = partial(beam_search, width=width, max_len=max_len, forbid_unknown=forbid_unknown)
         return plain(speaker, params, target)
     if width < 1 or max_len < 1:
@@ -70,6 +71,11 @@ def suppressed(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> S
     the next word. So `greedy` takes the word that scores most, and `sample` draws by the scores'
     softmax, p(w | target) / prod_m p(w | distractor_m) ** ((1 - rationality) / M).
 
+    Args:
+      number: M, distractors of each target.
+      rationality: lambda, from 0 to 1; less holds down more.
+    Returns:
+      Speaker, whose parameters are those of the speaker given.
     Raises:
       ValueError: rationality is not from 0 to 1, or number below 1.
     """
@@ -142,7 +148,13 @@ def introspective_score(
 
 
 def together(target: Context, distractors: Context) -> Context:
-    """Targets and their distractors as one context: leaves [N, 1 + M, ...]."""
+    """Targets and their distractors as one context.
+
+    Args:
+      target, distractors: contexts, leaves [N, ...] and [N, M, ...].
+    Returns:
+      A context, leaves [N, 1 + M, ...].
+    """
     leaves, tree = jax.tree.flatten(dict(target))
     pairs = zip(leaves, jax.tree.leaves(dict(distractors)), strict=True)
     return jax.tree.unflatten(tree, [jnp.concatenate([x[:, None], y], 1) for x, y in pairs])
@@ -171,7 +183,7 @@ def check_pair(target: Context, distractors: Context, rationality: float) -> Non
 
 
 def _check(rationality: float) -> None:
-    if not 0 <= rationality <= 1:
+    if told(rationality) and not 0 <= rationality <= 1:
         raise ValueError(f"rationality={rationality} must be from 0 to 1")
 
 

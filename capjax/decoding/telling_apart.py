@@ -132,7 +132,7 @@ def tell_apart(
     guide_params = None if teller.guide is None else teller.guide[1]
 
     def compiled(number: int) -> Any:
-        speak = _speaking(speaker, noise, decoding, number, teller)
+        speak = telling(speaker, noise, decoding, number, teller)
         return jax.jit(speak).lower(params, guide_params, *shapes(number)).compile()
 
     speak = compiled(number)
@@ -161,11 +161,18 @@ class _Way(NamedTuple):
     common: dict[str, Any]  # max_len and forbid_unknown
 
 
-def _speaking(
+def telling(
     speaker: Speaker, noise: int, decoding: Mapping[str, Any], number: int, teller: Teller
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """(params, the guide's, images [N, ...], others [N, M, ...], keys [N]) -> (words [N, K, T],
-    log-probabilities [N, K])"""
+    """What `tell_apart` does with a batch, as one function to be compiled.
+
+    Args:
+      number: M, distractors of each image.
+      teller: the rationality of emitter-suppressor may be traced.
+    Returns:
+      (params, the guide's, images [N, ...], others [N, M, ...], keys [N]) -> (words int32[N, K, T],
+      log-probabilities float32[N, K]).
+    """
     samples = decoding.get("samples", 1)
     way = _Way(
         speaker,

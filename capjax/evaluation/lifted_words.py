@@ -99,7 +99,7 @@ def pairs_section(
         tell_apart, run.speaker, run.params, seen, near, decoding, pool=pool, noise=noise
     )
     read = jax.jit(partial(lifts, run.speaker))
-    target, rest = _context(seen, (n,), noise), _context(around, (n, m), noise)
+    target, rest = without_noise(seen, (n,), noise), without_noise(around, (n, m), noise)
     said: list[list[Shaded]] = [[] for _ in chosen]
     for rationality in rationalities:
         name = f"\u03bb = {rationality:g}"
@@ -159,7 +159,7 @@ def write_pairs(
     return path
 
 
-def _context(images: np.ndarray, lead: tuple[int, ...], noise: int) -> Context:
-    """A context that speaks from zero noise, as `tell_apart` does."""
+def without_noise(images: Any, lead: tuple[int, ...], noise: int) -> Context:
+    """A context of images [*lead, ...] that is spoken of from zero noise, as by `tell_apart`."""
     context = {"image": jnp.asarray(images)}
     return context | ({"noise": jnp.zeros((*lead, noise))} if noise else {})

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from capjax.models.convnet import ConvNet
+from capjax.models.convnet import network_on_pixels
 from capjax.models.dense import dense
 from capjax.models.dropout import drop
 from capjax.models.lstm import LSTM, opened
@@ -30,6 +30,7 @@ class Captioner(nn.Module):
     input_dropout: float = 0.0
     dtype: Any = jnp.float32
     noise: int = 0
+    sight: str = "convnet"  # what looks at pixels, of SIGHTS
 
     regional = False  # whether it looks at regions: float[N, R, D]
     always = ("whole", "concept")  # what of the memory is fed beside every word
@@ -38,7 +39,7 @@ class Captioner(nn.Module):
 
     def setup(self):
         if self.image[0] == "pixels":
-            self.see = ConvNet(self.dim, grid=self.regional)
+            self.see = network_on_pixels(self.sight, self.dim, self.regional)
         if self.concepts:
             self.concept = nn.Embed(self.concepts, self.dim)
         # As large as the image's first input: at 1 / sqrt(dim) learning starts far more slowly.

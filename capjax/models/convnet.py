@@ -1,8 +1,10 @@
-"""A small convolutional network on pixels, trained together with the speaker."""
+"""The networks that look at pixels, trained together with the speaker."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from capjax.models.eyes import Eyes
 
 
 class ConvNet(nn.Module):
@@ -30,3 +32,8 @@ class ConvNet(nn.Module):
             places = self.param("places", nn.initializers.normal(0.02), regions.shape[1:])
             return nn.LayerNorm()(regions + places[None])
         return nn.LayerNorm()(nn.Dense(self.width)(x.reshape(x.shape[0], -1)))
+
+
+def network_on_pixels(sight: str, width: int, grid: bool = False) -> nn.Module:
+    """The network of a sight, a `ConvNet` of some width, or `Eyes`, which have their own."""
+    return Eyes() if sight == "eyes" else ConvNet(width, grid=grid)

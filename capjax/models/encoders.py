@@ -8,9 +8,11 @@ from capjax.data.feature_files import (
     feature_files,
 )
 from capjax.data.features import Encoder
+from capjax.data.scenes.drawing import SIDE
 from capjax.errors import InputError
+from capjax.models.eyes import eyes
 
-ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "pixels64", "none")
+ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "eyes64", "pixels64", "none")
 
 
 def encoder_named(name: str) -> Encoder | FeatureFiles:
@@ -24,6 +26,8 @@ def encoder_named(name: str) -> Encoder | FeatureFiles:
         return pixels(64)
     if name == "none":
         return nothing()
+    if name == "eyes64":  # eyes trained anew see other things, and need another name
+        return Encoder(name, SIDE, eyes())
     if name.startswith("efficientnet_lite0") and name in ENCODERS:
         from capjax.models.efficientnet import efficientnet_lite0
 

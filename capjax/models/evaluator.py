@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from capjax.judging import Evaluator
-from capjax.models.convnet import ConvNet
+from capjax.models.convnet import network_on_pixels
 from capjax.models.dense import check_dtype, dense
 from capjax.models.dropout import drop
 from capjax.models.image_kind import blank_image, check_image, check_images, check_vocab_size
@@ -26,6 +26,7 @@ class Matcher(nn.Module):
     dim: int = 512
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    sight: str = "convnet"  # what looks at pixels, of SIGHTS
 
     always: ClassVar[tuple[str, ...]] = ()  # nothing is fed beside a word
     opens: ClassVar[tuple[str, ...]] = LSTM
@@ -33,7 +34,7 @@ class Matcher(nn.Module):
 
     def setup(self):
         if self.image[0] == "pixels":
-            self.see = ConvNet(self.dim)
+            self.see = network_on_pixels(self.sight, self.dim)
         self.project = dense(self.dim, self.dtype)
         words = nn.initializers.normal(0.35)
         self.table = nn.Embed(self.vocab_size, self.dim, embedding_init=words)
@@ -85,29 +86,36 @@ def evaluator(
     dim: int = 512,
     dropout: float = 0.0,
     dtype: Any = jnp.float32,
+    sight: str = "convnet",
 ) -> Evaluator:
     """A judge of captions to train: r(I, S) = sigmoid(<f(I), h(S)>) (Dai et al., 2017).
 
     Args:
-      vocab_size, image, dtype: as in `generator`.
+      vocab_size, image, dtype, sight: as in `generator`.
       dim: width of f, of word embeddings and of the LSTM.
       dropout: share of the image's vector dropped where the context has `dropout` keys.
     Raises:
-      ValueError: an unknown kind of image or dtype, or a size that does not fit.
+      ValueError: an unknown kind of image, dtype or sight, or a size that does not fit.
     """
-    return made(Matcher, vocab_size, image, dim, dropout, dtype)
+    return made(Matcher, vocab_size, image, dim, dropout, dtype, sight)
 
 
 def made(
-    kind: type[Matcher], vocab_size: int, image: tuple, dim: int, dropout: float, dtype: Any
+    kind: type[Matcher],
+    vocab_size: int,
+    image: tuple,
+    dim: int,
+    dropout: float,
+    dtype: Any,
+    sight: str,
 ) -> Evaluator:
     """The Evaluator of one kind of matcher; the rest as of `evaluator`."""
-    check_image(image)
+    check_image(image, sight)
     check_dtype(dtype)
     check_vocab_size(vocab_size)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
         raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
-    module = kind(vocab_size, tuple(image), dim, dropout, dtype)
+    module = kind(vocab_size, tuple(image), dim, dropout, dtype, sight)
     recite_hidden = reciter(module)
 
     def init(key):

@@ -28,6 +28,7 @@ def generator(
     dropout: float = 0.5,
     input_dropout: float = 0.0,
     dtype: Any = jnp.float32,
+    sight: str = "convnet",
 ) -> Speaker:
     """A captioner to train, as a Speaker.
 
@@ -46,12 +47,13 @@ def generator(
       input_dropout: the same of the LSTM's inputs, the image's and the words'.
       dtype: of the factors of matrix products, which add up in float32, as all else is; bfloat16
         is faster where the processor has units for it.
+      sight: the network that looks at pixels, "convnet" or, on 64 x 64, "eyes" (`Eyes`).
     Raises:
-      ValueError: an unknown cell, kind of image or dtype, or a size that does not fit.
+      ValueError: an unknown cell, kind of image, dtype or sight, or a size that does not fit.
     """
     if cell not in CELLS:
         raise ValueError(f"cell {cell!r} is unknown; choose one of {', '.join(CELLS)}")
-    check_image(image)
+    check_image(image, sight)
     check_dtype(dtype)
     check_vocab_size(vocab_size)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1 or not 0 <= input_dropout < 1:
@@ -66,8 +68,10 @@ def generator(
             f"cell {cell!r} looks at regions, and image {image!r} has none; give it"
             ' ("regions", R, D) or ("pixels", H, W)'
         )
+    if CELLS[cell].regional and sight == "eyes":
+        raise ValueError(f"cell {cell!r} looks at regions, and sight 'eyes' tells of none")
     module = CELLS[cell](
-        vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype, noise
+        vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype, noise, sight
     )
 
     return _speaker(module)

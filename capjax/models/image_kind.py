@@ -12,8 +12,11 @@ from capjax.agreement import check_array, spec
 IMAGES = '("features", D), ("regions", R, D) or ("pixels", H, W)'
 
 
-def check_image(image: tuple) -> None:
-    """Raises ValueError where an image is described as nothing that there is."""
+SIGHTS = ("convnet", "eyes")  # what looks at pixels
+
+
+def check_image(image: tuple, sight: str = "convnet") -> None:
+    """Raises ValueError where an image is described as nothing that there is, or sight is."""
     known = {"features": 1, "regions": 2, "pixels": 2}
     sizes = known.get(str(image[0])) if isinstance(image, (tuple, list)) and image else None
     if (
@@ -24,6 +27,10 @@ def check_image(image: tuple) -> None:
         raise ValueError(f"image {image!r} is not one of {IMAGES}")
     if image[0] == "pixels" and any(s % 16 for s in image[1:]):
         raise ValueError(f"image {image!r}: height and width must be multiples of 16")
+    if sight not in SIGHTS:
+        raise ValueError(f"sight {sight!r} is unknown; choose one of {', '.join(SIGHTS)}")
+    if sight == "eyes" and tuple(image) != ("pixels", 64, 64):
+        raise ValueError(f"sight 'eyes' looks at ('pixels', 64, 64), not at {image!r}")
 
 
 def check_vocab_size(vocab_size: Any) -> None:

@@ -44,14 +44,15 @@ def listener(
     dim: int = 512,
     dropout: float = 0.0,
     dtype: Any = jnp.float32,
+    sight: str = "convnet",
 ) -> Evaluator:
     """A listener to train: its scores' softmax over images is how probable each is (`listen`).
 
     Args:
-      vocab_size, image, dtype: as in `generator`.
+      vocab_size, image, dtype, sight: as in `generator`.
       dim: width of the vectors, of word embeddings and of the LSTM.
       dropout: share of the image's vector dropped where the context has `dropout` keys.
     Raises:
-      ValueError: an unknown kind of image or dtype, or a size that does not fit.
+      ValueError: an unknown kind of image, dtype or sight, or a size that does not fit.
     """
-    return made(Listener, vocab_size, image, dim, dropout, dtype)
+    return made(Listener, vocab_size, image, dim, dropout, dtype, sight)

@@ -12,6 +12,7 @@ from capjax.decoding.speaking import RANGES
 from capjax.errors import InputError
 from capjax.files.places import place, stored
 from capjax.models.dense import DTYPES
+from capjax.models.image_kind import SIGHTS
 from capjax.settings import (
     BELOW_1,
     FROM_0,
@@ -28,6 +29,7 @@ from capjax.settings import (
 BEFORE: dict[str, Any] = {
     "dtype": "float32",
     "input_dropout": 0.0,
+    "sight": "convnet",
     "mle.accumulate": 1,
     "contrastive.accumulate": 1,
     "self_critical.accumulate": 1,
@@ -72,6 +74,7 @@ class Recipe:
     noise_law: Annotated[str, OneOf(LAWS)] = "uniform"
     dropout: Annotated[float, BELOW_1]
     input_dropout: Annotated[float, BELOW_1] = 0.0
+    sight: Annotated[str, OneOf(SIGHTS)] = "convnet"  # what looks at pixels
     concepts: bool = False
     judge: Annotated[str | None, OneOf(("", "evaluator", "listener"))] = None
     evaluator_dim: Annotated[int, FROM_1] = 512

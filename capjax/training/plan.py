@@ -27,6 +27,9 @@ NEEDED = (
     *("validate_every", "save_every", "log_every", "report_images", "parallel"),
 )
 
+# What gives regions in the place of encoders that give none.
+WITH_REGIONS = {"efficientnet_lite0": "efficientnet_lite0_grid", "eyes64": "pixels64"}
+
 
 class Planned(NamedTuple):
     """A stage of a recipe, with its settings."""
@@ -84,10 +87,10 @@ class Plan:
                 " ('mle',) and config.noise to 0"
             )
         cell, encoder = recipe.cell, recipe.data.encoder
-        if cell in CELLS and CELLS[cell].regional and encoder == "efficientnet_lite0":
+        if cell in CELLS and CELLS[cell].regional and (other := WITH_REGIONS.get(encoder)):
             raise InputError(
                 f"config.cell={cell!r} looks at regions, and config.data.encoder={encoder!r} gives"
-                " one vector an image; take --config.data.encoder=efficientnet_lite0_grid"
+                f" one vector an image; take --config.data.encoder={other}"
             )
         check_ranges(recipe.decoding, "config.decoding")
         devices = jax.device_count()

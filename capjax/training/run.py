@@ -81,7 +81,7 @@ def _train(plan: Plan, workdir: Path, stop: StopSignal) -> dict[str, Any]:
     telling = Telling(run, plan, sum(name in prepared.splits for name in EVALUATED))
     for index, stage in enumerate(plan.stages):
         now = run_stage(run, stop, telling, index, stage, learnt)
-        if now is not None and index + 1 < len(plan.stages):
+        if now is not None and stage.settings.speaks and index + 1 < len(plan.stages):
             with telling.time.evaluating():
                 _keep_captions(run, prepared, stage)
         learnt = now or Learnt()
@@ -153,6 +153,7 @@ def _report(run: Run, plan: Plan, trained: Trained, found: dict[str, Evaluation]
             read_json(workdir / f"captions-after-{stage.name}.json"),
         )
         for stage in before
+        if stage.settings.speaks
     }
     rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
     report = workdir / "report.html"

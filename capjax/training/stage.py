@@ -61,6 +61,7 @@ class Learning:
 
     learns: ClassVar[str] = ""  # what it learns, in a few words for who watches; "": untold
     tunes: ClassVar[str] = ""  # its name, where it starts from a captioner
+    speaks: ClassVar[bool] = True  # whether there are captions to be read after it
     keeps_speaker: ClassVar[bool] = False  # whether it leaves the speaker as it is
     tells_apart: ClassVar[bool] = True  # whether it learns from other images or their captions
     folders: ClassVar[tuple[str, ...]] = ()  # those of its settings that are folders of runs
@@ -109,7 +110,8 @@ class Learning:
         """What is known of it before it begins, of a training split of so many."""
         rows = self.rows_of(images, captions)
         every = validate_every or max(1, rows // self.batch)
-        return Ahead(self.steps_of(rows), every, self.cost(), not self.keeps_speaker, 1)
+        speaks = self.speaks and not self.keeps_speaker
+        return Ahead(self.steps_of(rows), every, self.cost(), speaks, 1)
 
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Adam, with a learning rate over so many steps, clipping and decay."""

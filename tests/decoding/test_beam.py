@@ -180,6 +180,21 @@ def test_diversity_gives_groups_other_first_words(key):
         assert len(set(captions[:, 0])) == 4
 
 
+def test_one_program_serves_every_diversity(key):
+    params, image = make_params(5), jax.random.normal(key, (2, D))
+    options = {"width": 4, "groups": 2, "max_len": 3}
+
+    @jax.jit
+    def dragged(diversity):
+        return beam_search(speaker, params, {"image": image}, diversity=diversity, **options)
+
+    expected = search(params, {"image": image}, diversity=0.7, **options)
+    got = dragged(jnp.float32(0.7))
+    np.testing.assert_array_equal(got.words, expected.words)
+    np.testing.assert_allclose(got.log_prob, expected.log_prob, atol=1e-6)
+    assert (dragged(jnp.float32(0)).words != got.words).any()
+
+
 @pytest.mark.parametrize("options", [{"width": 5}, {"width": 6, "groups": 2, "diversity": 0.7}])
 def test_rows_do_not_influence_one_another(options, key):
     params = make_params(12)

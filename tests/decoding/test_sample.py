@@ -170,6 +170,25 @@ def test_with_a_key_a_row_a_caption_does_not_depend_on_other_rows(options, param
         np.testing.assert_allclose(alone.log_prob[0], log_prob[row], atol=1e-5)
 
 
+@pytest.mark.parametrize("forbid_unknown", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_one_program_serves_every_temperature_and_top_p(forbid_unknown, params, key):
+    context = {"image": jax.random.normal(key, (64, D))}
+
+    @jax.jit
+    def dragged(temperature, top_p):
+        options = {"max_len": T, "forbid_unknown": forbid_unknown}
+        return sample(
+            speaker, params, context, key, temperature=temperature, top_p=top_p, **options
+        )
+
+    for temperature, top_p in ((0.5, 0.8), (1.0, 1.0)):
+        options = {"temperature": temperature, "top_p": top_p, "forbid_unknown": forbid_unknown}
+        expected = sample_(params, context, key, **options)
+        got = dragged(jnp.float32(temperature), jnp.float32(top_p))
+        np.testing.assert_array_equal(got.words, expected.words)
+        np.testing.assert_allclose(got.log_prob, expected.log_prob, atol=1e-5)
+
+
 def test_the_key_decides_the_draw(params, key):
     context = {"image": jax.random.normal(key, (64, D))}
     first, again = (sample_(params, context, key).words for _ in range(2))

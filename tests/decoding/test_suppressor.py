@@ -102,6 +102,23 @@ def test_full_rationality_is_beam_search_to_the_bit(case):
     jax.tree.map(np.testing.assert_array_equal, found, plain)
 
 
+def test_one_program_serves_every_rationality(case):
+    """Where it is an argument: as on a page whose slider is dragged."""
+    mine, params, target, distractors = case
+
+    @jax.jit
+    def dragged(rationality):
+        found = partial(emitter_suppressor, mine, params, target, distractors)
+        return found(rationality=rationality, width=4, max_len=T)
+
+    for rationality in (0.3, 1.0):
+        fixed = partial(emitter_suppressor, mine, rationality=rationality, width=4, max_len=T)
+        expected = jax.jit(fixed)(params, target, distractors)
+        got = dragged(jnp.float32(rationality))
+        np.testing.assert_array_equal(got.words, expected.words)
+        np.testing.assert_allclose(got.log_prob, expected.log_prob, atol=1e-5)
+
+
 def test_equal_distractors_are_one_and_a_batch_is_its_rows(case):
     mine, params, target, distractors = case
     search = jax.jit(partial(emitter_suppressor, mine, width=4, max_len=T))

@@ -24,13 +24,13 @@ Thing = dict[str, Any]
 # What makes a class: all but the place of a main object, "large red striped circle".
 ATTRIBUTES = ("size", "colour", "texture", "shape")
 _COUNTS = (1, 2, 2, 2, 3, 3, 4)  # objects a scene
-_CHOICES: dict[str, Sequence[str]] = {
+CHOICES: dict[str, Sequence[str]] = {  # what an object may be
     "shape": SHAPES,
     "colour": tuple(COLOURS),
     "size": tuple(RADII),
     "texture": TEXTURES,
 }
-CONCEPTS = tuple(" ".join(values) for values in product(*(_CHOICES[a] for a in ATTRIBUTES)))
+CONCEPTS = tuple(" ".join(values) for values in product(*(CHOICES[a] for a in ATTRIBUTES)))
 _EDITS = ("shape", "colour", "colour", "size", "texture", "position")  # as often as listed
 _ON_MAIN = (2, 3, 3, 4)  # how many of the four distractors change the main object
 _TRIES = 24
@@ -50,7 +50,7 @@ def random_scene(rng: np.random.Generator) -> dict[str, Any]:
     while True:
         objects: list[Thing] = []
         for _ in range(pick(rng, _COUNTS)):
-            thing: Thing = {name: pick(rng, choices) for name, choices in _CHOICES.items()}
+            thing: Thing = {name: pick(rng, choices) for name, choices in CHOICES.items()}
             for _ in range(_TRIES):
                 thing["x"], thing["y"] = _somewhere(rng, thing["size"])
                 if _fits(thing, objects):
@@ -63,14 +63,20 @@ def random_scene(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def main_object(scene: Scene) -> int:
-    """The index of the object that people name first: the largest, then the most central."""
+    """The index of the object that people name first, of `by_prominence`."""
+
+    return by_prominence(scene)[0]
+
+
+def by_prominence(scene: Scene) -> list[int]:
+    """The indices of a scene's objects: the largest first, and of equal ones the most central."""
 
     def key(i: int) -> tuple[int, int, int]:
         thing = scene["objects"][i]
         away = (thing["x"] - SIDE // 2) ** 2 + (thing["y"] - SIDE // 2) ** 2
         return -RADII[thing["size"]], away, i
 
-    return min(range(len(scene["objects"])), key=key)
+    return sorted(range(len(scene["objects"])), key=key)
 
 
 def concept(scene: Scene) -> int:
@@ -137,7 +143,7 @@ def _edit_object(rng: np.random.Generator, scene: Scene, index: int) -> dict[str
             return None
         objects[index] = moved
     else:
-        other_values = [value for value in _CHOICES[attribute] if value != old[attribute]]
+        other_values = [value for value in CHOICES[attribute] if value != old[attribute]]
         objects[index] = {**old, attribute: pick(rng, other_values)}
         if not _fits(objects[index], rest):
             return None
