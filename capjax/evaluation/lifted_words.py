@@ -18,7 +18,7 @@ from capjax.decoding.suppressor import check_pair
 from capjax.decoding.telling_apart import Teller, tell_apart
 from capjax.evaluation.distractors import Distractors, shown
 from capjax.files.whole import whole
-from capjax.report import Html, Pair, Shaded, legend, page, pairs, section, write_page
+from capjax.report import Html, Pair, Shaded, legend, page, pairs, section, untrue_note, write_page
 from capjax.report.gallery import evenly
 from capjax.report.looks import END as THE_END
 from capjax.run import Trained
@@ -120,7 +120,8 @@ def pairs_section(
         )
         for i, captions in zip(chosen, said, strict=True)
     ]
-    return section("Targets and their distractors", Html(NOTE), legend(), pairs(every))
+    notes = [Html(NOTE), *([untrue_note()] if split.truth is not None else []), legend()]
+    return section("Targets and their distractors", *notes, pairs(every))
 
 
 def shaded_words(vocabulary: Vocabulary, ids: np.ndarray, values: np.ndarray) -> Shaded:

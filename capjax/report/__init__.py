@@ -9,6 +9,7 @@ from capjax.report.gallery import (
     marked,
     picture,
     untrue,
+    untrue_note,
     variants,
 )
 from capjax.report.looks import Looks, looks
@@ -44,6 +45,7 @@ __all__ = [
     "shaded",
     "table",
     "untrue",
+    "untrue_note",
     "variants",
     "write_page",
     "write_report",

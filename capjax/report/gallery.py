@@ -61,6 +61,12 @@ def untrue(word: str) -> Html:
     return Html(f'<span class="false">{escape(word)}<span class="unseen"> (false)</span></span>')
 
 
+def untrue_note() -> Html:
+    """What the marks of `untrue` mean."""
+    told = f"Words that make a caption false of its image are marked: {untrue('so')}."
+    return Html(f'<p class="note">{told}</p>')
+
+
 def variants(
     texts: Sequence[str], false: Callable[[str], Collection[int] | None] = lambda text: ()
 ) -> list[Html]:

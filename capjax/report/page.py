@@ -169,6 +169,7 @@ path.stage { stroke: var(--axis); }
 
 @media (max-width: 40rem) {
   body { padding: 1.5rem 1rem 2rem; }
+  th, td { padding-right: 0.8rem; }
   .labelled .plot { margin-right: 0.75rem; }
   .plot .end { display: none; }
   .example { grid-template-columns: 1fr; }

@@ -16,7 +16,7 @@ from capjax.report import (
     marked,
     section,
     table,
-    untrue,
+    untrue_note,
     variants,
 )
 from capjax.training.stage_measures import stage_rows
@@ -25,7 +25,6 @@ from capjax.training.telling import watched
 Faults = Callable[[str], tuple[int, ...] | None]  # which words of a caption make it false
 MARKS = ("true", "identifies", "cider_d")  # what is told of one caption
 MANY = 6  # images whose many captions are shown
-MARKED = '<p class="note">Words that make a caption false of its image are marked: {}.</p>'
 
 
 def stage_table(stages: Mapping[str, Evaluation], test: Evaluation | None = None) -> Html:
@@ -54,7 +53,7 @@ def opening(
 ) -> list[Html]:
     """What a report opens with: the images that a person watched, and what each stage is worth."""
     shown = stage_examples(split, stages, watched(split)[:number])
-    notes = [Html(MARKED.format(untrue("so")))] if split.truth is not None else []
+    notes = [untrue_note()] if split.truth is not None else []
     number_of = ("no image", "one image", "two images", "three images")[len(shown)]
     said = section(f"What it says of {number_of}", *notes, gallery(shown))
     return [
