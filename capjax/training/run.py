@@ -22,6 +22,7 @@ from capjax.run.checkpoint import check_folder
 from capjax.run.folder import lock_of
 from capjax.run.metrics_log import MetricsLog
 from capjax.run.trained import Trained, open_run
+from capjax.training.before import said_before
 from capjax.training.begin import begin
 from capjax.training.loop import run_stage
 from capjax.training.next_steps import next_steps, steps_told
@@ -159,12 +160,13 @@ def _report(run: Run, plan: Plan, trained: Trained, found: dict[str, Evaluation]
     report = workdir / "report.html"
     with whole(report) as draft:
         every = {**stages, last.name: found["val"]}
+        every = said_before(recipe, found["val"], [*every]) | every
         own, images = run.validation.split, run.validation.images
         looks = looks_section(trained, own, images, found["val"])
         write_run_report(draft, recipe, rows, found, own, every, looks=looks)
     for name, evaluation in found.items():
         print(show(evaluation.scores, f"{name} of {recipe.data.name}"))
-    if stages:
+    if len(every) > 1:
         print("\n" + "\n".join(stage_lines({name: one.scores for name, one in every.items()})))
     print(f"\ncaptions, scores, report: {workdir}/captions.json, scores.json, {report.name}")
     print(f"\n{steps_told(next_steps(run, plan, trained.concepts))}")
