@@ -29,7 +29,7 @@ MAY = {
         *("run", "comparison"),
     },
     "page": {
-        *("files", "data", "metrics", "models", "decoding", "report", "run", "evaluation"),
+        *("files", "data", "models", "decoding", "report", "run", "evaluation"),
     },
     "training": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),
