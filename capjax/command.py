@@ -52,7 +52,9 @@ def command(main: Callable[[], Any], compiles: bool = True, together: bool = Fal
         if compiles:
             from capjax.data import cache_folder
             from capjax.files.programs import keep_programs
+            from capjax.parallel.heap import keep_memory
 
+            keep_memory()
             with contextlib.suppress(InputError):  # which the command itself tells
                 keep_programs(cache_folder())
         status = main()

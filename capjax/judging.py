@@ -65,9 +65,15 @@ def judge(evaluator: Evaluator, params: Params, context: Context, captions: jax.
 def score_read(
     evaluator: Evaluator, params: Params, image: jax.Array, captions: jax.Array
 ) -> jax.Array:
-    """`judge` with images that were looked at before: float[N, D], int32[N, T] -> float32[N].
+    """`judge` with images that were looked at before.
 
-    Raises ValueError as `judge`.
+    Args:
+      image: float[N, D], of the evaluator's `image`.
+      captions: int32[N, T].
+    Returns:
+      float32[N], as `judge`.
+    Raises:
+      ValueError: as `judge`.
     """
     agree(image=image, captions=captions)
     scores = evaluator.score(params, image, read_all(evaluator, params, captions))

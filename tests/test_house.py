@@ -16,9 +16,10 @@ MAY = {
     "files": set(),
     "report": set(),
     "parallel": set(),
+    "terminal": set(),
     "command": {"files", "data", "parallel"},
-    "data": {"files", "parallel"},
-    "metrics": {"data"},
+    "data": {"files", "parallel", "terminal"},
+    "metrics": {"data", "terminal"},
     "models": {"data"},
     "decoding": {"parallel"},
     "objectives": {"decoding", "metrics"},
@@ -26,14 +27,14 @@ MAY = {
     "comparison": {"files", "data", "decoding", "report", "run"},
     "evaluation": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),
-        *("run", "comparison"),
+        *("run", "comparison", "terminal"),
     },
     "page": {
         *("files", "data", "models", "decoding", "report", "run", "evaluation"),
     },
     "training": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),
-        *("objectives", "run", "comparison", "evaluation", "command"),
+        *("objectives", "run", "comparison", "evaluation", "command", "terminal"),
     },
 }
 FILES = sorted(HOME.rglob("*.py"))

@@ -49,9 +49,15 @@ def check_name(name: str) -> None:
 def load(name: str, path: str | Path | None = None, cache: str | Path | None = None) -> Dataset:
     """The dataset of that name, one of NAMES.
 
-    path: where its captions and images lie (scenes are generated and have none; COCO is downloaded
-    where none is given). cache: as in `cache_folder`. Raises InputError where the name is unknown
-    or the data are not as they should be.
+    Args:
+      name: one of "scenes", "flickr8k", "flickr30k", "coco", "cub", "folder".
+      path: where its captions and images lie; scenes are generated and have none, and COCO is
+        downloaded where none is given.
+      cache: as in `cache_folder`.
+    Returns:
+      Dataset, whose images are read when they are asked for.
+    Raises:
+      InputError: the name is unknown, or the data are not as they should be.
     """
     check_name(name)
     folder = cache_folder(cache)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from capjax.data.image_ids import plain
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.resumable import writing
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
+from capjax.terminal.progress import Progress
 
 
 class Contents(NamedTuple):
@@ -106,8 +106,7 @@ def _images(dataset: Dataset, kept: Path) -> dict[str, _Images]:
         if noted["state"] == state:
             return {name: _Images(*noted["images"][name]) for name in dataset.splits}
     images = {}
-    total, quiet = len(files), not files
-    with tqdm(total=total, desc="reading images", unit="image", disable=quiet) as bar:
+    with Progress(len(files), "reading images", "images", shown=bool(files)) as bar:
         for name, split in dataset.splits.items():
             photos = isinstance(split.image, PhotoFiles)
             images[name] = _photos(split, bar) if photos else _drawn(split)
@@ -128,7 +127,7 @@ def _state(file: str) -> tuple[Any, ...]:
     return file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def _photos(split: Split, bar: tqdm) -> _Images:
+def _photos(split: Split, bar: Progress) -> _Images:
     assert isinstance(split.image, PhotoFiles)
     rows = []
     with ThreadPoolExecutor(4) as pool:

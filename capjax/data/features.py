@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
-from tqdm import tqdm
 
 from capjax.data.photo_pixels import Unreadable, squashed
 from capjax.data.resumable import GrowingArray, only_process
 from capjax.errors import InputError
 from capjax.parallel import processes, shared_out, wait_for_all
 from capjax.parallel.together import gathered, leader
+from capjax.terminal.progress import Progress
 
 
 class Encoder(NamedTuple):
@@ -124,10 +124,9 @@ def gather_rows(
     with only_process(path) if writes else contextlib.nullcontext():
         rows = GrowingArray(path, count, plan) if writes and not path.exists() else None
         start = min(gathered(rows.done if rows else count))
-        shown = {"disable": not processes.first()}
         with (
             contextlib.closing(batches(start)) as some,
-            tqdm(total=count, initial=start, desc=label, unit="image", **shown) as bar,
+            Progress(count, label, "images", done=start, shown=processes.first()) as bar,
         ):
             for batch in some:
                 start += len(batch)

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from capjax.data.features import read_photo
 from capjax.data.photo_pixels import ENDINGS, starts_like_a_photo
 from capjax.data.split import Split
 from capjax.errors import InputError
+from capjax.terminal.progress import along
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,8 @@ def check_images(split: Split, progress: bool = True, size: int = 224) -> None:
         return
     files = split.image.files
     with ThreadPoolExecutor() as pool:
-        reasons = tqdm(
-            pool.map(partial(_unreadable, size=size), files),
-            "checking images",
-            len(files),
-            disable=None if progress else True,
-        )
+        found = pool.map(partial(_unreadable, size=size), files)
+        reasons = along(found, len(files), "checking images", "images", shown=progress)
         bad = [why for why in reasons if why]
     if bad:
         raise InputError(f"{len(bad)} of {len(files)} images cannot be used: {bad[0]}")

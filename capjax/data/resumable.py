@@ -14,9 +14,9 @@ from typing import IO
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from tqdm import tqdm
 
 from capjax.errors import InputError
+from capjax.terminal.progress import write
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def only_process(path: Path) -> Iterator[None]:
             waiting = False
             while not _locked(lock):
                 if not waiting:
-                    tqdm.write(f"waiting for the process that writes {path}", sys.stderr)
+                    write(f"waiting for the process that writes {path}", sys.stderr)
                 waiting = True
                 # Asked for again and again: an interrupt that comes as a wait begins is not seen
                 # before the wait ends.

@@ -174,8 +174,10 @@ def tokenize(text: str) -> list[str]:
     """The words of a caption: lower-case, without punctuation, contractions split ("do n't").
 
     Parity with pycocoevalcap's PTBTokenizer: see tests/data/test_tokens.py. Text that holds
-    nothing but punctuation, or characters that program does not know, has no words. Raises
-    InputError where it is given anything but one text.
+    nothing but punctuation, or characters that program does not know, has no words.
+
+    Raises:
+      InputError: what is given is not one text.
     """
     if not isinstance(text, str):
         raise InputError(f"tokenize takes one caption as text, not a {type(text).__name__}")

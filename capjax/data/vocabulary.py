@@ -28,7 +28,7 @@ class Vocabulary:
     """The words a captioner can say. `len(vocabulary)` counts the end and the unknown word, too."""
 
     words: tuple[str, ...]  # words[id]; words[0] is "" (the end), words[1] is "<unk>"
-    ids: dict[str, int] = field(init=False, repr=False, compare=False)
+    ids: dict[str, int] = field(init=False, repr=False, compare=False)  # {word: id}
 
     def __post_init__(self) -> None:
         if not isinstance(self.words, tuple):
@@ -52,8 +52,13 @@ class Vocabulary:
         """Counts the words of captions and keeps those that come at least `min_count` times.
 
         Words are ordered by descending count, ties alphabetically, so that the same captions give
-        the same ids on any machine. Raises InputError where a caption is not text, and where no
-        word comes often enough.
+        the same ids on any machine.
+
+        Args:
+          captions: as people wrote them.
+          min_count: how often a word must come; rarer ones are the unknown word.
+        Raises:
+          InputError: a caption is not text, or no word comes often enough.
         """
         _check_count("min_count", min_count)
         counts: Counter[str] = Counter()
@@ -74,10 +79,18 @@ class Vocabulary:
         return cls(("", UNKNOWN_WORD, *kept))
 
     def encode(self, text: str, max_len: int) -> np.ndarray:
-        """The ids of a caption's words. -> int32 [max_len]
+        """The ids of a caption's words, then a 0 where there is room, padded with 0.
 
-        Words, then a 0 where there is room, padded with 0; a longer caption is cut at `max_len`
-        words and has no 0. A caption without words (empty, or only punctuation) is all 0.
+        A longer caption is cut at `max_len` words and has no 0. A caption without words (empty, or
+        only punctuation) is all 0.
+
+        Args:
+          text: one caption.
+          max_len: T, words at most.
+        Returns:
+          int32[T].
+        Raises:
+          InputError: it is not text, or max_len is below 1.
         """
         if not isinstance(text, str):
             raise InputError(
@@ -86,7 +99,7 @@ class Vocabulary:
         return self.encode_all([text], max_len)[0]
 
     def encode_all(self, captions: Sequence[str], max_len: int) -> np.ndarray:
-        """The ids of the words of N captions, each as `encode` gives them. -> int32 [N, max_len]"""
+        """The ids of the words of N captions, each as `encode` gives them: int32[N, max_len]."""
         _check_count("max_len", max_len)
         if isinstance(captions, AnySet):
             raise InputError("encode_all takes a list of captions, not a set: it has no order")
@@ -101,8 +114,11 @@ class Vocabulary:
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The words before the first 0, joined by spaces; the unknown word reads "<unk>".
 
-        ids: [T], of one caption. Raises InputError where they are not, as those of a batch are
-        not, or one of them is not in the vocabulary.
+        Args:
+          ids: [T], of one caption.
+        Raises:
+          InputError: they are not, as those of a batch are not, or one of them is not in the
+            vocabulary.
         """
         words = []
         for i in _one_caption(ids):

@@ -56,6 +56,7 @@ def beam_search(
 
     Args:
       width: W, hypotheses in all; a multiple of groups.
+      max_len: T, words at most.
       groups: how many beams of width / groups search one after another at every step.
       diversity: nats, at least 0; used with groups > 1. It may be traced: one program for all.
       forbid_unknown: never speak `<unk>`.

@@ -33,6 +33,8 @@ def incremental(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> 
     Args:
       number: M, distractors of each target.
       rationality: lambda, above 0 and at most 1.
+    Returns:
+      Speaker, whose parameters are those of the speaker given.
     Raises:
       ValueError: rationality out of range, or number below 1.
     """

@@ -13,7 +13,14 @@ LAWS = ("uniform", "normal", "zero")
 def draw_noise(keys: jax.Array, width: int, law: str = "uniform") -> jax.Array:
     """Noise z by one key a row: uniform(-1, 1) as in G-GAN's code, standard normal, or zero.
 
-    typed keys [N] -> float32[N, width]. Raises ValueError for another law.
+    Args:
+      keys: typed keys [N].
+      width: Z.
+      law: "uniform", "normal" or "zero".
+    Returns:
+      float32[N, Z].
+    Raises:
+      ValueError: another law.
     """
     if law == "zero":
         return jnp.zeros((keys.shape[0], width))

@@ -78,6 +78,14 @@ def introspective_speaker(
 
     As `reasoning_speaker`, with the likelihood ratio for a listener (`introspective_score`): what
     `emitter_suppressor` searches for, among captions that the speaker says anyway.
+
+    Args:
+      target, distractors, key, candidates, max_len, forbid_unknown: as in `reasoning_speaker`.
+      rationality: lambda, from 0 to 1; at 1 the distractors are not heeded.
+    Returns:
+      Captions, as `reasoning_speaker`.
+    Raises:
+      ValueError: as `reasoning_speaker`.
     """
 
     def score(found: Captions) -> jax.Array:

@@ -74,6 +74,8 @@ def greedy(
 ) -> Captions:
     """The caption of the likeliest next word at every step, for each row of the context.
 
+    Args:
+      max_len, forbid_unknown: as in `sample`.
     Returns:
       Captions(words int32[N, T], log_prob float32[N]).
     Raises:

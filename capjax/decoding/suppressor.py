@@ -71,6 +71,11 @@ def suppressed(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> S
     the next word. So `greedy` takes the word that scores most, and `sample` draws by the scores'
     softmax, p(w | target) / prod_m p(w | distractor_m) ** ((1 - rationality) / M).
 
+    Args:
+      number: M, distractors of each target.
+      rationality: lambda, from 0 to 1; less holds down more.
+    Returns:
+      Speaker, whose parameters are those of the speaker given.
     Raises:
       ValueError: rationality is not from 0 to 1, or number below 1.
     """
@@ -143,7 +148,13 @@ def introspective_score(
 
 
 def together(target: Context, distractors: Context) -> Context:
-    """Targets and their distractors as one context: leaves [N, 1 + M, ...]."""
+    """Targets and their distractors as one context.
+
+    Args:
+      target, distractors: contexts, leaves [N, ...] and [N, M, ...].
+    Returns:
+      A context, leaves [N, 1 + M, ...].
+    """
     leaves, tree = jax.tree.flatten(dict(target))
     pairs = zip(leaves, jax.tree.leaves(dict(distractors)), strict=True)
     return jax.tree.unflatten(tree, [jnp.concatenate([x[:, None], y], 1) for x, y in pairs])

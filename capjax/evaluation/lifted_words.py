@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from capjax.data.scenes import false_words_of
 from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.suppressor import check_pair
@@ -101,12 +102,14 @@ def pairs_section(
     target, rest = without_noise(seen, (n,), noise), without_noise(around, (n, m), noise)
     said: list[list[Shaded]] = [[] for _ in chosen]
     for rationality in rationalities:
+        name = f"\u03bb = {rationality:g}"
         batches = speak(teller=teller._replace(rationality=rationality))
         words = np.concatenate([words[:, 0] for words, _ in batches])  # [n, T]
         lifted = np.asarray(read(run.params, target, rest, words))
-        for captions, ids, values in zip(said, words, lifted, strict=True):
-            name = f"\u03bb = {rationality:g}"
-            captions.append(shaded_words(run.vocabulary, ids, values)._replace(name=name))
+        for i, captions, ids, values in zip(chosen, said, words, lifted, strict=True):
+            false = false_words_of(split, i, run.vocabulary.decode(ids)) or ()
+            shades = shaded_words(run.vocabulary, ids, values)
+            captions.append(shades._replace(name=name, false=false))
     every = [
         Pair(
             split.ids[i],

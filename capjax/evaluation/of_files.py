@@ -13,7 +13,15 @@ from capjax.run.checkpoint import check_folder
 
 
 def of_files(request: FilesRequest) -> Written:
-    """Evaluates a file of captions against a file of references, and writes the evaluation."""
+    """Evaluates a file of captions against a file of references, and writes the evaluation.
+
+    Args:
+      request: what `capjax.evaluate --predictions` reads out of its flags.
+    Returns:
+      Written: the evaluation (`measure`), its title, and the files that it lies in.
+    Raises:
+      InputError: a file cannot be read, or the two do not fit one another.
+    """
     predictions, references, split = request.predictions, request.references, request.split
     pairs = read_pair(predictions, references, split=split, subset=request.subset, ids=request.ids)
     known = None

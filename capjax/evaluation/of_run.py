@@ -24,7 +24,15 @@ DRAWN = ("sample", "best_of", "guided")  # methods whose captions depend on the 
 
 
 def of_run(request: RunRequest) -> Written:
-    """Evaluates a run's captions of a split, and writes the evaluation."""
+    """Evaluates a run's captions of a split, and writes the evaluation.
+
+    Args:
+      request: what `capjax.evaluate --workdir` reads out of its flags.
+    Returns:
+      Written: the evaluation (`measure`), its title, and the files that it lies in.
+    Raises:
+      InputError: what is asked for does not fit the run or its data.
+    """
     workdir, split, seed = request.workdir, request.split, request.seed
     with named("--workdir", workdir):
         run = open_run(workdir)

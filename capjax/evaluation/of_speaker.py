@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from capjax.data import scenes
 from capjax.data.contents import digest
@@ -22,6 +21,7 @@ from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
 from capjax.parallel import by_first, processes, shared_out
 from capjax.speaker import Params, Speaker
+from capjax.terminal.progress import Progress
 
 Spoken = Iterable[tuple[np.ndarray, np.ndarray]]  # captions in batches, as of `speak_all`
 
@@ -148,7 +148,7 @@ def _speak(
 def _collected(spoken: Spoken, count: int, progress: bool) -> list[np.ndarray]:
     """The words of each image, int32[S, T]."""
     words: list[np.ndarray] = []
-    with tqdm(total=count, desc="captions", unit="image", disable=not progress) as bar:
+    with Progress(count, "captions", "images", shown=progress) as bar:
         for batch, _ in spoken:
             words.extend(batch)
             bar.update(len(batch))

@@ -11,24 +11,24 @@ class RunRequest(NamedTuple):
     """An evaluation of a run's captions of a split."""
 
     workdir: str  # the run's folder
-    split: str
+    split: str  # "train", "val" or "test"
     out: str  # the folder to write to
-    metrics: tuple[str, ...]
-    question: Question = Plain()
+    metrics: tuple[str, ...]  # of `score_captions`
+    question: Question = Plain()  # what is asked of it: captions, or to tell apart, or to justify
     decoding: Mapping[str, Any] = {}  # changes of the recipe's; None for what stays
-    seed: int = 0
+    seed: int = 0  # of the draws
     retrieval: int = 0  # self-retrieval among so many images; 0 for none
     judges: Mapping[str, str] = {}  # folders of runs, by "evaluator" and "listener"
-    places: Places = Places()
+    places: Places = Places()  # where its data lie, if they have moved
 
 
 class FilesRequest(NamedTuple):
     """An evaluation of a file of captions against a file of references."""
 
-    predictions: str
-    references: str
+    predictions: str  # the file of captions
+    references: str  # the file of references
     out: str  # the folder to write to
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...]  # of `score_captions`
     known: str | None = None  # a file of training captions
     split: str | None = None  # of the references
     subset: bool = False  # whether images without a caption are left out

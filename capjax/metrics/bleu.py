@@ -60,9 +60,14 @@ def bleu(
 def corpus_bleu(
     candidates: jax.Array, references: jax.Array, *, mask: jax.Array | None = None
 ) -> jax.Array:
-    """BLEU-1..4 of all candidates together, as pycocoevalcap's `Bleu` gives in all: float32[4].
+    """BLEU-1..4 of all candidates together, as pycocoevalcap's `Bleu` gives in all.
 
-    The arguments and errors of `bleu`. NaN where an image has no reference.
+    Args:
+      candidates, references, mask: as of `bleu`.
+    Returns:
+      float32[4]; NaN where an image has no reference.
+    Raises:
+      ValueError: as `bleu`.
     """
     return score(total(_statistics(candidates, references, mask)))
 

@@ -31,9 +31,9 @@ class PackedReferences(NamedTuple):
     """References weighed once, to score many candidates. All leaves lead with the image axis N."""
 
     tokens: jax.Array  # int32 [N, R, T]: the words, and the end if counted; -1 elsewhere
-    present: jax.Array  # bool [N, R]
+    present: jax.Array  # bool [N, R]: whether there is a reference
     norm: jax.Array  # float32 [N, R, 4]: of the tf-idf vectors of each order
-    count_end: jax.Array  # bool [N]
+    count_end: jax.Array  # bool [N]: whether the end counts as a word
 
 
 @of_ids
@@ -47,6 +47,8 @@ def pack_references(
       references: int32[N, R, T]; rows that begin with -1 are no captions.
       table: the document frequencies, from `ngram_table`.
       count_end: whether the end counts as a word, in the references and in their candidates.
+    Returns:
+      PackedReferences of the N images.
     Raises:
       ValueError: references of another shape or type.
     """

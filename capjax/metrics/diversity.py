@@ -32,20 +32,24 @@ PAIRS = 4096
 def diversity(captions: jax.Array, table: NgramTable) -> dict[str, Any]:
     """Measures how S captions of each of N images differ, and how all of them do together.
 
-    Per image (float[N]):
-      div1, div2: distinct words, or pairs of words in a row, over the number of words (Div-n as
-        Luo's tools count it); div1_ngram, div2_ngram: over the number of n-grams. 0 without any.
-      mbleu1_sent .. mbleu4_sent: mean sentence BLEU of each caption against the S - 1 others; lower
-        is more diverse. NaN for S = 1.
-      self_cider: of Wang & Chan (2019) by their code's recipe: singular values l of the CIDEr-D
-        kernel, whose upper triangle is mirrored, r = sqrt(l_1) / sum sqrt(l), -log_S r: from 0 for
-        equal captions to 1. 0 for S = 1 and where no caption holds a word.
-      lsa: the same of the singular values of the words' counts in each caption, without roots.
-      unique: distinct captions / S.
-      effective: how many equally frequent captions would be as varied: exp of the entropy.
-    In all ("total"): the means of these over images; mbleu1_corpus .. mbleu4_corpus: corpus BLEU of
-    the s-th captions of all images against their others, mean over s; vocabulary: distinct words;
-    distinct_captions: distinct captions, both over all N x S.
+    Per image, float[N]:
+
+    - `div1`, `div2`: distinct words, or pairs of words in a row, over the number of words (Div-n as
+      Luo's tools count it); `div1_ngram`, `div2_ngram`: over the number of n-grams. 0 without any.
+    - `mbleu1_sent` .. `mbleu4_sent`: mean sentence BLEU of each caption against the S - 1 others;
+      lower is more diverse. NaN for S = 1.
+    - `self_cider`: of Wang & Chan (2019) by their code's recipe: singular values l of the CIDEr-D
+      kernel, whose upper triangle is mirrored, r = sqrt(l_1) / sum sqrt(l), -log_S r: from 0 for
+      equal captions to 1. 0 for S = 1 and where no caption holds a word.
+    - `lsa`: the same of the singular values of the words' counts in each caption, without roots.
+    - `unique`: distinct captions / S.
+    - `effective`: how many equally frequent captions would be as varied: exp of the entropy.
+
+    In all, under `total`: the means of these over images, and
+
+    - `mbleu1_corpus` .. `mbleu4_corpus`: corpus BLEU of the s-th captions of all images against
+      their others, mean over s.
+    - `vocabulary`, `distinct_captions`: distinct words and captions, both over all N x S.
 
     The singular values are computed in float64 on the host; under jit or vmap in float32 on the
     device, where self_cider and lsa are less exact (see tests/metrics/test_diversity.py).
@@ -84,7 +88,13 @@ def diversity(captions: jax.Array, table: NgramTable) -> dict[str, Any]:
 def self_cider_kernel(captions: jax.Array, table: NgramTable) -> jax.Array:
     """CIDEr-D of each caption of an image (row) against each (column), which is not symmetric.
 
-    captions: int32[N, S, T] -> float32[N, S, S], 0 to 10. Raises ValueError for other shapes.
+    Args:
+      captions: int32[N, S, T].
+      table: document frequencies, from `ngram_table`.
+    Returns:
+      float32[N, S, S], 0 to 10.
+    Raises:
+      ValueError: captions of another shape or type.
     """
     check_ids("captions", captions, "NST")
     return _by_image(partial(_kernel, table=table), captions)
@@ -95,7 +105,13 @@ def self_cider_kernel(captions: jax.Array, table: NgramTable) -> jax.Array:
 def consensus(captions: jax.Array, table: NgramTable) -> jax.Array:
     """The caption of each image with the highest mean CIDEr-D to its others (minimum Bayes risk).
 
-    captions: int32[N, S, T] -> int32[N]; the first of equals. Raises ValueError for other shapes.
+    Args:
+      captions: int32[N, S, T].
+      table: document frequencies, from `ngram_table`.
+    Returns:
+      int32[N], from 0 to S - 1; the first of equals.
+    Raises:
+      ValueError: captions of another shape or type.
     """
     kernel = self_cider_kernel(captions, table)
     others = ~jnp.eye(kernel.shape[1], dtype=bool)[None]
@@ -107,8 +123,12 @@ def consensus(captions: jax.Array, table: NgramTable) -> jax.Array:
 def novel(captions: jax.Array, known: jax.Array) -> jax.Array:
     """Whether captions are not among the known ones, e.g. those trained on; exact, by sorting.
 
-    captions: int32[N, T]; known: int32[M, T2], where rows that begin with -1 are no captions ->
-    bool[N]; False where there is no caption. Raises ValueError for other shapes or types.
+    Args:
+      captions, known: int32[N, T] and int32[M, T2]; rows that begin with -1 are no captions.
+    Returns:
+      bool[N]; False where there is no caption.
+    Raises:
+      ValueError: arrays of other shapes or types.
     """
     check_ids("captions", captions, "NT")
     check_ids("known", known, "MT")

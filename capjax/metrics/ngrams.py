@@ -95,6 +95,8 @@ def ngram_table(references: Any) -> NgramTable:
     Args:
       references: int32[M, R, T], the R references of M images; rows that begin with -1 are no
         captions. Built on the host.
+    Returns:
+      NgramTable, with the number of images for what is unseen.
     Raises:
       ValueError: references that are not int32[M, R, T] of at least one image.
     """

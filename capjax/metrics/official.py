@@ -88,8 +88,9 @@ def score_captions(
       "n"}, "versions": of capjax, pycocoevalcap and java, "unavailable": {what: the reason and the
       mend}}; where the tokenizer does not suit the language, "notes": [sentence, ...]}. What is
       unavailable is None. CIDEr-D is 0 to 10, the others are 0 to 1.
-    Raises InputError where the ids differ, an id has no candidate, no reference, or not as many
-    candidates as another, or a metric is unknown.
+    Raises:
+      InputError: the ids differ, an id has no candidate, no reference, or not as many candidates as
+        another, or a metric is unknown.
     """
     return score_each(
         candidates,
@@ -104,7 +105,12 @@ def score_captions(
 def score_each(candidates: Captions, references: Captions, **options: Any) -> Scores:
     """What `score_captions` gives, and the scores of each image; by default only those of QUICK.
 
-    options: as of `score_all`.
+    Args:
+      candidates, references: as of `score_captions`, and so are the options.
+    Returns:
+      Scores of the N images.
+    Raises:
+      InputError: as `score_captions`.
     """
     return score_all([(candidates, references)], **options)[0]
 

@@ -34,11 +34,18 @@ class Protocol(NamedTuple):
 def hold_out(
     references: Captions, seed: int = 0
 ) -> tuple[dict[Hashable, list[str]], dict[Hashable, list[str]]]:
-    """(human {id: [caption]}, remaining {id: [reference, ...]}): one reference held out of each.
+    """Holds one reference of each image out, as the caption of the system "human".
 
     Which one is drawn by a hash of seed and id, so it depends neither on the other images nor on
-    their order; ids 42 and "42" draw alike. Raises InputError, naming the image, where there is
-    only one reference.
+    their order; ids 42 and "42" draw alike.
+
+    Args:
+      references: {id: [reference, ...]}.
+      seed: of the draw.
+    Returns:
+      (human {id: [caption]}, remaining {id: [reference, ...]}).
+    Raises:
+      InputError: an image, which is named, has only one reference.
     """
     human: dict[Hashable, list[str]] = {}
     remaining: dict[Hashable, list[str]] = {}
@@ -88,10 +95,18 @@ def score_protocols(
 def score_both(
     candidates: Captions, references: Captions, *, seed: int = 0, **options: Any
 ) -> dict[str, dict[str, Any]]:
-    """What `score_captions` gives, by both protocols: {"all": ..., "n-1": ..., "n-1 human": ...}.
+    """What `score_captions` gives, by both protocols, and what people reach by the second.
 
-    Each result says in "protocol", "system" and "references" what it is of. Arguments and errors
-    are those of `score_protocols`.
+    Args:
+      candidates, references: as of `score_captions`, and so are the options; two references or
+        more of each image.
+      seed: of `hold_out`.
+    Returns:
+      {"all": ..., "n-1": ..., "n-1 human": ...}: the candidates against all references, against
+      all but one, and that one against the others. Each result says in "protocol", "system" and
+      "references" what it is of.
+    Raises:
+      InputError: as `score_captions` and `hold_out`.
     """
     return {
         protocol.name: protocol.result()

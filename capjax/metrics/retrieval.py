@@ -70,9 +70,17 @@ def retrieve(score: Score, captions: Any, images: Any, name: str) -> tuple[dict[
 def recall(ranks: Any, pool: int, name: str = "self_retrieval") -> dict[str, float]:
     """Metrics of ranks [Q] in a pool of items: the shares at most 1, 3, 5 and 10, mean and median.
 
-    -> {"<name>_r1@<pool>": share, ..., "<name>_mean_rank@<pool>", "<name>_median_rank@<pool>"}. The
-    pool is in the names because ranks among different numbers of items cannot be compared.
-    Raises ValueError where there are no ranks, or one lies outside 1..pool.
+    The pool is in the names because ranks among different numbers of items cannot be compared.
+
+    Args:
+      ranks: [Q], from 1 to pool, as of `retrieval_ranks`.
+      pool: how many items there were.
+      name: of what ranked them.
+    Returns:
+      The metrics by name, `<name>_r1@<pool>` and so on, `<name>_mean_rank@<pool>` and
+      `<name>_median_rank@<pool>`.
+    Raises:
+      ValueError: there are no ranks, or one lies outside 1..pool.
     """
     ranks = np.asarray(ranks, np.float64)
     if ranks.ndim != 1 or not ranks.size:

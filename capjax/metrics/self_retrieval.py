@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from tqdm import tqdm
 
 from capjax.agreement import check_captions, check_context
 from capjax.metrics.prefix_tree import Chunks, prefix_tree
 from capjax.speaker import Context, Params, Speaker, vocabulary_size
+from capjax.terminal.progress import Progress
 
 # Prefixes read at once, and images that they are read with: their product is a matmul's rows. A CPU
 # takes so many of the images at a time.
@@ -63,7 +63,7 @@ def pairwise_log_probs(
 
     scores = np.empty((len(captions), images), np.float32)
     firsts = range(0, images, block)
-    with tqdm(total=images, desc="self-retrieval", unit="image", disable=not progress) as bar:
+    with Progress(images, "self-retrieval", "images", shown=progress) as bar:
         for first, read in zip(firsts, over(one, firsts), strict=True):
             scores[:, first : first + block] = read[:, : images - first]
             bar.update(min(block, images - first))

@@ -124,7 +124,7 @@ def _drop(module, carry, name, x):
 
 def _run(module, keep, layout_of, given: Given, lengths):
     """Outputs [T, N, H] of all steps and, with `keep`, a `Kept`."""
-    layout = layout_of(lengths, *given.words.shape[::2])
+    layout = layout_of(lengths, given.words.shape[0])
     layers, share = _rounded_layers(module, given.turn), partial(layout.share, given.shared)
     known, sums_of = _sums(module, layout, given)
     written_over = keep and layout.in_place
@@ -199,7 +199,7 @@ def _run_back(module, layout_of, given: Given, lengths, kept: Kept, d_out):
     Where a layout is `in_place`, that of gates and of layers' outputs takes the place of their
     values, which are read no more.
     """
-    layout = layout_of(lengths, *given.words.shape[::2])
+    layout = layout_of(lengths, given.words.shape[0])
     d_out, words = layout.deal(d_out), layout.deal(given.words)
     own = {name: x for name, x in given.turn.items() if not isinstance(x, dict)}
     kernel, layers = _rounded(module, given.hidden), _rounded_layers(module, given.turn)

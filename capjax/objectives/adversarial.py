@@ -35,8 +35,8 @@ class AdversarialSettings:
     lanes: Annotated[int | None, FROM_0] = None  # as in `rollout_values`; 0 as None
     samples: Annotated[int, FROM_1] = 1  # captions drawn of an image, each with noise of its own
     evaluator_steps: Annotated[int, FROM_0] = 5  # evaluator updates for one of the speaker
-    alpha: Annotated[float, FROM_0] = 1.0  # of `losses.evaluator`, as beta
-    beta: Annotated[float, FROM_0] = 1.0
+    alpha: Annotated[float, FROM_0] = 1.0  # of `losses.evaluator`
+    beta: Annotated[float, FROM_0] = 1.0  # the same
     # "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of another
     # image's caption).
     reward: Annotated[str, OneOf(REWARDS)] = "evaluator"

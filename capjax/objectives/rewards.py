@@ -24,7 +24,10 @@ Reward = Callable[[Context, jax.Array], jax.Array]
 def cider_reward(table: NgramTable) -> Reward:
     """CIDEr-D against the references of the image, 0 to 10 (Rennie et al., 2017).
 
-    batch["references"]: PackedReferences of the B images, which know whether the end counts.
+    A batch's "references" are PackedReferences of its B images, which know whether the end counts.
+
+    Args:
+      table: document frequencies, from `ngram_table`.
     """
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
@@ -35,7 +38,7 @@ def cider_reward(table: NgramTable) -> Reward:
 
 
 def evaluator_reward(evaluator: Evaluator, params: Params) -> Reward:
-    """r(I, S) of an evaluator, 0 to 1 (Dai et al., 2017)."""
+    """r(I, S) of an evaluator, 0 to 1 (Dai et al., 2017), with a batch's "image"."""
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
         check_drawn(batch, captions)
@@ -50,7 +53,10 @@ def evaluator_reward(evaluator: Evaluator, params: Params) -> Reward:
 def listener_reward(listener: Evaluator, params: Params) -> Reward:
     """ln of the probability that a listener picks the image out of the batch, at most 0.
 
-    Out of the images of all devices and the image's own distractors.
+    Out of the images of all devices and, where the batch has any, the image's own "distractors".
+
+    Args:
+      listener, params: a listener that does not learn.
     """
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
@@ -65,7 +71,11 @@ def self_retrieval_reward(listener: Evaluator, params: Params, margin: float = 0
 
     -max_j [margin - s(own) + s(j)]+ with a listener's scores s: the ranking loss of a caption
     against the hardest image (Luo et al., 2018; Liu et al., 2018), out of those of
-    `listener_reward`. margin: in units of the scores.
+    `listener_reward`.
+
+    Args:
+      listener, params: a listener that does not learn.
+      margin: in units of its scores.
     """
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ from capjax.report.gallery import (
     gallery,
     marked,
     picture,
+    untrue,
     variants,
 )
 from capjax.report.looks import Looks, looks
@@ -42,6 +43,7 @@ __all__ = [
     "section",
     "shaded",
     "table",
+    "untrue",
     "variants",
     "write_page",
     "write_report",

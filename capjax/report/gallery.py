@@ -3,7 +3,7 @@
 import base64
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,31 +42,51 @@ def caption_list(texts: Sequence[str]) -> Html:
     return Html(f'<ol class="captions">{lines}</ol>')
 
 
-def marked(text: str, marks: Mapping[str, Any]) -> Html:
-    """A caption and facts about it behind it, as those about an image are shown beneath one."""
+def marked(text: str, marks: Mapping[str, Any], false: Collection[int] = ()) -> Html:
+    """A caption and facts about it behind it, as those about an image are shown beneath one.
+
+    false: which of its words, of `text.split()`, make it false.
+    """
+    words = enumerate(text.split())
+    shown = join((untrue(word) if i in false else word for i, word in words), " ")
+    shown = shown if false else _words(text)
     if not marks:
-        return _words(text)
+        return shown
     notes = join(_note(name, value, "span") for name, value in marks.items())
-    return Html(f'{_words(text)} <span class="marks">{notes}</span>')
+    return Html(f'{shown} <span class="marks">{notes}</span>')
 
 
-def variants(texts: Sequence[str]) -> list[Html]:
+def untrue(word: str) -> Html:
+    """A word that makes a caption false, also for who hears the page."""
+    return Html(f'<span class="false">{escape(word)}<span class="unseen"> (false)</span></span>')
+
+
+def variants(
+    texts: Sequence[str], false: Callable[[str], Collection[int] | None] = lambda text: ()
+) -> list[Html]:
     """Captions drawn of one image, so that where they differ is seen at once.
 
     Equal ones become one with their number, most frequent first. Words that all captions have are
     pale, those of at most half of them stand out.
+
+    false: which words of a caption, of its `split()`, make it false.
     """
     split = [tuple(text.split()) for text in texts]
     having = Counter(word for words in split for word in set(words))
 
-    def shown(word: str) -> Html:
+    def shown(word: str, wrong: bool) -> Html:
+        inner = untrue(word) if wrong else escape(word)
         if having[word] == len(split):
-            return Html(f'<span class="shared">{escape(word)}</span>')
-        return Html(f"<b>{escape(word)}</b>") if 2 * having[word] <= len(split) else escape(word)
+            return Html(f'<span class="shared">{inner}</span>')
+        return Html(f"<b>{inner}</b>") if 2 * having[word] <= len(split) else inner
+
+    def line(words: Sequence[str]) -> Html:
+        wrong = false(" ".join(words)) or ()
+        return join((shown(word, i in wrong) for i, word in enumerate(words)), " ")
 
     return [
         Html(
-            (join(map(shown, words), " ") if words else _words(""))
+            (line(words) if words else _words(""))
             + (f' <span class="times">\u00d7{number}</span>' if number > 1 else "")
         )
         for words, number in Counter(split).most_common()

@@ -1,12 +1,12 @@
 """Where did each word look? An image once for every word, dark where the word did not look."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from capjax.report.gallery import data_uri, encoded
+from capjax.report.gallery import data_uri, encoded, untrue
 from capjax.report.markup import Html, escape, join
 
 DARK = 0.7  # opacity of the shade over what was looked at least
@@ -21,6 +21,7 @@ class Looks(NamedTuple):
     words: Sequence[str]  # [T]
     weights: np.ndarray  # float [T, rows, columns]
     aside: Sequence[float] = ()  # [T]: how much each word looked at nothing, of who can
+    false: Collection[int] = ()  # which words make the caption false
 
 
 def looks(every: Sequence[Looks]) -> Html:
@@ -39,7 +40,8 @@ def _one(one: Looks) -> Html:
             Html(
                 f'<figure class="look"><div role="img" aria-label="where {escape(word)} looked"'
                 f' style="{shape};background-image:url({shade(weights)}),var(--photo)"></div>'
-                f"<figcaption>{escape(word)}{shown}</figcaption></figure>"
+                f"<figcaption>{untrue(word) if t in one.false else escape(word)}{shown}"
+                "</figcaption></figure>"
             )
         )
     return Html(

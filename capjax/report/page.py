@@ -80,6 +80,7 @@ thead th { color: var(--soft); font-size: 0.8125rem; border-color: var(--axis); 
 .number { text-align: right; }
 .missing { color: var(--soft); cursor: help; }
 .note { margin-top: 0.4rem; }
+.note + .gallery { margin-top: 0.9rem; }
 
 .facts { margin-top: 1rem; columns: 20rem; column-gap: 3rem; font-size: 0.875rem; }
 .facts div { display: flex; gap: 1rem; justify-content: space-between; break-inside: avoid;
@@ -129,6 +130,7 @@ path.stage { stroke: var(--axis); }
 .notes .no, .marks .no { color: var(--k1); }
 .shared, .times { color: var(--soft); }
 .times { font-size: 0.8125rem; white-space: nowrap; }
+.false { color: var(--k1); text-decoration: underline wavy 1px; text-underline-offset: 0.2em; }
 .captions b { font-weight: 650; text-decoration: underline; text-decoration-thickness: 1px;
   text-underline-offset: 0.2em; }
 .said { display: grid; gap: 1rem 2rem; align-content: start; min-width: 0;

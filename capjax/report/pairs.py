@@ -1,11 +1,11 @@
 """What told an image from its distractors? Captions whose words are shaded by how much they do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from capjax.report.gallery import picture
+from capjax.report.gallery import picture, untrue
 from capjax.report.markup import Html, escape, join
 
 FULL = 3.0  # nats from which on a shade is as strong as it gets
@@ -18,6 +18,7 @@ class Shaded(NamedTuple):
     words: Sequence[str]  # [T]
     lifts: Sequence[float]  # [T], in nats
     ends: bool = False  # whether the last word is the end of the caption, and none of its own
+    false: Collection[int] = ()  # which words make it false
 
 
 class Pair(NamedTuple):
@@ -39,9 +40,11 @@ def shaded(caption: Shaded) -> Html:
     """The words of a caption by their lifts: one hue and a solid line beneath where a word fits the
     target better, another and a dotted line where its distractors, stronger up to FULL nats.
 
-    The number is told when a word is pointed at, and to who hears the page.
+    The number is told when a word is pointed at, and to who hears the page. Words that make the
+    caption false are marked.
     """
-    words = [_word(*pair) for pair in zip(caption.words, caption.lifts, strict=True)]
+    said = [untrue(w) if i in caption.false else w for i, w in enumerate(caption.words)]
+    words = [_word(*pair) for pair in zip(said, caption.lifts, strict=True)]
     if caption.ends:
         words[-1] = Html(f'<span class="ending">{words[-1]}</span>')
     return join(words, " ") if words else Html('<span class="nothing">(no words)</span>')

@@ -20,6 +20,7 @@ def write_report(
     metrics: Sequence[Mapping[str, Any]],
     scores: Mapping[str, Mapping[str, Any]],
     examples: Sequence[Example],
+    first: Sequence[Html] = (),
     beside: Sequence[str] = (),
     more: Sequence[Html] = (),
     groups: Sequence[tuple[str, Sequence[str]]] | None = None,
@@ -30,16 +31,17 @@ def write_report(
     Arguments: path, of the file; configuration, shown as it is, folded up; metrics, the rows of
     metrics.jsonl; scores, a column of the table each: {"val": {"bleu_1": ..., "unavailable":
     {name: reason}}}; beside, more on the scores, such as other tables; examples, images with
-    captions; more, sections after theirs; groups, (title, names) of the charts, else those of
-    `chart_groups`; footer, the version and date, say.
+    captions; first, sections that the report opens with; more, sections after the captions; groups,
+    (title, names) of the charts, else those of `chart_groups`; footer, the version and date, say.
     """
     if groups is None:
         groups = chart_groups(metrics)
     parts = [
-        section("Scores", score_table(scores), *beside),
+        *first,
         section("Curves", curves(metrics, groups)),
         section("Captions", gallery(examples)),
         *more,
+        section("All scores", score_table(scores), *beside),
         section("Configuration", facts(configuration), folded=True),
     ]
     return write_page(path, page(title, parts, footer=footer))

@@ -29,13 +29,13 @@ JUDGES = {"evaluator": evaluator, "listener": listener}
 class Trained(NamedTuple):
     """A speaker out of a run's folder, ready to speak."""
 
-    recipe: Recipe
-    vocabulary: Vocabulary
-    speaker: Speaker
-    params: Params
-    step: int
+    recipe: Recipe  # the run's settings
+    vocabulary: Vocabulary  # its words
+    speaker: Speaker  # as the recipe describes it
+    params: Params  # the speaker's
+    step: int  # of the stage, at which they were the best
     evaluator: Evaluator | None = None  # the evaluator that the run trained, where it did
-    evaluator_params: Params | None = None
+    evaluator_params: Params | None = None  # and its parameters
     concepts: tuple[str, ...] = ()  # the classes that the speaker is told, by name
 
     @property
@@ -94,7 +94,10 @@ def open_run(workdir: str | Path, stage: str | None = None) -> Trained:
     """The trained speaker of a run, the best by validation, and its evaluator if it has one.
 
     Args:
+      workdir: the run's folder, on a disk or on gs://.
       stage: after which of its stages; None: after the last that has got so far.
+    Returns:
+      Trained, whose speaker every decoder, loss and measure takes.
     Raises:
       InputError: the folder holds no run, or none of its checkpoints can be read.
     """

@@ -1,25 +1,20 @@
-"""One stage of a run: batches through an update, validation, checkpoints and a progress bar."""
+"""One stage of a run: batches through an update, validation, checkpoints, and what is told."""
 
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
-import numpy as np
-from tqdm import tqdm
 
-from capjax.data.batches import images_of
 from capjax.errors import InputError
 from capjax.parallel import (
     by_first,
     check_step,
     over_devices,
-    own_rows,
     processes,
     replicate,
     telling_memory,
@@ -28,12 +23,14 @@ from capjax.run.checkpoint import Checkpoints
 from capjax.run.data import captions_sum
 from capjax.run.folder import best_folder
 from capjax.run.metrics_log import MetricsLog
+from capjax.terminal.progress import Progress
+from capjax.training.ahead import batches
 from capjax.training.pace import Pace
 from capjax.training.plan import Planned
 from capjax.training.stage import Learnt, Run, Stage, update_of
 from capjax.training.stopping import Interrupted, StopSignal
-
-AHEAD = 2  # batches that are read while one is learnt from
+from capjax.training.telling import Telling
+from capjax.training.validation import SAID
 
 
 def steps_under_way() -> int:
@@ -42,34 +39,6 @@ def steps_under_way() -> int:
     Accelerators need not wait for the host then; virtual devices of a CPU would starve each other.
     """
     return 1 if jax.local_devices()[0].platform == "cpu" else 3
-
-
-def batches(
-    run: Run, stage: Stage, begin: int, steps: int
-) -> Generator[dict[str, Any], None, None]:
-    """The batches of steps `begin` to `steps`: this process's `rows`, and of images that are not
-    kept on the device also `taken`, read from the disk while the steps before are computed."""
-    arrays, images = run.training.arrays, run.training.images
-    of = np.asarray(arrays["of"])
-
-    def one(step: int) -> dict[str, Any]:
-        rows = own_rows(stage.rows(step))
-        if "image" in arrays:
-            return {"rows": rows}
-        wanted = images_of(stage.kind, of, rows)
-        return {"rows": rows, "taken": {k: images[i] for k, i in wanted.items()}}
-
-    with ThreadPoolExecutor(1) as pool:
-        asked: deque[Future] = deque()
-        try:
-            for step in range(begin, steps):
-                asked.append(pool.submit(one, step))
-                if len(asked) > AHEAD:
-                    yield asked.popleft().result()
-            while asked:
-                yield asked.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 @dataclass
@@ -87,11 +56,12 @@ class _Place:
 
 
 def run_stage(
-    run: Run, stop: StopSignal, index: int, planned: Planned, learnt: Learnt
+    run: Run, stop: StopSignal, telling: Telling, index: int, planned: Planned, learnt: Learnt
 ) -> Learnt | None:
     """Runs one stage of a recipe, or what is left of it, or finds that it is done.
 
     Args:
+      telling: tells of it on the terminal.
       index: which of the recipe's stages it is.
       learnt: what to start from.
     Returns:
@@ -117,7 +87,7 @@ def run_stage(
             place = _Place(index, note["done"], note["base"], note["best"])
         folder = best_folder(run.workdir, run.recipe.stages, planned.name)
         with closing(Checkpoints(folder)) as kept:
-            work = _Work(run, planned, stage, place, last, kept, stop)
+            work = _Work(run, planned, stage, place, last, kept, stop, telling)
             state = work.learn(state, jax.random.fold_in(seed, 1))
     return stage.trained(state)
 
@@ -150,9 +120,10 @@ class _Work:
         last: Checkpoints,
         kept: Checkpoints,
         stop: StopSignal,
+        telling: Telling,
     ):
         self.run, self.planned, self.stage, self.place = run, planned, stage, place
-        self.last, self.kept, self.stop = last, kept, stop
+        self.last, self.kept, self.stop, self.telling = last, kept, stop, telling
         self.steps = planned.settings.steps_of(stage.per_epoch)
         self.log = MetricsLog(run.workdir / "metrics.jsonl", place.step, processes.first())
         batch, parts = planned.settings.batch, planned.settings.accumulate
@@ -172,23 +143,16 @@ class _Work:
         self.since, self.spoken = time.perf_counter(), 0  # of the speed that is logged
         if place.step:
             self.stop.place = f"at step {place.step} of stage {name}"
+        self.telling.begins(place.stage, place.done, self.steps)
         if place.done and self._validates():  # it was saved before that, and cut
             self._validate(state)
         if place.done == self.steps:
             return state
-        bar = tqdm(
-            total=self.steps,
-            initial=place.done,
-            desc=name,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not processes.first(),
-        )
         reader = closing(batches(self.run, self.stage, place.done, self.steps))
-        with bar, reader as ahead:
-            return self._steps(state, keys, ahead, bar)
+        with self.telling.progress(self.steps) as progress, reader as ahead:
+            return self._steps(state, keys, ahead, progress)
 
-    def _steps(self, state: Any, keys: jax.Array, ahead: Any, bar: tqdm) -> Any:
+    def _steps(self, state: Any, keys: jax.Array, ahead: Any, progress: Progress) -> Any:
         """One step after another, as long as there are batches and nobody asks to stop."""
         place, stop = self.place, self.stop
         data = {**self.run.training.arrays, **replicate(dict(self.stage.beside))}
@@ -204,11 +168,11 @@ class _Work:
                 state, metrics = step_fn(state, data, batch, key)
             place.done += 1
             self.unseen.append((place.done, metrics))
-            self._look(bar, leave=self.under_way - 1)
+            self._look(progress, leave=self.under_way - 1)
             ended, validates = place.done == self.steps, self._validates()
             asked = self.pace.asked
             if asked or validates or place.done % self.run.recipe.save_every == 0:
-                self._look(bar)
+                self._look(progress)
                 self._save(state)
                 stop.place = f"at step {place.step} of stage {self.planned.name}"
             if validates:
@@ -234,7 +198,7 @@ class _Work:
         copies = len(devices) if devices[0].platform == "cpu" else 1
         check_step(program, copies, self.mend)
 
-    def _look(self, bar: tqdm, leave: int = 0) -> None:
+    def _look(self, progress: Progress, leave: int = 0) -> None:
         """Looks at what steps gave, the last `leave` aside, and so waits for them.
 
         Every step is looked at before its state is kept: none that is lost may take the place of a
@@ -246,10 +210,11 @@ class _Work:
                 metrics, told = jax.device_get(given)
             row = {name: float(value) for name, value in metrics.items()}
             self.pace.look(told)
-            bar.update()
-            self._note_metrics(done, row, bar)
+            self._note_metrics(done, row)
+            self.telling.time.stepped()
+            progress.update()
 
-    def _note_metrics(self, done: int, row: Mapping[str, float], bar: tqdm) -> None:
+    def _note_metrics(self, done: int, row: Mapping[str, float]) -> None:
         """Logs a step's metrics when their time has come. Raises InputError at a NaN."""
         step, name = self.place.base + done, self.planned.name
         self.spoken += self.stage.captions
@@ -264,7 +229,7 @@ class _Work:
             )
         if done % self.run.recipe.log_every == 0 or done == self.steps:
             speed = self.spoken / (time.perf_counter() - self.since)
-            bar.set_postfix(loss=f"{row['loss']:.3f}", captions_per_s=f"{speed:.0f}")
+            self.telling.measured(row["loss"], speed)
             told = self.pace.told()
             self.log.add({"stage": name, "step": step, **row, "captions_per_s": speed, **told})
             self.since, self.spoken = time.perf_counter(), 0
@@ -280,14 +245,15 @@ class _Work:
         if (scores := by_first(self._scores)) is not None:
             self._keep(now, scores)
             return
-        with telling_memory("lower config.decoding.width, samples or candidates"):
-            scores = stage.validate(now)
+        mend = "lower config.decoding.width, samples or candidates"
+        with telling_memory(mend), self.telling.time.validating():
+            found = dict(stage.validate(now))
+        said, scores = found.pop(SAID, ()), found
         self._keep(now, scores)
         epochs = place.done * self.planned.settings.batch / stage.per_epoch
         self.log.add({"stage": name, "step": place.step, "epoch": epochs, **scores})
         self.log.keep()
-        if processes.first():
-            tqdm.write(_line(name, place.step, scores))
+        self.telling.validated(name, place.step, scores, said)
         self.since += time.perf_counter() - before
         self.pace.rest()
 
@@ -311,13 +277,3 @@ class _Work:
         self.log.keep()
         note = asdict(self.place) | {"captions": self.captions}
         self.last.save(self.place.step, state, note)
-
-
-def _line(name: str, step: int, scores: Mapping[str, float]) -> str:
-    shown = "  ".join(
-        f"{key.removeprefix('val_')} {value:.3f}"
-        if isinstance(value, float)
-        else f"{key.removeprefix('val_')} {value}"
-        for key, value in scores.items()
-    )
-    return f"{name} step {step}: {shown}"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from capjax.comparison.measures import in_order
 from capjax.comparison.scorefiles import BESIDE
@@ -14,10 +13,9 @@ from capjax.data.split import Split
 from capjax.decoding.speaking import spell
 from capjax.evaluation import Evaluation
 from capjax.metrics.protocol import HELD_OUT, HUMAN
-from capjax.report import Example, Html, facts, score_table, write_report
-from capjax.report.gallery import evenly
+from capjax.report import Html, evenly, facts, score_table, write_report
 from capjax.run.recipe import Recipe
-from capjax.training.stage_captions import many_section, stage_examples, stage_table
+from capjax.training.stage_captions import many_section, opening, stage_examples
 
 
 def write_run_report(
@@ -26,8 +24,8 @@ def write_run_report(
     rows: Sequence[Mapping[str, Any]],
     found: Mapping[str, Evaluation],
     split: Split,
+    stages: Mapping[str, Evaluation],
     *,
-    stages: Mapping[str, Evaluation] | None = None,
     looks: Html | None = None,
 ) -> None:
     """Writes a run's report.
@@ -36,18 +34,14 @@ def write_run_report(
       rows: of metrics.jsonl.
       found: the evaluation of each split, "val" among them.
       split: the validation split, whose images are shown.
-      stages: its evaluation after each stage of a recipe of several, in their order.
+      stages: its evaluation after each stage of the recipe, in their order.
       looks: of `looks_section`.
     """
     scores = {name: evaluation.scores for name, evaluation in found.items()}
     device = jax.devices()[0].device_kind
     number = recipe.report_images
     rows = [charted(row) for row in rows]
-    if stages:
-        shown = stage_examples(split, stages, number)
-        compared = [_apart(stage_table(stages))]
-    else:
-        shown, compared = examples(split, found["val"], number), []
+    shown = stage_examples(split, stages, evenly(len(split.ids), number))
     many = many_section(split, found["val"]) if number else None
     write_report(
         path,
@@ -55,29 +49,13 @@ def write_run_report(
         configuration=recipe.given,
         metrics=rows,
         scores={name: measures(mine) for name, mine in scores.items()},
-        beside=[*compared, *beside_scores(scores)],
+        beside=beside_scores(scores),
+        first=opening(split, stages, found.get("test"), number),
         examples=shown,
         more=[part for part in (looks, many) if part],
         groups=chart_groups(rows),
         footer=f"capjax {version('capjax')}, jax {version('jax')}, {device}",
     )
-
-
-def examples(split: Split, found: Evaluation, number: int) -> list[Example]:
-    """Images for the report, evenly out of a split, with the model's captions and people's."""
-    shown = []
-    for i in evenly(len(found.rows), number):
-        row = found.rows[i]
-        said = row.get("captions") or [row["caption"]]
-        # Of several captions, each has marks of its own: the share or the mean is told.
-        notes: dict[str, Any] = {
-            name: row[name] if len(said) == 1 else float(np.mean(row[name]))
-            for name in ("cider_d", "true", "identifies")
-            if name in row
-        }
-        captions = [("model", said), ("people", row["references"])]
-        shown.append(Example(row["id"], split.image(i), captions, notes))
-    return shown
 
 
 def measures(scores: Mapping[str, Any]) -> dict[str, Any]:

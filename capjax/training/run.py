@@ -24,11 +24,16 @@ from capjax.run.metrics_log import MetricsLog
 from capjax.run.trained import Trained, open_run
 from capjax.training.begin import begin
 from capjax.training.loop import run_stage
+from capjax.training.next_steps import next_steps, steps_told
 from capjax.training.plan import Plan, Planned, as_begun
 from capjax.training.report import write_run_report
 from capjax.training.stage import Learnt, Run
+from capjax.training.stage_measures import stage_lines
 from capjax.training.stopping import StopSignal
+from capjax.training.telling import Telling
 from capjax.training.where_looked import looks_section
+
+EVALUATED = ("val", "test")  # splits, where there are
 
 
 def train(
@@ -73,10 +78,12 @@ def train(
 def _train(plan: Plan, workdir: Path, stop: StopSignal) -> dict[str, Any]:
     plan = as_begun(plan, workdir)
     run, prepared, learnt = begin(plan, workdir)
+    telling = Telling(run, plan, sum(name in prepared.splits for name in EVALUATED))
     for index, stage in enumerate(plan.stages):
-        now = run_stage(run, stop, index, stage, learnt)
+        now = run_stage(run, stop, telling, index, stage, learnt)
         if now is not None and stage.settings.speaks and index + 1 < len(plan.stages):
-            _keep_captions(run, prepared, stage)
+            with telling.time.evaluating():
+                _keep_captions(run, prepared, stage)
         learnt = now or Learnt()
     return _finish(run, prepared, plan)
 
@@ -122,7 +129,7 @@ def _finish(run: Run, prepared: Prepared, plan: Plan) -> dict[str, Any]:
     last = plan.stages[-1]
     trained = open_run(run.workdir, last.name)
     found: dict[str, Evaluation] = {}
-    for split in ("val", "test"):
+    for split in EVALUATED:
         if split not in prepared.splits:
             continue
         found[split] = _evaluate(run, prepared, trained, split, last)
@@ -151,15 +158,16 @@ def _report(run: Run, plan: Plan, trained: Trained, found: dict[str, Evaluation]
     rows = MetricsLog(workdir / "metrics.jsonl", sys.maxsize).rows
     report = workdir / "report.html"
     with whole(report) as draft:
-        every = {**stages, last.name: found["val"]} if stages else None
+        every = {**stages, last.name: found["val"]}
         own, images = run.validation.split, run.validation.images
         looks = looks_section(trained, own, images, found["val"])
-        write_run_report(draft, recipe, rows, found, own, stages=every, looks=looks)
-    for name, evaluation in stages.items():
-        print(show(evaluation.scores, f"val of {recipe.data.name} after {name}"))
+        write_run_report(draft, recipe, rows, found, own, every, looks=looks)
     for name, evaluation in found.items():
         print(show(evaluation.scores, f"{name} of {recipe.data.name}"))
-    print(f"captions, scores, report: {workdir}/captions.json, scores.json, {report.name}")
+    if stages:
+        print("\n" + "\n".join(stage_lines({name: one.scores for name, one in every.items()})))
+    print(f"\ncaptions, scores, report: {workdir}/captions.json, scores.json, {report.name}")
+    print(f"\n{steps_told(next_steps(run, plan, trained.concepts))}")
 
 
 def _add_many(run: Run, trained: Trained, found: Evaluation) -> None:

@@ -24,6 +24,7 @@ from capjax.run.trained import Trained
 from capjax.settings import ABOVE_0, BELOW_1, FROM_0, FROM_1, OneOf
 from capjax.speaker import Params, Speaker
 from capjax.training.pace import told_by_all
+from capjax.training.time_left import Ahead
 
 
 class Learnt(NamedTuple):
@@ -58,6 +59,7 @@ class Run(NamedTuple):
 class Learning:
     """The settings that every stage has: for how long it learns, and by which optimizer."""
 
+    learns: ClassVar[str] = ""  # what it learns, in a few words for who watches; "": untold
     tunes: ClassVar[str] = ""  # its name, where it starts from a captioner
     speaks: ClassVar[bool] = True  # whether there are captions to be read after it
     keeps_speaker: ClassVar[bool] = False  # whether it leaves the speaker as it is
@@ -96,6 +98,21 @@ class Learning:
         """Its steps: as many as `steps` says, or `epochs` of `count` rows come to."""
         return self.steps or max(1, round(self.epochs * count / self.batch))
 
+    def rows_of(self, images: int, captions: int) -> int:
+        """The rows of an epoch of a training split of so many."""
+        return captions
+
+    def cost(self) -> float:
+        """About what a step costs, in captions that maximum likelihood reads: for the time left."""
+        return self.batch
+
+    def ahead(self, images: int, captions: int, validate_every: int) -> Ahead:
+        """What is known of it before it begins, of a training split of so many."""
+        rows = self.rows_of(images, captions)
+        every = validate_every or max(1, rows // self.batch)
+        speaks = self.speaks and not self.keeps_speaker
+        return Ahead(self.steps_of(rows), every, self.cost(), speaks, 1)
+
     def optimizer(self, steps: int) -> optax.GradientTransformation:
         """Adam, with a learning rate over so many steps, clipping and decay."""
         return self.adam(self.learning_rate, self.weight_decay, steps)
@@ -126,7 +143,7 @@ class Stage(NamedTuple):
     rows: Callable[[int], np.ndarray]  # step, from 0 -> the rows of its batch
     kind: str  # what the rows are, of `images_of`
     captions: int  # people's captions that a step reads
-    validate: Callable[[Learnt], dict[str, float]]
+    validate: Callable[[Learnt], dict[str, Any]]  # -> scores, as of `validation`
     score: Callable[[Mapping[str, float]], float]  # of a validation: the highest one is kept
     beside: Mapping[str, Any] = {}  # arrays that it reads beside the training split's
 

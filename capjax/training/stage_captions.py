@@ -1,68 +1,98 @@
 """What did each stage of a recipe change? Its numbers and captions beside those of the others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from capjax.data.scenes import false_words_of
 from capjax.data.split import Split
 from capjax.evaluation import Evaluation
-from capjax.report import Example, Html, Missing, gallery, marked, section, table, variants
-from capjax.report.gallery import evenly
+from capjax.report import (
+    Example,
+    Html,
+    escape,
+    evenly,
+    gallery,
+    marked,
+    section,
+    table,
+    untrue,
+    variants,
+)
+from capjax.training.stage_measures import stage_rows
+from capjax.training.telling import watched
 
-# What is told of every stage, and its heading; what no stage has gets no column.
-COLUMNS = {
-    "cider_d": "CIDEr-D",
-    "distinct_words": "distinct words",
-    "distinct_captions": "distinct captions",
-    "novel": "novel",
-    "mean_length": "mean length",
-    "true": "true",
-    "identifies": "identifies",
-    "e_gan": "E-GAN",
-    "e_ngan": "E-NGAN",
-}
+False_ = Callable[[str], tuple[int, ...] | None]
+
 MARKS = ("true", "identifies", "cider_d")  # what is told of one caption
 MANY = 6  # images whose many captions are shown
+MARKED = '<p class="note">Words that make a caption false of its image are marked: {}.</p>'
 
 
-def stage_table(stages: Mapping[str, Evaluation]) -> Html:
-    """A row a stage: how its captions were spoken, and what of COLUMNS was measured of them."""
+def stage_table(stages: Mapping[str, Evaluation], test: Evaluation | None = None) -> Html:
+    """A column a stage, of the validation split: how its captions were spoken, and their worth.
+
+    test: what the last stage says of the test split.
+    """
     every = [stage.scores for stage in stages.values()]
-    names = [name for name in COLUMNS if any(scores.get(name) is not None for scores in every)]
-    rows = [
-        [stage, scores["decoding"]["method"], *(_cell(name, scores) for name in names)]
-        for stage, scores in zip(stages, every, strict=True)
+    heads = [f"after {name}" for name in stages]
+    if test is not None:
+        every, heads = [*every, test.scores], [*heads, f"{heads[-1]}, test split"]
+    rows = [[row.name, *map(_cell, row.values, row.reasons)] for row in stage_rows(every)]
+    return table(["", *(Html(f'<div class="number">{escape(head)}</div>') for head in heads)], rows)
+
+
+def _cell(value: str, reason: str) -> Html:
+    shown = escape(value)
+    if not value:
+        why = escape(reason or "not measured")
+        shown = Html(f'<span class="missing" title="{why}">\u2013</span>')
+    return Html(f'<div class="number">{shown}</div>')
+
+
+def opening(
+    split: Split, stages: Mapping[str, Evaluation], test: Evaluation | None, number: int
+) -> list[Html]:
+    """What a report opens with: the images that a person watched, and what each stage is worth."""
+    shown = stage_examples(split, stages, watched(split)[:number])
+    notes = [Html(MARKED.format(untrue("so")))] if split.truth is not None else []
+    said = section("What it says of three images", *notes, gallery(shown))
+    return [
+        *([said] if shown else []),
+        section("What its captions are worth", stage_table(stages, test)),
     ]
-    headings = ["after stage", "spoken by", *(COLUMNS[name] for name in names)]
-    return table(headings, rows, "Validation split after each stage")
 
 
-def _cell(name: str, scores: Mapping[str, Any]) -> Any:
-    value = scores.get(name)
-    return Missing(scores["unavailable"].get(name, "")) if value is None else value
-
-
-def stage_examples(split: Split, stages: Mapping[str, Evaluation], number: int) -> list[Example]:
-    """Images, evenly out of a split, with the captions of each stage, marked, and people's."""
+def stage_examples(
+    split: Split, stages: Mapping[str, Evaluation], chosen: Sequence[int]
+) -> list[Example]:
+    """Images of a split with the captions of each stage, marked, and people's."""
     by_id = {name: {row["id"]: row for row in stage.rows} for name, stage in stages.items()}
     shown = []
-    for i in evenly(len(split.ids), number):
-        name = split.ids[i]
+    for i in chosen:
+        name, false = split.ids[i], partial(false_words_of, split, i)
         captions: list[tuple[str, Sequence[str]]] = [
-            (f"after {stage}", marked_captions(rows[name])) for stage, rows in by_id.items()
+            (f"after {stage}", marked_captions(rows[name], false)) for stage, rows in by_id.items()
         ]
         captions.append(("people", split.captions[i]))
         shown.append(Example(name, split.image(i), captions))
     return shown
 
 
-def marked_captions(row: Mapping[str, Any]) -> list[Html]:
-    """The caption or captions of a row, each with what is known of it."""
-    if "captions" not in row:
-        return [marked(row["caption"], {name: row[name] for name in MARKS if name in row})]
-    return [
-        marked(text, {name: row[name][n] for name in MARKS if name in row})
-        for n, text in enumerate(row["captions"])
-    ]
+def marked_captions(row: Mapping[str, Any], false: False_ = lambda text: ()) -> list[Html]:
+    """The caption or captions of a row, each with what is known of it.
+
+    false: which words of a caption make it false, as of `false_words`.
+    """
+    several = "captions" in row
+    shown = []
+    for n, text in enumerate(row["captions"] if several else [row["caption"]]):
+        marks = {name: row[name][n] if several else row[name] for name in MARKS if name in row}
+        wrong = false(text)
+        if wrong is None:  # it states nothing
+            marks = {"a sentence about a scene": False} | marks
+        shown.append(marked(text, marks, wrong or ()))
+    return shown
 
 
 def many_section(split: Split, found: Evaluation, number: int = MANY) -> Html | None:
@@ -77,10 +107,10 @@ def many_section(split: Split, found: Evaluation, number: int = MANY) -> Html | 
     examples = []
     for row in (rows[n] for n in evenly(len(rows), number)):
         texts = row["many"]
-        different = variants(texts)
+        place = index[row["id"]]
+        different = variants(texts, partial(false_words_of, split, place))
         heading = f"{len(different)} different of {len(texts)}"
-        image = split.image(index[row["id"]])
-        examples.append(Example(row["id"], image, [(heading, different)]))
+        examples.append(Example(row["id"], split.image(place), [(heading, different)]))
     drawn = len(rows[0]["many"])
     note = Html(
         '<p class="note">Each caption is drawn from noise of its own; \u00d7 counts equal ones.'

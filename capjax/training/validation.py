@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,8 @@ from capjax.parallel import shared_out
 from capjax.speaker import Params, Speaker, log_probs, scored
 from capjax.training.stage import Learning, Learnt, Run
 
+SAID = "said"  # beside a validation's scores: the rows of what was said, to be told, not logged
+
 
 def by_quality(scores: Mapping[str, float]) -> float:
     """Keeps the validation with the best captions; of a single image there is no CIDEr-D."""
@@ -30,8 +33,9 @@ def last_is_best(scores: Mapping[str, float]) -> float:
     return float("inf")
 
 
-def speaker_validation(run: Run, learnt: Learnt, settings: Learning) -> dict[str, float]:
-    """Scores of the validation split's captions, by the stage's decoding."""
+def speaker_validation(run: Run, learnt: Learnt, settings: Learning) -> dict[str, Any]:
+    """Scores of the validation split's captions, by the stage's decoding, and under SAID what they
+    are of, an image a row."""
     judge = (
         (run.evaluator, learnt.evaluator)
         if run.evaluator and learnt.evaluator is not None
@@ -49,9 +53,10 @@ def speaker_validation(run: Run, learnt: Learnt, settings: Learning) -> dict[str
     found = evaluate(captioner, part.split, part.images, settings.decoding_of(run.recipe))
     nll = validation_nll(run.speaker, learnt.speaker, part.arrays, part.images, noise)
     names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
-    return {"val_nll": nll} | {
+    measured = {
         f"val_{name}": found.scores[name] for name in names if found.scores.get(name) is not None
     }
+    return {"val_nll": nll, **measured, SAID: found.rows}
 
 
 def evaluator_validation(run: Run, learnt: Learnt, noise: Noise) -> dict[str, float]:

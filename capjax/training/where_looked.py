@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from capjax.data.scenes import false_words_of
 from capjax.data.split import Split
 from capjax.evaluation import Evaluation
 from capjax.models.attention import where_looked
@@ -50,7 +51,9 @@ def looks_section(
     for i, text, looked in zip(chosen, texts, weights, strict=True):
         words = [*text.split(), END]
         looked = looked[: len(words)]
-        more: dict[str, Any] = {"aside": looked[:, -1].tolist()} if aside else {}
+        more: dict[str, Any] = {"false": false_words_of(split, i, text) or ()}
+        if aside:
+            more["aside"] = looked[:, -1].tolist()
         grid = looked[:, :regions].reshape(-1, side, side)
         every.append(Looks(split.ids[i], split.image(i), words, grid, **more))
     note = Html(NOTE.format(ASIDE if aside else ""))

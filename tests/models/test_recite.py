@@ -53,7 +53,7 @@ def test_what_stands_after_a_caption_changes_nothing(cell, key, form):
 def test_a_layout_holds_every_word_once(layout_of, n):
     """What is dealt is gathered again, and summed over slots is summed over words."""
     lengths = jnp.asarray(np.random.default_rng(n).integers(0, T + 1, n))
-    layout = layout_of(lengths, T, DIM)
+    layout = layout_of(lengths, T)
     x = jnp.arange(1.0, T * n + 1).reshape(T, n, 1)
     real = np.asarray(jnp.arange(T)[:, None] < lengths[None])
     dealt = layout.deal(x)

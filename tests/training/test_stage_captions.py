@@ -11,6 +11,7 @@ from capjax.report import marked, variants
 from capjax.run import Recipe
 from capjax.training.report import chart_groups, charted, write_run_report
 from capjax.training.stage_captions import marked_captions, stage_table
+from capjax.training.stage_measures import stage_lines
 
 IDS = tuple("abcd")
 SPLIT = Split(
@@ -48,25 +49,35 @@ def text(html: str) -> str:
     return " ".join(re.sub("<[^>]*>", " ", html).split())
 
 
-def page(tmp_path, found, stages=None, images=3, metrics=()) -> str:
+def page(tmp_path, found, stages=None, images=3, metrics=(), split=SPLIT) -> str:
     data = {"name": "scenes", "encoder": "pixels64", "max_len": 5}
     speaker = {"cell": "nic", "dim": 8, "noise": 0, "dropout": 0.0, "decoding": {}}
     recipe = Recipe.of({"recipe": "gan", "data": data, "report_images": images, **speaker})
     path = tmp_path / "report.html"
-    write_run_report(path, recipe, list(metrics), {"val": found}, SPLIT, stages=stages)
+    stages = stages or {"mle": found}
+    write_run_report(path, recipe, list(metrics), {"val": found}, split, stages)
     return path.read_text("utf-8")
 
 
-def test_stages_stand_below_each_other_with_what_was_measured_of_any():
+def test_stages_stand_beside_each_other_with_what_was_measured_of_any():
     stages = {
         "mle": said("mle", "beam", cider_d=1.5, distinct_words=7),
         "adversarial": said("adversarial", "sample", cider_d=1.25, distinct_words=9, e_gan=0.5),
     }
-    shown = text(stage_table(stages))
-    assert "after stage spoken by CIDEr-D distinct words E-GAN mle" in shown
-    assert "mle beam 1.500 7 \u2013" in shown
-    assert "adversarial sample 1.250 9 0.500" in shown
-    assert "novel" not in shown
+    tested = said("adversarial", "sample", cider_d=1.0, distinct_captions=3, true=0.375)
+    shown = text(stage_table(stages, tested))
+    assert shown == (
+        "after mle after adversarial after adversarial, test split"
+        " spoken by beam sample sample"
+        " quality: CIDEr-D 1.500 1.250 1.000"
+        " truth: true captions \u2013 \u2013 37.5 %"
+        " identification: r by its own evaluator \u2013 0.500 \u2013"
+        " diversity: different captions \u2013 \u2013 75.0 %"
+        " diversity: distinct words 7 9 \u2013"
+    )
+    lines = stage_lines({name: stage.scores for name, stage in stages.items()})
+    assert [line.split() for line in lines][-1] == ["diversity:", "distinct", "words", "7", "9"]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_each_image_has_the_caption_of_every_stage_with_its_own_marks(tmp_path):
@@ -75,8 +86,8 @@ def test_each_image_has_the_caption_of_every_stage_with_its_own_marks(tmp_path):
     stages = {"mle": mle._replace(rows=mle.rows[::-1]), "gan": said("gan", "sample")}
     made = page(tmp_path, stages["gan"], stages)
     articles = [text(part) for part in made.split("<article")[1:]]
-    assert len(articles) == 3
-    for article, n in zip(articles, (0, 1, 3), strict=True):
+    assert len(articles) == 3 + 3  # it opens with three, and they are all that are shown
+    for article, n in zip(articles, (0, 1, 3) * 2, strict=True):
         true, own = ("\u2713" if yes else "\u2717" for yes in (n % 2 == 0, n == 0))
         marks = f"true {true} identifies {own} cider_d {n / 8:.3f}"
         wanted = [
@@ -87,11 +98,37 @@ def test_each_image_has_the_caption_of_every_stage_with_its_own_marks(tmp_path):
     assert 'aria-label="yes"' in made
 
 
-def test_without_stages_nothing_is_told_of_them(tmp_path):
-    made = page(tmp_path, said("mle", "beam"))
-    assert "after" not in text(made.partition("</style>")[2])
-    assert "model" in made
-    assert "One image" not in made
+def test_a_report_opens_with_what_one_wants_to_know(tmp_path):
+    made = page(tmp_path, said("mle", "beam", distinct_words=7))
+    titles = re.findall("<h2>([^<]*)", made)
+    assert titles == [
+        "What it says of three images",
+        "What its captions are worth",
+        "Curves",
+        "Captions",
+        "All scores",
+        "Configuration",
+    ]
+    assert "marked" not in text(made.partition("</style>")[2])  # nobody knows what is true
+
+
+def test_words_that_make_a_caption_false_are_marked(tmp_path):
+    found = said("mle", "beam")
+    circle = {"shape": "circle", "colour": "red", "size": "small", "texture": "plain"}
+    scene = {"background": "grey", "objects": [circle | {"x": 30, "y": 30}]}
+    split = SPLIT._replace(truth=({"scene": scene, "distractors": []},) * 4)
+    told = ["a red circle", "a blue circle on white", "<unk> circle", "a red star"]
+    for row, caption in zip(found.rows, told, strict=True):
+        row["caption"] = caption
+    found.rows[0]["many"] = ["a red circle", "a blue circle"]
+    made = page(tmp_path, found, images=4, split=split)
+    marked_words = re.findall('<span class="false">([^<]*)', made)
+    # The note's own, of the three that it opens with, of all four, of the many captions of one.
+    assert marked_words == ["so", "blue", "white", "star", "blue", "white", "star", "blue"]
+    assert (
+        text(made).count("a sentence about a scene \u2717") == 1
+    )  # of an image that is not among the three
+    assert "<b>" + '<span class="false">blue' in made
 
 
 def test_several_captions_of_a_stage_have_a_mark_each():
@@ -166,6 +203,6 @@ def test_as_many_images_are_shown_as_were_asked_for_and_are_there(images, tmp_pa
     for row in found.rows:
         row["many"] = ["one"] * 10
     made = page(tmp_path, found, {"mle": said("mle", "beam"), "gan": found}, images)
-    captions, _, many = made.partition("One image, ten captions")
+    captions, _, many = made.partition("<h2>Captions")[2].partition("One image, ten captions")
     assert captions.count("<article") == min(images, 4)
     assert many.count("<article") == min(images, 4)

@@ -1,5 +1,6 @@
 """The embedded dataset `scenes`: drawn pictures whose every caption can be judged true or false."""
 
+from capjax.data.scenes.blame import false_words, false_words_of
 from capjax.data.scenes.builder import SIZES, load
 from capjax.data.scenes.drawing import draw
 from capjax.data.scenes.language import parse
@@ -21,6 +22,8 @@ __all__ = [
     "concept",
     "describe",
     "draw",
+    "false_words",
+    "false_words_of",
     "holds",
     "identifies",
     "load",

@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from tqdm import tqdm
 
 from capjax.data.scenes.drawing import SIDE, draw
 from capjax.data.scenes.layout import CONCEPTS, concept, random_distractors, random_scene
 from capjax.data.scenes.people import describe
 from capjax.data.split import Dataset, Split
 from capjax.errors import InputError
+from capjax.terminal.progress import along
 
 SIZES: Mapping[str, int] = MappingProxyType({"train": 20_000, "val": 1_000, "test": 1_000})
 SEED = 0
@@ -113,8 +113,8 @@ class CapjaxScenes(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split) for split in self.sizes}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        indices = range(self.sizes[split])
-        for index in tqdm(indices, desc=f"Drawing scenes ({split})", unit=" images"):
+        size = self.sizes[split]
+        for index in along(range(size), size, f"drawing scenes ({split})", "images"):
             made = example(split, index, self.seed)
             # Encoded here: an array would have TensorFlow encode it.
             png = io.BytesIO()

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from capjax.data.scenes.drawing import BACKGROUNDS, COLOURS, SHAPES
@@ -52,6 +52,24 @@ class Statement(NamedTuple):
     background: str | None
 
 
+class Phrased(NamedTuple):
+    """Where a noun phrase stands: each claim by the word that makes it."""
+
+    words: tuple[int, ...]  # all of it, its place aside
+    number: int | None  # None where it is "a", or nothing
+    attributes: tuple[int, ...]  # as those of its Phrase
+    place: int | None
+
+
+class Worded(NamedTuple):
+    """A statement, and the words that make it: where they stand in the caption's `split()`."""
+
+    statement: Statement
+    phrases: tuple[Phrased, ...]
+    relations: tuple[int | None, ...]
+    background: int | None
+
+
 def _meanings() -> Mapping[str, tuple[str, str]]:
     """Adjective -> (attribute, value)."""
     meanings = {colour: ("colour", colour) for colour in COLOURS}
@@ -93,9 +111,15 @@ _BACKGROUND = re.compile(
 _AND = re.compile(r"(?:, and |, |and |with )")
 
 
-@functools.lru_cache(maxsize=1 << 16)  # a model's captions repeat, and meet many scenes
 def parse(text: str) -> Statement | None:
-    """What a caption states, or None where it is not a caption of this language.
+    """What a caption states, or None where it is not a caption of this language (`worded`)."""
+    found = worded(text)
+    return found.statement if found else None
+
+
+@functools.lru_cache(maxsize=1 << 16)  # a model's captions repeat, and meet many scenes
+def worded(text: str) -> Worded | None:
+    """What a caption states, word by word, or None where it is not a caption of this language.
 
     The grammar, in which case and a final full stop do not matter:
 
@@ -111,19 +135,22 @@ def parse(text: str) -> Statement | None:
         relation   = ["to the"] "left of" | "above" | "over" | "below" | "under" ...
         background = "on" ["a"] colour ["background"] | "with" ["a"] colour "background"
     """
-    text = " ".join(text.lower().replace(",", " , ").split())
-    text = re.sub(r" ?[.!]$", "", text) + " "
-    phrases: list[Phrase] = []
-    relations: list[str | None] = []
-    background, at = _read_background(text, 0) if text.startswith("on ") else (None, 0)
-    if background is not None and text.startswith(", ", at):
-        at += len(", ")
+    text, word = _normalised(text)
+    phrases: list[tuple[Phrase, Phrased]] = []
+    relations: list[tuple[str | None, int | None]] = []
+    background: tuple[str, int] | None = None
+    at = 0
+    if text.startswith("on "):
+        background, at = _read_background(text, 0)
+        if background and text.startswith(", ", at):
+            at += len(", ")
     if intro := _INTRO.match(text, at):
         at = intro.end()
     while True:
-        phrase, at = _read_phrase(text, at)
-        if phrase is None:
+        begun, (found, at) = at, _read_phrase(text, at)
+        if found is None:
             return None
+        words = tuple(dict.fromkeys(map(word, _starts(text, begun, at))))
         place, at = _read_place(text, at)
         ground, at = _read_background(text, at)
         if ground is not None:
@@ -132,24 +159,55 @@ def parse(text: str) -> Statement | None:
             background = ground
             if place is None:
                 place, at = _read_place(text, at)
-        phrases.append(phrase._replace(place=place))
+        phrase, number, attributes = found
+        where = tuple(map(word, attributes))
+        phrased = Phrased(words, None if number is None else word(number), where, None)
+        if place is not None:
+            phrase = phrase._replace(place=place[0])
+            phrased = phrased._replace(place=word(place[1]))
+        phrases.append((phrase, phrased))
         if at == len(text):
-            return Statement(tuple(phrases), tuple(relations), background)
+            break
         if link := _RELATION.match(text, at):
-            above_or_below = "above" if link["above"] else "below"
-            relations.append(link["side"] or above_or_below)
+            kind = "side" if link["side"] else "above" if link["above"] else "below"
+            relations.append((link["side"] or kind, word(link.start(kind))))
         elif link := _AND.match(text, at):
-            relations.append(None)
+            relations.append((None, None))
         else:
             return None
         at = link.end()
+    stated, said = zip(*phrases, strict=True)
+    kinds, links = zip(*relations, strict=True) if relations else ((), ())
+    on, at = background or (None, 0)
+    return Worded(Statement(stated, kinds, on), said, links, word(at) if on else None)
 
 
-def _read_phrase(text: str, at: int) -> tuple[Phrase | None, int]:
-    """The noun phrase that starts here, its place aside, or None, and where it ends."""
+def _normalised(text: str) -> tuple[str, Callable[[int], int]]:
+    """A caption in lower case, a space after each word; and of a place in it, which of the
+    caption's words is there."""
+    pieces = [
+        (piece, which)
+        for which, word in enumerate(text.lower().split())
+        for piece in word.replace(",", " , ").split()
+    ]
+    text = re.sub(r" ?[.!]$", "", " ".join(piece for piece, _ in pieces)) + " "
+    return text, lambda at: pieces[text.count(" ", 0, at)][1]
+
+
+def _starts(text: str, begin: int, end: int) -> list[int]:
+    """Where the words between two places begin; spaces end them."""
+    return [at for at in range(begin, end) if at == begin or text[at - 1] == " "]
+
+
+def _read_phrase(text: str, at: int) -> tuple[tuple[Phrase, int | None, list[int]] | None, int]:
+    """The noun phrase that starts here, its place aside, or None, and where it ends.
+
+    Beside it where its number stands, and its attributes.
+    """
     match = _PHRASE.match(text, at)
     if match is None:
         return None, at
+    adjectives = _starts(text, match.start("adjectives"), match.end("adjectives"))
     attributes = [_ADJECTIVES[word] for word in match["adjectives"].split()]
     if len({attribute for attribute, _ in attributes}) < len(attributes):
         return None, at  # "a red red circle", "a small large circle"
@@ -161,16 +219,23 @@ def _read_phrase(text: str, at: int) -> tuple[Phrase | None, int]:
         return None, at  # "two circle", "a circles"
     if noun in _SHAPE_OF:
         attributes.append(("shape", _SHAPE_OF[noun]))
-    return Phrase(number, word in NUMBERS, tuple(attributes), place=None), match.end()
+        adjectives.append(match.start("noun"))
+    phrase = Phrase(number, word in NUMBERS, tuple(attributes), place=None)
+    counts = plural or word in NUMBERS  # "circles" are two at least
+    where = match.start("number" if match["number"] else "noun") if counts else None
+    return (phrase, where, adjectives), match.end()
 
 
-def _read_place(text: str, at: int) -> tuple[str | None, int]:
-    """The place stated here, or None, and where that ends."""
+def _read_place(text: str, at: int) -> tuple[tuple[str, int] | None, int]:
+    """The place stated here and where its word stands, or None, and where it ends."""
     match = _PLACE.match(text, at)
-    return (match["place"], match.end()) if match else (None, at)
+    return ((match["place"], match.start("place")), match.end()) if match else (None, at)
 
 
-def _read_background(text: str, at: int) -> tuple[str | None, int]:
-    """The background stated here, or None, and where that ends."""
+def _read_background(text: str, at: int) -> tuple[tuple[str, int] | None, int]:
+    """The background stated here and where its word stands, or None, and where it ends."""
     match = _BACKGROUND.match(text, at)
-    return (match["on"] or match["with"], match.end()) if match else (None, at)
+    if match is None:
+        return None, at
+    kind = "on" if match["on"] else "with"
+    return (match[kind], match.start(kind)), match.end()

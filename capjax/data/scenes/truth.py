@@ -32,7 +32,7 @@ def holds(text: str, scene: Scene) -> bool:
     and unknown words included, is False. scene, a description as `random_scene` makes it.
     """
     statement = parse(text)
-    return statement is not None and _true(statement, scene)
+    return statement is not None and states_truly(statement, scene)
 
 
 def identifies(text: str, target: Scene, distractors: Iterable[Scene]) -> bool:
@@ -67,7 +67,8 @@ def _offsets(relation: str, one: Mapping[str, Any], other: Mapping[str, Any]) ->
     return {"left": -x, "right": x, "above": -y, "below": y}[relation], across
 
 
-def _true(statement: Statement, scene: Scene) -> bool:
+def states_truly(statement: Statement, scene: Scene) -> bool:
+    """Whether all of a statement is true of a scene: see `holds`."""
     if statement.background not in (None, scene["background"]):
         return False
     things = scene["objects"]

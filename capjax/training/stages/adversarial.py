@@ -21,9 +21,12 @@ from capjax.training.stage import (
 )
 from capjax.training.validation import evaluator_validation, last_is_best, speaker_validation
 
+BEGINNINGS = 4  # of a caption that are finished in every rollout: as many as take a caption's time
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning, AdversarialSettings):
+    learns: ClassVar[str] = "captioner and evaluator learn against each other"
     accumulates: ClassVar[bool] = True
 
     evaluator_learning_rate: Annotated[float, ABOVE_0]
@@ -34,6 +37,10 @@ class Settings(Learning, AdversarialSettings):
 
     def check(self, recipe: Recipe, name: str) -> None:
         check_baseline(self.baseline, self.samples, name)
+
+    def cost(self) -> float:
+        finished = self.samples * self.rollouts * BEGINNINGS
+        return self.batch * (finished + 3 * self.evaluator_steps)
 
 
 def stage(run: Run, settings: Settings) -> Stage:

@@ -25,6 +25,7 @@ from capjax.training.validation import by_quality, speaker_validation
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning, ContrastiveSettings):
+    learns: ClassVar[str] = "the captioner learns captions that fit their image and no other"
     tunes: ClassVar[str] = "contrastive learning"
     accumulates: ClassVar[bool] = True
     folders: ClassVar[tuple[str, ...]] = ("reference",)
@@ -36,6 +37,9 @@ class Settings(Learning, ContrastiveSettings):
 
     def __post_init__(self) -> None:
         """Left to `settings.read` and `check`, which tell of settings by their names."""
+
+    def cost(self) -> float:
+        return 2 * self.batch * (1 + self.negatives)  # read by the captioner and the reference
 
     def check(self, recipe: Recipe, name: str) -> None:
         if self.reference and self.rounds > 1:

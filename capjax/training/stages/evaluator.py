@@ -14,11 +14,15 @@ from capjax.training.validation import evaluator_validation
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning):
+    learns: ClassVar[str] = "an evaluator learns to tell people's captions from the captioner's"
     keeps_speaker: ClassVar[bool] = True
     accumulates: ClassVar[bool] = True
 
     alpha: Annotated[float, FROM_0]  # weight of generated captions
     beta: Annotated[float, FROM_0]  # weight of people's captions of other images
+
+    def cost(self) -> float:
+        return 5 * self.batch  # one is drawn, and three are judged
 
 
 def stage(run: Run, settings: Settings) -> Stage:

@@ -24,10 +24,14 @@ BATCH = 200  # scenes that are looked at together when eyes are validated
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning):
+    learns: ClassVar[str] = "eyes learn what is drawn"
     speaks: ClassVar[bool] = False
     tells_apart: ClassVar[bool] = False
 
     average: Annotated[float, BELOW_1]
+
+    def rows_of(self, images: int, captions: int) -> int:
+        return images
 
     def check(self, recipe: Recipe, name: str) -> None:
         if recipe.data.name != "scenes" or recipe.sight != "eyes":

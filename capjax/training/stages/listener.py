@@ -16,11 +16,15 @@ HALVES = Range(lambda x: x in (0, 1, 2), "0, 1 or 2")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning):
+    learns: ClassVar[str] = "a listener learns to find an image by its caption"
     keeps_speaker: ClassVar[bool] = True
 
     distractors: Annotated[int, FROM_0]  # of an image beside the batch's
     mined: Annotated[int, FROM_0]  # drawn from so many nearest images
     half: Annotated[int, HALVES]  # 1 or 2: of every other image only
+
+    def rows_of(self, images: int, captions: int) -> int:
+        return images if not self.half else (images + (self.half == 1)) // 2
 
 
 def stage(run: Run, settings: Settings) -> Stage:

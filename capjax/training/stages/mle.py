@@ -17,6 +17,7 @@ from capjax.training.validation import by_quality, speaker_validation
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning):
+    learns: ClassVar[str] = "the captioner learns to say what people say"
     tells_apart: ClassVar[bool] = False
     accumulates: ClassVar[bool] = True
 
@@ -25,12 +26,18 @@ class Settings(Learning):
     scheduled_sampling: Annotated[float, SHARE]  # at the end, reached linearly
     average: Annotated[float, BELOW_1]
 
+    def rows_of(self, images: int, captions: int) -> int:
+        """Every caption once, or every image once with some of its captions."""
+        return images if self.captions_per_image else captions
+
+    def cost(self) -> float:
+        return self.batch * (self.captions_per_image or 1)
+
 
 def stage(run: Run, settings: Settings) -> Stage:
     batch, each, seed = settings.batch, settings.captions_per_image, run.recipe.seed
     of = np.asarray(run.training.arrays["of"])
-    # An epoch is every caption once, or every image once with some of its captions.
-    count = len(run.training.split.ids) if each else len(of)
+    count = settings.rows_of(len(run.training.split.ids), len(of))
     steps, own = settings.steps_of(count), settings.scheduled_sampling
     algorithm = maximum_likelihood(
         run.speaker,

@@ -52,6 +52,7 @@ class Rewards:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Learning, SelfCriticalSettings):
+    learns: ClassVar[str] = "the captioner learns from what captions that it draws are worth"
     tunes: ClassVar[str] = "self-critical training"
     accumulates: ClassVar[bool] = True
 
@@ -63,6 +64,12 @@ class Settings(Learning, SelfCriticalSettings):
 
     def __post_init__(self) -> None:
         """Left to `settings.read` and `check`, which tell of settings by their names."""
+
+    def rows_of(self, images: int, captions: int) -> int:
+        return images
+
+    def cost(self) -> float:
+        return 2 * self.batch * self.samples  # which are drawn, then read
 
     def check(self, recipe: Recipe, name: str) -> None:
         rewards, judge = asdict(self.rewards), recipe.judged_by
