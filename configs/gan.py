@@ -54,6 +54,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator.weight_decay = 0.01
     config.evaluator.alpha = 1.0  # weight of generated captions
     config.evaluator.beta = 1.0  # weight of people's captions of other images
+    config.evaluator.mined = 50 if drawn else 0  # which are so many nearest ones; 0: all
     config.evaluator.decoding = ConfigDict(
         {
             "method": "best_of",
@@ -73,6 +74,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial.evaluator_steps = 1  # for one update of the speaker
     config.adversarial.alpha = 1.0
     config.adversarial.beta = 1.0
+    config.adversarial.mined = config.evaluator.mined
     config.adversarial.reward = "evaluator"  # controls: "shuffled", and "constant", which
     # teaches nothing unless the baseline is "none"
     config.adversarial.baseline = "prefix"  # or "none", "leave_one_out"

@@ -25,7 +25,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.data.path = ""  # the folder of the captions and the images
     config.data.cache = ""  # default: $CAPJAX_CACHE, or ~/.cache/capjax
     # Or "files:FOLDER", a .npy or .npz of features for each image.
-    config.data.encoder = "pixels64" if dataset == "scenes" else "efficientnet_lite0"
+    config.data.encoder = "eyes64" if dataset == "scenes" else "efficientnet_lite0"
     config.data.resident = 1024  # MB of images kept on the device; more stream from the disk
     config.data.min_count = 5
     config.data.max_len = 16 if dataset == "scenes" else 20

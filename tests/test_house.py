@@ -30,7 +30,7 @@ MAY = {
         *("run", "comparison", "terminal"),
     },
     "page": {
-        *("files", "data", "metrics", "models", "decoding", "report", "run", "evaluation"),
+        *("files", "data", "models", "decoding", "report", "run", "evaluation"),
     },
     "training": {
         *("files", "parallel", "data", "metrics", "models", "decoding", "report"),

@@ -35,6 +35,8 @@ BEFORE: dict[str, Any] = {
     "self_critical.accumulate": 1,
     "evaluator.accumulate": 1,
     "adversarial.accumulate": 1,
+    "evaluator.mined": 0,
+    "adversarial.mined": 0,
     "decoding.forbid_unknown": False,
     "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,

@@ -181,6 +181,12 @@ def near(run: Run, distractors: int, mined: int, among: np.ndarray) -> np.ndarra
     return nearest(run.training.images[among], min(mined, len(among) - 1))
 
 
+def mined(run: Run, count: int) -> np.ndarray | None:
+    """The nearest training images to each, whose captions are the mismatched ones; None for 0."""
+    images = run.training.images
+    return nearest(images, min(count, len(images) - 1)) if count else None
+
+
 def check_baseline(baseline: str, samples: int, name: str) -> None:
     """Raises InputError where a baseline needs other captions of an image and there are none."""
     if baseline not in ("none", "greedy") and samples < 2:

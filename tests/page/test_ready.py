@@ -1,6 +1,7 @@
 """What the page answers is what the library says, and no move of a slider compiles anything."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -128,9 +129,9 @@ def test_bars_are_the_listeners_choice(ear):
     captions = ear.judge.read([text])
     heard, params = ear.judge.evaluator, ear.judge.params
     colours = np.stack([colour(image) for image in IMAGES[:3]])
-    expected = listen(heard, params, {"image": colours[None]}, captions)
+    expected = jax.jit(partial(listen, heard))(params, {"image": colours[None]}, captions)
     np.testing.assert_allclose(ear.chooses(pictures, text), np.exp(expected[0]), atol=1e-5)
-    alone = judge(heard, params, {"image": colours[:1]}, captions)
+    alone = jax.jit(partial(judge, heard))(params, {"image": colours[:1]}, captions)
     np.testing.assert_allclose(ear.scores(pictures, [text])[0, 0], alone[0], atol=1e-5)
 
 

@@ -16,6 +16,7 @@ from capjax.training.stage import (
     Run,
     Stage,
     check_baseline,
+    mined,
     own_evaluator,
     own_speaker,
 )
@@ -31,6 +32,7 @@ class Settings(Learning, AdversarialSettings):
 
     evaluator_learning_rate: Annotated[float, ABOVE_0]
     evaluator_weight_decay: Annotated[float, FROM_0]
+    mined: Annotated[int, FROM_0] = 0  # mismatched captions are of so many nearest images; 0: all
 
     def __post_init__(self) -> None:
         """Left to `settings.read` and `check`, which tell of settings by their names."""
@@ -49,6 +51,7 @@ def stage(run: Run, settings: Settings) -> Stage:
     units = 1 + settings.evaluator_steps
     of = np.asarray(run.training.arrays["of"])
     noise = run.recipe.drawn_noise
+    alike = mined(run, settings.mined)
     steps = settings.steps_of(len(of))
     algorithm = adversarial(
         run.speaker,
@@ -73,7 +76,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         update=update,
         trained=lambda state: Learnt(decoded(state), state.evaluator),
         per_epoch=len(of),
-        rows=lambda step: rows_with_others(of, batch, units, seed, step),
+        rows=lambda step: rows_with_others(of, batch, units, seed, step, near=alike),
         kind="units",
         captions=batch * units,
         validate=lambda learnt: (

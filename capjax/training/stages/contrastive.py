@@ -8,7 +8,6 @@ import numpy as np
 
 from capjax.data.batches import gather, rows_with_others
 from capjax.data.feature_files import PREFIX
-from capjax.data.neighbours import nearest
 from capjax.data.prepare import Prepared
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError, named
@@ -19,7 +18,7 @@ from capjax.run.data import same_features
 from capjax.run.recipe import Recipe
 from capjax.run.trained import Trained, open_run
 from capjax.settings import FROM_0, FROM_1
-from capjax.training.stage import Learning, Learnt, Run, Stage, own_speaker
+from capjax.training.stage import Learning, Learnt, Run, Stage, mined, own_speaker
 from capjax.training.validation import by_quality, speaker_validation
 
 
@@ -93,8 +92,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         settings,
         replace=-(-steps // settings.rounds) if settings.rounds > 1 else 0,
     )
-    width, images = run.recipe.noise, run.training.images
-    near = nearest(images, min(settings.mined, len(images) - 1)) if settings.mined else None
+    width, near = run.recipe.noise, mined(run, settings.mined)
 
     def init(key, learnt):
         start = own_speaker(run, learnt, key)

@@ -8,7 +8,7 @@ import numpy as np
 from capjax.data.batches import gather, rows_with_others
 from capjax.objectives.evaluator_training import evaluator_training
 from capjax.settings import FROM_0
-from capjax.training.stage import Learning, Learnt, Run, Stage, own_speaker
+from capjax.training.stage import Learning, Learnt, Run, Stage, mined, own_speaker
 from capjax.training.validation import evaluator_validation
 
 
@@ -20,6 +20,7 @@ class Settings(Learning):
 
     alpha: Annotated[float, FROM_0]  # weight of generated captions
     beta: Annotated[float, FROM_0]  # weight of people's captions of other images
+    mined: Annotated[int, FROM_0] = 0  # which are so many nearest ones; 0: all
 
     def cost(self) -> float:
         return 5 * self.batch  # one is drawn, and three are judged
@@ -30,6 +31,7 @@ def stage(run: Run, settings: Settings) -> Stage:
     batch, seed = settings.batch, run.recipe.seed
     of = np.asarray(run.training.arrays["of"])
     noise = run.recipe.drawn_noise
+    alike = mined(run, settings.mined)
     algorithm = evaluator_training(
         run.speaker,
         run.evaluator,
@@ -50,7 +52,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         update=update,
         trained=lambda state: Learnt(state.speaker, state.params),
         per_epoch=len(of),
-        rows=lambda step: rows_with_others(of, batch, 1, seed, step)[:, 0],
+        rows=lambda step: rows_with_others(of, batch, 1, seed, step, near=alike)[:, 0],
         kind="units",
         captions=batch,
         validate=lambda learnt: evaluator_validation(run, learnt, noise),
