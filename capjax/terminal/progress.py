@@ -79,7 +79,7 @@ class Progress:
             self._bar.update(self.done - self._bar.n)
             return
         self._lines += 1
-        more = beside or self._left()
+        more = beside if self._beside else self._left()
         told = f"{self.label}: {self.done:,} of {self.total:,} {self.unit}"
         write(f"{told}, {more}" if more else told, sys.stderr)
 

@@ -41,7 +41,7 @@ def stage_table(stages: Mapping[str, Evaluation], test: Evaluation | None = None
 
 
 def _cell(value: str, reason: str) -> Html:
-    shown = escape(value)
+    shown = escape(value.replace(" ", "\xa0"))
     if not value:
         why = escape(reason or "not measured")
         shown = Html(f'<span class="missing" title="{why}">\u2013</span>')

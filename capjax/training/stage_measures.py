@@ -26,9 +26,9 @@ def _different(scores: Scores) -> Any:
 # Name, what it is of the scores, how it is written.
 _MEASURES: tuple[tuple[str, str | Callable[[Scores], Any], Callable[[Any], str]], ...] = (
     ("quality: CIDEr-D", "cider_d", "{:.3f}".format),
+    ("quality: r by its own evaluator", "e_gan", "{:.3f}".format),
     ("truth: true captions", "true", _percent),
     ("identification: true of its image alone", "identifies", _percent),
-    ("quality: r by its own evaluator", "e_gan", "{:.3f}".format),
     ("diversity: different captions", _different, _percent),
     ("diversity: distinct words", "distinct_words", "{:,.0f}".format),
     ("diversity: novel captions", "novel", _percent),

@@ -47,6 +47,13 @@ def test_what_is_told_beside_it_is_asked_when_it_is_shown(clock, capsys):
     assert len(asked) == 2  # after twelve seconds, and at the end
 
 
+def test_where_nothing_is_known_beside_it_no_time_is_made_up(clock, capsys):
+    with Progress(9, "mle", "steps", beside=lambda: "") as shown:
+        clock.append(60.0)  # it compiled
+        shown.update()
+        assert capsys.readouterr().err == "mle: 1 of 9 steps\n"
+
+
 @pytest.mark.parametrize("shown", [True, False])
 def test_what_ends_within_ten_seconds_says_nothing_in_a_log(shown, clock, capsys):
     assert [*along(range(5), 5, "reading", "files", shown=shown)] == [0, 1, 2, 3, 4]

@@ -58,6 +58,7 @@ def test_a_run_of_scenes_is_told_from_twins_and_tuned():
 
 def test_what_differs_from_the_recipes_defaults_goes_along():
     changes = {"dim": 64, "data.max_len": 12, "decoding.max_len": 12, "cell": "att2in"}
+    changes |= {"data.encoder": "pixels64"}
     (contrastive, _) = of(told("mle", SEEN, **changes), "train")
     given = {word for word in shlex.split(contrastive) if word.startswith("--config.")}
     assert given - {f"--config.{name}={value}" for name, value in changes.items()} == {

@@ -70,8 +70,8 @@ def test_stages_stand_beside_each_other_with_what_was_measured_of_any():
         "after mle after adversarial after adversarial, test split"
         " spoken by beam sample sample"
         " quality: CIDEr-D 1.500 1.250 1.000"
-        " truth: true captions \u2013 \u2013 37.5 %"
         " quality: r by its own evaluator \u2013 0.500 \u2013"
+        " truth: true captions \u2013 \u2013 37.5 %"
         " diversity: different captions \u2013 \u2013 75.0 %"
         " diversity: distinct words 7 9 \u2013"
     )
