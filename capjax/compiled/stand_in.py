@@ -36,7 +36,8 @@ def few_of(dataset: Dataset | None, vocabulary: Vocabulary, sizes: Sizes) -> Spl
     if dataset is not None:
         whole = dataset.splits["train"]
         concepts = whole.concepts[:count] if whole.concepts is not None else None
-        return Split(whole.ids[:count], whole.captions[:count], whole.image, None, concepts)
+        truth = whole.truth[:count] if whole.truth is not None else None
+        return Split(whole.ids[:count], whole.captions[:count], whole.image, truth, concepts)
     rng, each = np.random.default_rng(0), -(-sizes.captions // sizes.images)
     drawn = captions_like_coco(rng, count * each, sizes.vocabulary)
     texts = [vocabulary.decode(words) for words in drawn]

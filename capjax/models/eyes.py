@@ -1,6 +1,7 @@
 """Eyes for drawn scenes: a small network that tells what up to four objects are, and where."""
 
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ from capjax.errors import InputError
 
 KINDS = tuple(len(values) for values in CHOICES.values())
 THING = 1 + sum(KINDS) + 2  # numbers that tell of an object: that it is there, what it is, where
-FEATURES = OBJECTS * THING + len(BACKGROUNDS)
+PAIRS = tuple(combinations(range(len(KINDS)), 2))  # of attributes
+ANYWHERE = sum(KINDS[a] * KINDS[b] for a, b in PAIRS)
+FEATURES = len(BACKGROUNDS) + OBJECTS * THING + ANYWHERE
 NO_MORE = -1e9  # the score of a cell whose object has been told of
 TRAINED = Path(__file__).with_name("eyes.npz")  # configs/eyes.py tells how they were trained
 
@@ -92,14 +95,18 @@ class Eyes(nn.Module):
         """Features of pixels uint8[N, 64, 64, 3]: float32[N, FEATURES].
 
         Probabilities of each background; then of each object that it is there, and times that, what
-        it is and its place.
+        it is and its place; then, wherever they lie, how many objects to expect of each two values
+        of two attributes, such as red circles: a caption's phrase is to be found in one number.
         """
         sight = self.look(pixels)
         there = -jnp.expm1(sight.cell[..., CELLS:])  # [N, 4, 1]
-        kinds = [jnp.exp(kind) * there for kind in sight.attributes]
-        things = jnp.concatenate([there, *kinds, sight.place * there], -1)
-        ground = jnp.exp(sight.background)
-        return jnp.concatenate([ground, things.reshape(things.shape[0], -1)], -1)
+        kinds = [jnp.exp(kind) for kind in sight.attributes]
+        things = jnp.concatenate(
+            [there, *(kind * there for kind in kinds), sight.place * there], -1
+        )
+        both = [jnp.einsum("nsa,nsb->nab", kinds[a] * there, kinds[b]) for a, b in PAIRS]
+        parts = [jnp.exp(sight.background), things, *both]
+        return jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], -1)
 
 
 def eyes(path: Path = TRAINED) -> Any:

