@@ -14,13 +14,21 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from capjax.data.scenes.drawing import BACKGROUNDS, SIDE
 from capjax.data.scenes.layout import CHOICES
 from capjax.data.scenes.sight import CELL, CELLS, OBJECTS, UNIT
+from capjax.data.scenes.truth import EDGE
 from capjax.errors import InputError
 
 KINDS = tuple(len(values) for values in CHOICES.values())
 THING = 1 + sum(KINDS) + 2  # numbers that tell of an object: that it is there, what it is, where
+SIDES = 4  # of the picture
 PAIRS = tuple(combinations(range(len(KINDS)), 2))  # of attributes
-ANYWHERE = sum(KINDS[a] * KINDS[b] for a, b in PAIRS)
-FEATURES = len(BACKGROUNDS) + OBJECTS * THING + ANYWHERE
+TWO = tuple(combinations(range(OBJECTS), 2))  # objects
+FEATURES = (
+    len(BACKGROUNDS)
+    + OBJECTS * (THING + SIDES)
+    + 2 * len(TWO)
+    + sum(KINDS[a] * KINDS[b] for a, b in PAIRS)
+)
+SHARP = 8.0  # how soon a side begins, and the way from one object to another is clear, per UNIT
 NO_MORE = -1e9  # the score of a cell whose object has been told of
 TRAINED = Path(__file__).with_name("eyes.npz")  # configs/eyes.py tells how they were trained
 
@@ -94,18 +102,23 @@ class Eyes(nn.Module):
     def __call__(self, pixels):
         """Features of pixels uint8[N, 64, 64, 3]: float32[N, FEATURES].
 
-        Probabilities of each background; then of each object that it is there, and times that, what
-        it is and its place; then, wherever they lie, how many objects to expect of each two values
-        of two attributes, such as red circles: a caption's phrase is to be found in one number.
+        Probabilities of each background; then of each object that it is there and, times that, what
+        it is, its place, and the side of the picture that it is on; of each two objects which way
+        one lies of the other; and, wherever they are, how many objects to expect of each two
+        values of two attributes, such as red circles. So what a phrase of a caption states can be
+        found in one number.
         """
         sight = self.look(pixels)
         there = -jnp.expm1(sight.cell[..., CELLS:])  # [N, 4, 1]
         kinds = [jnp.exp(kind) for kind in sight.attributes]
-        things = jnp.concatenate(
-            [there, *(kind * there for kind in kinds), sight.place * there], -1
-        )
+        edge = SIDE / UNIT * (0.5 - EDGE)
+        far = jax.nn.sigmoid(SHARP * jnp.stack([sight.place - edge, -sight.place - edge]))
+        of_each = [*kinds, sight.place, *far]
+        things = jnp.concatenate([there, *(x * there for x in of_each)], -1)
+        one, other = (np.array(ends) for ends in zip(*TWO, strict=True))
+        way = jnp.tanh(SHARP / 4 * (sight.place[:, one] - sight.place[:, other])) * there[:, other]
         both = [jnp.einsum("nsa,nsb->nab", kinds[a] * there, kinds[b]) for a, b in PAIRS]
-        parts = [jnp.exp(sight.background), things, *both]
+        parts = [jnp.exp(sight.background), things, way, *both]
         return jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], -1)
 
 

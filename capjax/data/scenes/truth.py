@@ -9,7 +9,7 @@ from capjax.data.scenes.language import Phrase, Statement, parse
 
 MARGIN = 6  # pixels between two centres, below which neither is left of or above the other
 CLEAR = 12  # pixels from which nobody would doubt it
-_EDGE = 0.4  # the share of the picture, from each side, that "on the left" and its like mean
+EDGE = 0.4  # the share of the picture, from each side, that "on the left" and its like mean
 
 
 def holds(text: str, scene: Scene) -> bool:
@@ -55,7 +55,7 @@ def clearly_related(relation: str, one: Mapping[str, Any], other: Mapping[str, A
 def placed(place: str, thing: Mapping[str, Any]) -> bool:
     """Whether an object lies on the "left", "right", "top", "bottom" or in the "middle"."""
     x, y = thing["x"] / SIDE, thing["y"] / SIDE
-    low, high = _EDGE, 1 - _EDGE
+    low, high = EDGE, 1 - EDGE
     sides = {"left": x <= low, "right": x >= high, "top": y <= low, "bottom": y >= high}
     return not any(sides.values()) if place == "middle" else sides[place]
 
