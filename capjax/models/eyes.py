@@ -92,7 +92,9 @@ class Eyes(nn.Module):
         chosen = jnp.stack(picked, 1)  # [N, 4, CELLS]
         things = jnp.einsum("nsc,ncd->nsd", chosen, told[..., 1:])
         *kinds, offset = jnp.split(things, np.cumsum(KINDS), axis=-1)
-        middle = (jnp.arange(SIDE // CELL) + 0.5) * (CELL / UNIT) - SIDE / UNIT / 2
+        middle = (jnp.arange(SIDE // CELL, dtype=jnp.float32) + 0.5) * (
+            CELL / UNIT
+        ) - SIDE / UNIT / 2
         middles = jnp.stack(jnp.meshgrid(middle, middle), -1).reshape(CELLS, 2)
         return Sight(
             jnp.stack(where, 1),
@@ -152,9 +154,9 @@ def read_eyes(path: Path = TRAINED) -> Any:
     form = jax.eval_shape(partial(Eyes().init, method=Eyes.look), jax.random.key(0), blank)
     form = flatten_dict(form, sep="/")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             flat = {name: np.asarray(file[name], np.float32) for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged archive raises many kinds
         raise InputError(f"the eyes {path} are damaged ({error}); install capjax again") from error
     if {k: x.shape for k, x in flat.items()} != {k: x.shape for k, x in form.items()}:
         raise InputError(f"the eyes {path} are not those of this capjax; install it again")

@@ -50,7 +50,7 @@ def sights_right(sight: Sight, truth: Truth) -> dict[str, jax.Array]:
     right = jnp.stack([x.argmax(-1) == truth["attributes"][..., i] for i, x in kinds])
     whole = right.all(0) | ~real
     return {
-        "attributes": (right & real).sum(-1),
+        "attributes": (right & real[None]).sum(-1),
         "number": number,
         "background": sight.background.argmax(-1) == truth["background"],
         "main": whole[:, 0],

@@ -9,14 +9,14 @@ import pytest
 from capjax.errors import InputError
 from capjax.run import Recipe
 from capjax.settings import flat
-from capjax.training.plan import Plan
+from capjax.training.plan import WITH_REGIONS, Plan
 from capjax.training.stages import stage_file, stage_names
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = [
     *("mle:scenes", "mle:coco", "gan:scenes", "gan:coco/paper", "gan:flickr8k/release"),
     *("contrastive:scenes", "listener:scenes", "self_critical:scenes/retrieval"),
-    *("justification:scenes", "justification:cub"),
+    *("justification:scenes", "justification:cub", "eyes:scenes"),
     *("mle:coco/accelerator", "gan:coco/paper/accelerator", "evaluator:flickr8k/accelerator"),
     *("contrastive:scenes/accelerator", "self_critical:scenes/retrieval/accelerator"),
     *("listener:flickr30k/accelerator", "justification:cub/accelerator"),
@@ -150,6 +150,27 @@ def test_what_tunes_a_captioner_needs_one(stages):
     config |= {"listener": recipe("listener:scenes")["listener"], "stages": stages}
     with pytest.raises(InputError, match="contrastive learning starts from a captioner"):
         Plan(config)
+
+
+@pytest.mark.parametrize(("encoder", "other"), WITH_REGIONS.items())
+@pytest.mark.parametrize("cell", ["att2in", "adaptive"])
+def test_a_cell_that_looks_at_regions_is_told_which_encoder_gives_them(cell, encoder, other):
+    """And what it is told to take is accepted."""
+    config = recipe("mle:scenes") | {"cell": cell}
+    config["data"]["encoder"] = encoder
+    with pytest.raises(InputError, match=rf"gives one vector an image; .*\.encoder={other}$"):
+        Plan(config)
+    config["data"]["encoder"] = other
+    assert Plan(config).recipe.data.encoder == other
+
+
+def test_scenes_are_seen_by_trained_eyes_unless_eyes_are_to_be_trained():
+    for name in ("mle", "gan", "listener", "contrastive", "self_critical", "justification"):
+        plan = Plan(recipe(f"{name}:scenes"))
+        assert (plan.recipe.data.encoder, plan.recipe.sight) == ("eyes64", "convnet")
+    plan = Plan(recipe("eyes:scenes"))
+    assert (plan.recipe.data.encoder, plan.recipe.sight) == ("pixels64", "eyes")
+    assert [stage.settings.speaks for stage in plan.stages] == [False, True]
 
 
 def test_a_speaker_with_noise_draws_it_by_a_law_though_a_recipe_names_none():
