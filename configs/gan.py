@@ -104,6 +104,8 @@ def _as_published(config: ConfigDict, preset: str) -> None:
     config.decoding.method = "guided" if paper else "beam"
     config.decoding.width = 3 if paper else 10
     own = config.adversarial
+    for stage in (config.evaluator, own):
+        stage.alpha, stage.beta, stage.mined = 1.0, 1.0, 0
     own.steps = 20_000 if paper else 100_000
     own.batch, own.samples, own.baseline = 64, 1, "none"
     own.rollouts = 16 if paper else 64
