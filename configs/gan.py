@@ -35,7 +35,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     beam = config.decoding.to_dict()
     config.decoding.method = "best_of"  # by the evaluator
     config.decoding.candidates = 5
-    config.decoding.temperature = 0.6
+    config.decoding.temperature = 0.4 if drawn else 0.6
     config.decoding.branch = 3  # of the method "guided", which searches by what it will say
     config.decoding.rollouts = 2
     config.decoding.noise_law = config.noise_law
@@ -47,49 +47,50 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator.epochs = 1.0 if drawn else 4.0  # of people's captions
     config.evaluator.batch = 64 if drawn else 128
     config.evaluator.accumulate = 1  # parts of a batch, where it does not fit whole
-    config.evaluator.learning_rate = 1e-3
+    config.evaluator.learning_rate = 3e-3 if drawn else 1e-3
     config.evaluator.warmup = 50
     config.evaluator.schedule = "cosine"
     config.evaluator.clip = 5.0
-    config.evaluator.weight_decay = 0.01
-    config.evaluator.alpha = 1.0  # weight of generated captions
-    config.evaluator.beta = 1.0  # weight of people's captions of other images
-    config.evaluator.mined = 50 if drawn else 0  # which are so many nearest ones; 0: all
+    config.evaluator.weight_decay = 0.0 if drawn else 0.01
+    config.evaluator.alpha = 0.5 if drawn else 1.0  # weight of generated captions
+    config.evaluator.beta = 3.0 if drawn else 1.0  # weight of people's captions of other images
+    config.evaluator.mined = 10 if drawn else 0  # which are so many nearest ones; 0: all
     config.evaluator.decoding = ConfigDict(
         {
             "method": "best_of",
-            "candidates": 10,
+            "candidates": 5 if drawn else 10,
+            "temperature": config.decoding.temperature if drawn else 1.0,
             "max_len": config.data.max_len,
             "forbid_unknown": config.decoding.forbid_unknown,
         }
     )
 
     config.adversarial = ConfigDict()
-    config.adversarial.steps = {"scenes": 600, "coco": 2000}.get(dataset, 500)  # of the speaker
-    config.adversarial.batch = 32 if drawn else 64  # images
+    config.adversarial.steps = {"scenes": 250, "coco": 2000}.get(dataset, 500)  # of the speaker
+    config.adversarial.batch = 128 if drawn else 64  # images
     config.adversarial.accumulate = 1  # parts of what either learns from
     config.adversarial.samples = 2  # captions of an image
-    config.adversarial.rollouts = 4
+    config.adversarial.rollouts = 2 if drawn else 4
     config.adversarial.lanes = 0  # 0: what suits the hardware
     config.adversarial.evaluator_steps = 1  # for one update of the speaker
-    config.adversarial.alpha = 1.0
-    config.adversarial.beta = 1.0
+    config.adversarial.alpha = config.evaluator.alpha
+    config.adversarial.beta = config.evaluator.beta
     config.adversarial.mined = config.evaluator.mined
     config.adversarial.reward = "evaluator"  # controls: "shuffled", and "constant", which
     # teaches nothing unless the baseline is "none"
     config.adversarial.baseline = "prefix"  # or "none", "leave_one_out"
     config.adversarial.entropy = 0.0
-    config.adversarial.likelihood = 0.3  # maximum likelihood beside it
+    config.adversarial.likelihood = 0.2 if drawn else 0.3  # maximum likelihood beside it
     config.adversarial.dropout = False
     config.adversarial.lag = 0.0  # decay of the copy that rollouts speak with
     config.adversarial.average = 0.99
     config.adversarial.learning_rate = 5e-4
-    config.adversarial.evaluator_learning_rate = 2e-4
+    config.adversarial.evaluator_learning_rate = 1e-3 if drawn else 2e-4
     config.adversarial.warmup = 20
     config.adversarial.schedule = "constant"
     config.adversarial.clip = 5.0
     config.adversarial.weight_decay = 0.0
-    config.adversarial.evaluator_weight_decay = 0.01
+    config.adversarial.evaluator_weight_decay = config.evaluator.weight_decay
     if preset != "ours":
         _as_published(config, preset)
     return config

@@ -28,6 +28,8 @@ FEATURES = (
     + 2 * len(TWO)
     + sum(KINDS[a] * KINDS[b] for a, b in PAIRS)
 )
+# Places are rarely spoken of, and are learnt from few captions only where they are not overheard.
+LOUD = 4.0
 SHARP = 8.0  # how soon a side begins, and the way from one object to another is clear, per UNIT
 NO_MORE = -1e9  # the score of a cell whose object has been told of
 TRAINED = Path(__file__).with_name("eyes.npz")  # configs/eyes.py tells how they were trained
@@ -114,11 +116,15 @@ class Eyes(nn.Module):
         there = -jnp.expm1(sight.cell[..., CELLS:])  # [N, 4, 1]
         kinds = [jnp.exp(kind) for kind in sight.attributes]
         edge = SIDE / UNIT * (0.5 - EDGE)
-        far = jax.nn.sigmoid(SHARP * jnp.stack([sight.place - edge, -sight.place - edge]))
+        far = LOUD * jax.nn.sigmoid(SHARP * jnp.stack([sight.place - edge, -sight.place - edge]))
         of_each = [*kinds, sight.place, *far]
         things = jnp.concatenate([there, *(x * there for x in of_each)], -1)
         one, other = (np.array(ends) for ends in zip(*TWO, strict=True))
-        way = jnp.tanh(SHARP / 4 * (sight.place[:, one] - sight.place[:, other])) * there[:, other]
+        way = (
+            LOUD
+            * jnp.tanh(SHARP / 4 * (sight.place[:, one] - sight.place[:, other]))
+            * there[:, other]
+        )
         both = [jnp.einsum("nsa,nsb->nab", kinds[a] * there, kinds[b]) for a, b in PAIRS]
         parts = [jnp.exp(sight.background), things, way, *both]
         return jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], -1)
