@@ -195,9 +195,10 @@ def test_images_of_scenes_are_told_from_their_near_twins(few_scenes, tmp_path, c
     ]
     assert scores["identifies"] == np.mean(marks)
     # The first few are what is said of each beside its own four twins.
+    common = {"width": 3, "max_len": 16, "forbid_unknown": True}  # as the recipe has it
     for row, image, about in zip(rows[:3], images, split.truth, strict=False):
         twins = encoder.apply(np.stack([scenes.draw(other) for other in about["distractors"]]))
-        found = jax.jit(partial(emitter_suppressor, run.speaker, width=3, max_len=16))(
+        found = jax.jit(partial(emitter_suppressor, run.speaker, **common))(
             run.params, {"image": image[None]}, {"image": twins[None]}
         )
         assert run.vocabulary.decode(found.words[0, 0]) == row["caption"]
