@@ -13,7 +13,7 @@ from capjax.data.scenes.layout import CHOICES, by_prominence
 from capjax.data.scenes.sight import CELL, CELLS, OBJECTS, UNIT, seen
 from capjax.data.scenes.truth import placed, related
 from capjax.models.evaluator import evaluator
-from capjax.models.eyes import FEATURES, KINDS, Eyes, eyes, look, read_eyes
+from capjax.models.eyes import FEATURES, KINDS, LOUD, Eyes, eyes, look, read_eyes
 from capjax.models.generator import generator
 from capjax.models.sight_truth import sights_right
 from capjax.speaker import log_probs
@@ -127,7 +127,7 @@ def test_features_tell_sides_and_ways_as_captions_mean_them(drawn, told):
     """But for what lies at the very border, and for objects that are taken one for the other."""
     pairs = list(itertools.combinations(range(OBJECTS), 2))
     there = told["there"][:, [j for _, j in pairs]]
-    assert (abs(told["ways"]) <= there).all()  # no way leads to where nothing is
+    assert (abs(told["ways"]) <= LOUD * there).all()  # no way leads to where nothing is
     off = abs(told["place"] - seen(drawn)["place"]).max(-1) * UNIT  # pixels
     sides, ways = [], []
     for row, scene in enumerate(drawn):
@@ -137,7 +137,7 @@ def test_features_tell_sides_and_ways_as_captions_mean_them(drawn, told):
             thing, axis = things[slot], "xy"[side % 2]
             moved = [{**thing, axis: thing[axis] + step} for step in (-1.5, 1.5)]
             if placed(name, moved[0]) == placed(name, moved[1]):
-                sides.append((told["sides"][row, slot, side] > 0.5) == placed(name, thing))
+                sides.append((told["sides"][row, slot, side] > LOUD / 2) == placed(name, thing))
         for pair, (i, j) in enumerate(pairs):
             for (axis, sign), name in WAYS.items():
                 if {i, j} <= set(found) and related(name, things[i], things[j]):

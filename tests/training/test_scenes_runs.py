@@ -18,7 +18,7 @@ from capjax.data.split import Split
 from capjax.decoding.suppressor import emitter_suppressor
 from capjax.errors import InputError
 from capjax.evaluation.justification import justifies, of_likeness, of_scenes
-from capjax.models.encoders import pixels
+from capjax.models.encoders import encoder_named
 from capjax.run.trained import open_run
 
 SMALL = {"dim": 16, "mle.epochs": 1.25, "mle.batch": 16, "log_every": 5, "report_images": 2}
@@ -184,7 +184,8 @@ def test_images_of_scenes_are_told_from_their_near_twins(few_scenes, tmp_path, c
     command = [f"--workdir={tmp_path / 'run'}", "--quick", "--distractors=4", "--twins"]
     assert evaluate.main([*command, "--rationality=0.5"]) == 0
     assert "identifies" in capsys.readouterr().out
-    run, prepared = open_run(tmp_path / "run"), prepare("scenes", None, None, pixels(64))
+    encoder = encoder_named("eyes64")
+    run, prepared = open_run(tmp_path / "run"), prepare("scenes", None, None, encoder)
     split, images = prepared.splits["val"], prepared.images["val"]
     scores = json.loads((tmp_path / "run" / "scores-val-twins4-l0.5.json").read_text())
     rows = json.loads((tmp_path / "run" / "captions-val-twins4-l0.5.json").read_text())
@@ -194,9 +195,10 @@ def test_images_of_scenes_are_told_from_their_near_twins(few_scenes, tmp_path, c
     ]
     assert scores["identifies"] == np.mean(marks)
     # The first few are what is said of each beside its own four twins.
+    common = {"width": 3, "max_len": 16, "forbid_unknown": True}  # as the recipe has it
     for row, image, about in zip(rows[:3], images, split.truth, strict=False):
-        twins = np.stack([scenes.draw(other) for other in about["distractors"]])
-        found = jax.jit(partial(emitter_suppressor, run.speaker, width=3, max_len=16))(
+        twins = encoder.apply(np.stack([scenes.draw(other) for other in about["distractors"]]))
+        found = jax.jit(partial(emitter_suppressor, run.speaker, **common))(
             run.params, {"image": image[None]}, {"image": twins[None]}
         )
         assert run.vocabulary.decode(found.words[0, 0]) == row["caption"]
