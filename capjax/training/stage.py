@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -169,9 +170,20 @@ def own_speaker(run: Run, learnt: Learnt, key: jax.Array) -> Params:
 
 
 def own_evaluator(run: Run, learnt: Learnt, key: jax.Array) -> Params:
-    """What the evaluator has learnt so far, or its first parameters."""
+    """What the evaluator has learnt so far, or its first parameters.
+
+    Where speaker and evaluator look at pixels by networks of one form, the evaluator's first eyes
+    are the speaker's, which has learnt to see already.
+    """
     assert run.evaluator is not None
-    return run.evaluator.init(key) if learnt.evaluator is None else learnt.evaluator
+    if learnt.evaluator is not None:
+        return learnt.evaluator
+    params = run.evaluator.init(key)
+    own, theirs = (x["params"].get("see") for x in (params, learnt.speaker or {"params": {}}))
+    form = lambda see: jax.tree.map(jnp.shape, see)  # noqa: E731
+    if own is None or theirs is None or form(own) != form(theirs):
+        return params
+    return {**params, "params": {**params["params"], "see": theirs}}
 
 
 def near(run: Run, distractors: int, mined: int, among: np.ndarray) -> np.ndarray | None:

@@ -8,7 +8,15 @@ import numpy as np
 from capjax.data.batches import gather, rows_with_others
 from capjax.objectives.evaluator_training import evaluator_training
 from capjax.settings import FROM_0
-from capjax.training.stage import Learning, Learnt, Run, Stage, mined, own_speaker
+from capjax.training.stage import (
+    Learning,
+    Learnt,
+    Run,
+    Stage,
+    mined,
+    own_evaluator,
+    own_speaker,
+)
 from capjax.training.validation import evaluator_validation
 
 
@@ -47,7 +55,7 @@ def stage(run: Run, settings: Settings) -> Stage:
 
     return Stage(
         init=lambda key, learnt: algorithm.init(
-            key, own_speaker(run, learnt, key), learnt.evaluator
+            key, own_speaker(run, learnt, key), own_evaluator(run, learnt, key)
         ),
         update=update,
         trained=lambda state: Learnt(state.speaker, state.params),

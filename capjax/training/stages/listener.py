@@ -8,7 +8,15 @@ import numpy as np
 from capjax.data.batches import gather, rows_beside_images
 from capjax.objectives.listener_training import listener_training
 from capjax.settings import FROM_0, Range
-from capjax.training.stage import Learning, Learnt, Run, Stage, near, own_speaker
+from capjax.training.stage import (
+    Learning,
+    Learnt,
+    Run,
+    Stage,
+    near,
+    own_evaluator,
+    own_speaker,
+)
 from capjax.training.validation import listener_validation
 
 HALVES = Range(lambda x: x in (0, 1, 2), "0, 1 or 2")
@@ -37,7 +45,7 @@ def stage(run: Run, settings: Settings) -> Stage:
     algorithm = listener_training(run.evaluator, settings.optimizer(settings.steps_of(len(among))))
 
     def init(key, learnt):
-        return own_speaker(run, learnt, key), algorithm.init(key, learnt.evaluator)
+        return own_speaker(run, learnt, key), algorithm.init(key, own_evaluator(run, learnt, key))
 
     def update(state, data, rows, key):
         speaker, listener = state
