@@ -92,9 +92,8 @@ class Eyes(nn.Module):
         chosen = jnp.stack(picked, 1)  # [N, 4, CELLS]
         things = jnp.einsum("nsc,ncd->nsd", chosen, told[..., 1:])
         *kinds, offset = jnp.split(things, np.cumsum(KINDS), axis=-1)
-        middle = (jnp.arange(SIDE // CELL, dtype=jnp.float32) + 0.5) * (
-            CELL / UNIT
-        ) - SIDE / UNIT / 2
+        column = jnp.arange(SIDE // CELL, dtype=jnp.float32)
+        middle = (column + 0.5) * (CELL / UNIT) - SIDE / UNIT / 2
         middles = jnp.stack(jnp.meshgrid(middle, middle), -1).reshape(CELLS, 2)
         return Sight(
             jnp.stack(where, 1),
@@ -120,11 +119,8 @@ class Eyes(nn.Module):
         of_each = [*kinds, sight.place, *far]
         things = jnp.concatenate([there, *(x * there for x in of_each)], -1)
         one, other = (np.array(ends) for ends in zip(*TWO, strict=True))
-        way = (
-            LOUD
-            * jnp.tanh(SHARP / 4 * (sight.place[:, one] - sight.place[:, other]))
-            * there[:, other]
-        )
+        apart = sight.place[:, one] - sight.place[:, other]
+        way = LOUD * jnp.tanh(SHARP / 4 * apart) * there[:, other]
         both = [jnp.einsum("nsa,nsb->nab", kinds[a] * there, kinds[b]) for a, b in PAIRS]
         parts = [jnp.exp(sight.background), things, way, *both]
         return jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], -1)
