@@ -1,6 +1,6 @@
 """Maximum likelihood: the captioner that every other recipe starts from.
 
-python -m capjax.train --config=configs/mle.py                            # scenes, 4 minutes
+python -m capjax.train --config=configs/mle.py                            # scenes, 2 minutes
 python -m capjax.train --config=configs/mle.py:flickr8k --config.data.path=DIR
 python -m capjax.train --config=configs/mle.py:coco/accelerator           # on a GPU or a TPU
 """
