@@ -83,7 +83,7 @@ class StopSignal:
             self._before[signal.SIGUSR1] = signal.SIG_IGN
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if lost:
+        if lost or (not isinstance(error, Interrupted) and _came_of_a_stop(error)):
             self.let_go()
 
     def let_go(self) -> None:
@@ -157,3 +157,10 @@ class StopSignal:
                 if not self.name:
                     os.kill(os.getpid(), signal.SIGUSR1)
                 return
+
+
+def _came_of_a_stop(error: BaseException | None) -> bool:
+    """Whether an error is what other code made of Interrupted, as C modules being imported do."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__cause__ or error.__context__
+    return error is not None
