@@ -12,9 +12,10 @@ from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.models.listener import listener
 from capjax.objectives import losses
-from capjax.speaker import Captions, Speaker, log_probs
+from capjax.speaker import SENTENCE, Captions, Speaker, log_probs
 
 __all__ = [
+    "SENTENCE",
     "Captions",
     "Evaluator",
     "Speaker",

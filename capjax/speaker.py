@@ -17,6 +17,7 @@ Carry = Any
 
 END = 0  # closes a caption, pads what follows, and is the first word fed in
 UNKNOWN = 1
+SENTENCE = 2  # ends a sentence, where captions are paragraphs; else a word like any other
 
 
 class Captions(NamedTuple):

@@ -49,7 +49,10 @@ def public() -> Iterator[str]:
 @pytest.mark.parametrize("name", sorted(set(public())))
 def test_a_public_name_stands_on_a_page_of_the_reference(name):
     one = found(name)
-    assert isinstance(one, types.ModuleType) or any(one is shown for shown in SHOWN.values())
+    if isinstance(one, int):  # which has no docstring: a page says what it is
+        assert any(f"`{name}`" in page.read_text() for page in REFERENCE)
+    else:
+        assert isinstance(one, types.ModuleType) or any(one is x for x in SHOWN.values())
 
 
 def described(docstring: str) -> list[str]:
