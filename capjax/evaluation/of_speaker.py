@@ -70,12 +70,13 @@ def evaluate(
 ) -> Evaluation:
     """Captions every image of a split and measures the captions.
 
-    Beside all that `measure` gives: for generated images the shares of captions that are true, and
-    that identify their image among its distractors; and self-retrieval (Dai & Lin, 2017), how the
-    speaker itself ranks the images given the (first) caption of each. Each judge gives its E
-    (Dai et al., 2017), the mean of r over the captions, under its name, that of people's captions
-    as NAME_people, and it too ranks the images; a listener ranks them only, and of images with
-    D distractors gives NAME_accuracy@1+D, how often it picks the image out of it and them.
+    Beside all that `measure` gives, of paragraphs where the vocabulary is one of theirs: for
+    generated images the shares of captions that are true, and that identify their image among its
+    distractors; and self-retrieval (Dai & Lin, 2017), how the speaker itself ranks the images given
+    the (first) caption of each. Each judge gives its E (Dai et al., 2017), the mean of r over the
+    captions, under its name, that of people's captions as NAME_people, and it too ranks the images;
+    a listener ranks them only, and of images with D distractors gives NAME_accuracy@1+D, how often
+    it picks the image out of it and them.
 
     Args:
       images: [M, ...], the split's images as the speaker takes them.
@@ -98,6 +99,7 @@ def evaluate(
     captions = {i: [decode(w) for w in row] for i, row in zip(split.ids, words, strict=True)}
     references = dict(zip(split.ids, split.captions, strict=True))
     # Java runs on one machine.
+    measures = {"paragraphs": captioner.vocabulary.sentences} | measures
     scores, rows = found = by_first(lambda: measure(captions, references, **measures))
     if split.truth is not None:
         scores.update(_truth(split, rows))
