@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from capjax.data import scenes
 from capjax.data.contents import digest
 from capjax.data.image_ids import plain
 from capjax.data.split import Split
@@ -16,6 +15,7 @@ from capjax.errors import InputError
 from capjax.evaluation.by_judges import judged, picked_among, scorer
 from capjax.evaluation.distractors import Distractors, digest_of
 from capjax.evaluation.text_measures import Evaluation, measure
+from capjax.evaluation.truth import truth_of
 from capjax.evaluation.verdicts import Judge
 from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
@@ -102,7 +102,7 @@ def evaluate(
     measures = {"paragraphs": captioner.vocabulary.sentences} | measures
     scores, rows = found = by_first(lambda: measure(captions, references, **measures))
     if split.truth is not None:
-        scores.update(_truth(split, rows))
+        scores.update(truth_of(split, rows, paragraphs=captioner.vocabulary.sentences))
     if answer.distractors is not None:
         scores["digests"]["distractors"] = digest_of(split, answer.distractors)
     if retrieval:
@@ -191,18 +191,3 @@ def _retrieval(
         for row, rank in zip(rows, ranks, strict=False):
             row[f"{name}_retrieval_rank@{number}"] = float(rank)
     return scores
-
-
-def _truth(split: Split, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Marks each caption of a generated image as true or not, as identifying or not."""
-    assert split.truth is not None
-    for row, truth in zip(rows, split.truth, strict=True):
-        said = row.get("captions") or [row["caption"]]
-        scene, distractors = truth["scene"], truth["distractors"]
-        marks = {"true": [scenes.holds(caption, scene) for caption in said]}
-        if distractors:
-            marks["identifies"] = [scenes.identifies(text, scene, distractors) for text in said]
-        for name, values in marks.items():
-            row[name] = values if "captions" in row else values[0]
-    names = [name for name in ("true", "identifies") if all(name in row for row in rows)]
-    return {name: float(np.mean([row[name] for row in rows])) for name in names}
