@@ -71,6 +71,6 @@ def _different(said: Said) -> float:
 def _padded(said: Said, known: Mapping[str, int]) -> np.ndarray:
     """The sentences as ids [N, S, T], S and T rounded up, so that few programs are compiled."""
     longest = max([0, *(len(sentence.split()) for one in said for sentence in one)])
-    ids, _ = encode(said, known, max_len=8 * (1 + longest // 8))
-    most = max(4, 1 << (ids.shape[1] - 1).bit_length())
+    ids, _ = encode(said, known, max_len=16 * (1 + longest // 16))
+    most = max(8, 1 << (ids.shape[1] - 1).bit_length())
     return np.pad(ids, ((0, 0), (0, most - ids.shape[1]), (0, 0)), constant_values=-1)
