@@ -98,6 +98,10 @@ class Captioner(nn.Module):
         position = jnp.zeros(carry["cell"].shape[0], jnp.int32)
         return carry | {"dropout": context["dropout"], "position": position}
 
+    def step(self, memory, carry, words):
+        """(carry, hidden float[N, H]) after a word int32[N]."""
+        return self.advance(memory, carry, self.embed(words))
+
     def advance(self, memory, carry, x):
         if "dropout" not in carry:
             return self.recur(memory, carry, x)
@@ -123,4 +127,4 @@ class Captioner(nn.Module):
     def speak(self, context):
         memory, carry = self.start(context)
         words = jnp.full(carry["cell"].shape[:1], END)
-        return self.logits(self.advance(memory, carry, self.embed(words))[1])
+        return self.logits(self.step(memory, carry, words)[1])
