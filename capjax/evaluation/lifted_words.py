@@ -130,7 +130,7 @@ def shaded_words(vocabulary: Vocabulary, ids: np.ndarray, values: np.ndarray) ->
     Args:
       ids: int32[T]; values: float[T], of `lifts`.
     """
-    words = [vocabulary.decode([i]) for i in takewhile(lambda i: i != END, ids.tolist())]
+    words = [vocabulary.words[i] for i in takewhile(lambda i: i != END, ids.tolist())]
     ends = len(words) < len(ids)
     words += [THE_END] if ends else []
     return Shaded("", words, values[: len(words)].tolist(), ends)

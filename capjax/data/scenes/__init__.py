@@ -2,6 +2,7 @@
 
 from capjax.data.scenes.blame import false_words, false_words_of
 from capjax.data.scenes.builder import SIZES, load
+from capjax.data.scenes.contradictions import contradictions
 from capjax.data.scenes.drawing import draw
 from capjax.data.scenes.language import parse
 from capjax.data.scenes.layout import (
@@ -12,6 +13,7 @@ from capjax.data.scenes.layout import (
     random_distractors,
     random_scene,
 )
+from capjax.data.scenes.paragraph_truth import covered, named, repeated, true_sentences
 from capjax.data.scenes.people import describe
 from capjax.data.scenes.truth import holds, identifies
 
@@ -20,6 +22,8 @@ __all__ = [
     "CONCEPTS",
     "SIZES",
     "concept",
+    "contradictions",
+    "covered",
     "describe",
     "draw",
     "false_words",
@@ -28,7 +32,10 @@ __all__ = [
     "identifies",
     "load",
     "main_object",
+    "named",
     "parse",
     "random_distractors",
     "random_scene",
+    "repeated",
+    "true_sentences",
 ]
