@@ -37,6 +37,7 @@ BEFORE: dict[str, Any] = {
     "adversarial.accumulate": 1,
     "evaluator.mined": 0,
     "adversarial.mined": 0,
+    "adversarial.feedback": "word",
     "decoding.forbid_unknown": False,
     "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,
