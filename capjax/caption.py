@@ -64,11 +64,7 @@ def flag_parser() -> argparse.ArgumentParser:
     parser.add_argument("--concept", default="", help="the class of the photos, of a run told one")
     parser.add_argument("--against", default="", help="a class that they are not of")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument(
-        "--paragraph",
-        action="store_true",
-        help="of a run that speaks paragraphs: a line a sentence",
-    )
+    parser.add_argument("--paragraph", action="store_true", help="of paragraphs: a line a sentence")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
@@ -90,8 +86,7 @@ def read_flags(flags: argparse.Namespace) -> Request:
     check_path("--workdir", flags.workdir, "run")
     with named("--workdir", flags.workdir):
         run = open_run(flags.workdir)
-    if flags.paragraph:
-        check_paragraphs(run, flags.workdir)
+    check_paragraphs(run, flags.workdir, flags.paragraph)
     return Request(
         run,
         photos,
@@ -139,10 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for path, spoken in zip(request.photos, captions, strict=True):
         if flags.json:
-            print(json_line(row(path, spoken, paragraph=flags.paragraph)))
+            print(json_line(row(path, spoken, flags.paragraph)))
         else:
-            several = len(request.photos) > 1
-            print("\n".join(lines(path, spoken, several, paragraph=flags.paragraph)))
+            print("\n".join(lines(path, spoken, len(request.photos) > 1, flags.paragraph)))
     return 0
 
 

@@ -12,16 +12,16 @@ from capjax.run import Trained
 Spoken = Sequence[tuple[str, float]]  # captions with their log-probabilities
 
 
-def check_paragraphs(run: Trained, workdir: str) -> None:
-    """Raises InputError where a run that is to speak paragraphs speaks single captions."""
-    if not run.vocabulary.sentences:
+def check_paragraphs(run: Trained, workdir: str, wanted: bool) -> None:
+    """Raises InputError where paragraphs are wanted of a run that speaks single captions."""
+    if wanted and not run.vocabulary.sentences:
         raise InputError(
             f"--paragraph: the run in {workdir} speaks single captions; leave it out, or name a run"
             " that was trained on paragraphs"
         )
 
 
-def lines(photo: Path, spoken: Spoken, several: bool, *, paragraph: bool) -> list[str]:
+def lines(photo: Path, spoken: Spoken, several: bool, paragraph: bool) -> list[str]:
     """A line a caption, behind the photo's name where it is one of several.
 
     paragraph: under the name of the photo instead, a line a sentence, an empty one in between.
@@ -35,7 +35,7 @@ def lines(photo: Path, spoken: Spoken, several: bool, *, paragraph: bool) -> lis
     return told
 
 
-def row(photo: Path, spoken: Spoken, *, paragraph: bool) -> dict[str, Any]:
+def row(photo: Path, spoken: Spoken, paragraph: bool) -> dict[str, Any]:
     """The photo's name and its captions; paragraph: each with a list of its sentences beside."""
     # The same name whatever the locale: bytes that are no text are surrogates.
     name = os.fsencode(photo).decode("utf-8", "surrogateescape")

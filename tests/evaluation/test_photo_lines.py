@@ -14,10 +14,10 @@ SAID = [("a dog runs. mr. x is on the left.", -3.5), ("", -9.0)]
 
 
 def test_a_caption_is_a_line_and_of_a_paragraph_each_sentence_is():
-    assert lines(PHOTO, SAID, False, paragraph=False) == [text for text, _ in SAID]
-    assert lines(PHOTO, SAID, True, paragraph=False) == [f"b/1.jpg\t{text}" for text, _ in SAID]
+    assert lines(PHOTO, SAID, False, False) == [text for text, _ in SAID]
+    assert lines(PHOTO, SAID, True, False) == [f"b/1.jpg\t{text}" for text, _ in SAID]
     for several in (False, True):
-        assert lines(PHOTO, SAID, several, paragraph=True) == [
+        assert lines(PHOTO, SAID, several, True) == [
             "b/1.jpg",
             "  a dog runs.",
             "  mr. x is on the left.",
@@ -27,7 +27,7 @@ def test_a_caption_is_a_line_and_of_a_paragraph_each_sentence_is():
 
 
 def test_json_tells_the_sentences_beside_the_caption_where_they_are_asked_for():
-    plain, parted = (row(PHOTO, SAID, paragraph=paragraph) for paragraph in (False, True))
+    plain, parted = (row(PHOTO, SAID, paragraph) for paragraph in (False, True))
     assert plain == {
         "photo": "b/1.jpg",
         "captions": [{"caption": text, "log_prob": score} for text, score in SAID],
@@ -42,8 +42,9 @@ def test_a_run_of_single_captions_speaks_no_paragraphs():
     for sentences in (True, False):
         words = capjax.Vocabulary.build(["a dog"], 1, sentences=sentences)
         run = SimpleNamespace(vocabulary=words)
+        check_paragraphs(run, "runs/x", False)
         if sentences:
-            check_paragraphs(run, "runs/x")
+            check_paragraphs(run, "runs/x", True)
         else:
             with pytest.raises(InputError, match=r"--paragraph: the run in runs/x speaks single"):
-                check_paragraphs(run, "runs/x")
+                check_paragraphs(run, "runs/x", True)
