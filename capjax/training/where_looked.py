@@ -33,7 +33,7 @@ def looks_section(
     on noise.
     """
     chosen = evenly(len(found.rows), number)
-    if not chosen or run.recipe.noise or run.recipe.cell == "nic":
+    if not chosen or run.recipe.noise or run.recipe.cell in ("nic", "paragraph"):
         return None
     texts = [found.rows[i].get("captions", [found.rows[i].get("caption")])[0] for i in chosen]
     captions = run.vocabulary.encode_all(texts, run.recipe.decoding["max_len"] + 1)
