@@ -43,6 +43,10 @@ BEFORE: dict[str, Any] = {
     "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,
     "listener.decoding.forbid_unknown": False,
+    "decoding.block_trigrams": False,
+    "mle.decoding.block_trigrams": False,
+    "evaluator.decoding.block_trigrams": False,
+    "listener.decoding.block_trigrams": False,
 }
 JUDGED = ("evaluator", "adversarial")  # stages that train an evaluator
 DECODING: dict[str, Range | OneOf] = {**RANGES, "noise_law": OneOf(LAWS)}
