@@ -53,6 +53,9 @@ def flag_parser() -> argparse.ArgumentParser:
         help="say <unk>, the word for all rare ones, where it comes; without, it is never said",
     )
     parser.add_argument(
+        "--block-trigrams", action=argparse.BooleanOptionalAction, help="say no 3 words twice"
+    )
+    parser.add_argument(
         "--distractor", nargs="+", default=[], help="photos that each photo is to be told from"
     )
     parser.add_argument(
@@ -116,6 +119,7 @@ def _decoding(flags: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
         temperature=flags.temperature,
         top_p=flags.top_p,
         forbid_unknown=not flags.allow_unknown,
+        block_trigrams=flags.block_trigrams,
     )
     if "temperature" in METHODS[decoding["method"]]:
         own = recipe.decoding.get("temperature", TEMPERATURE)

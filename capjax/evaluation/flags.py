@@ -73,6 +73,12 @@ def _of_decoding(run: Group) -> None:
         dest="forbid_unknown",
         help="say <unk> where it is the likeliest word",
     )
+    run.add_argument(
+        "--block-trigrams",
+        action=argparse.BooleanOptionalAction,
+        help="never say three words running that the caption holds already (default: as the recipe"
+        " says)",
+    )
     run.add_argument("--seed", type=int, default=0, help="of the draws")
 
 

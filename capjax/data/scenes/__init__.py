@@ -1,7 +1,8 @@
 """The embedded dataset `scenes`: drawn pictures whose every caption can be judged true or false."""
 
+from capjax.data.scenes.at_length import describe_at_length
 from capjax.data.scenes.blame import false_words, false_words_of
-from capjax.data.scenes.builder import SIZES, load
+from capjax.data.scenes.builder import SIZES, load, load_paragraphs
 from capjax.data.scenes.contradictions import contradictions
 from capjax.data.scenes.drawing import draw
 from capjax.data.scenes.language import parse
@@ -25,12 +26,14 @@ __all__ = [
     "contradictions",
     "covered",
     "describe",
+    "describe_at_length",
     "draw",
     "false_words",
     "false_words_of",
     "holds",
     "identifies",
     "load",
+    "load_paragraphs",
     "main_object",
     "named",
     "parse",

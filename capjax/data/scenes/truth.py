@@ -79,23 +79,23 @@ def readings(statement: Statement, scene: Scene) -> Iterator[tuple[tuple[int, ..
     things = scene["objects"]
     if sum(phrase.number for phrase in statement.phrases) > len(things):
         return  # and what follows stays small, however long the caption
-    answers = [
-        [i for i, thing in enumerate(things) if _answers(phrase, thing)]
+    answering = [
+        [i for i, thing in enumerate(things) if answers(phrase, thing)]
         for phrase in statement.phrases
     ]
-    for phrase, objects in zip(statement.phrases, answers, strict=True):
+    for phrase, objects in zip(statement.phrases, answering, strict=True):
         if len(objects) < phrase.number or (phrase.exact and len(objects) > phrase.number):
             return
     groups = [
         itertools.combinations(objects, phrase.number)
-        for phrase, objects in zip(statement.phrases, answers, strict=True)
+        for phrase, objects in zip(statement.phrases, answering, strict=True)
     ]
     for reading in itertools.product(*groups):
         if _reads(reading, statement, things):
             yield reading
 
 
-def _answers(phrase: Phrase, thing: Mapping[str, Any]) -> bool:
+def answers(phrase: Phrase, thing: Mapping[str, Any]) -> bool:
     wanted = all(thing[attribute] == value for attribute, value in phrase.attributes)
     return wanted and (phrase.place is None or placed(phrase.place, thing))
 
