@@ -1,17 +1,19 @@
 """What the page answers: a picture in, what every run says of it out."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from capjax.data import DRAWN, scenes
+from capjax.data.sentences import sentences
 from capjax.page import shown
 from capjax.page.heard import Heard
 from capjax.page.pictures import Album, Encoders, Picture, drawn, of_scene
 from capjax.page.ready import DISTRACTORS, How, Ready
 from capjax.page.shown import Verdict, Way
-from capjax.report import Html, variants
+from capjax.report import Html, paragraph, paragraph_variants, variants
 
 FIRST = 3  # captions that are shown of a search
 ALONE = 1.0  # the rationality at which distractors do not count
@@ -120,22 +122,32 @@ class Answers(NamedTuple):
 def _ways(voice: Voice, picture: Picture, how: How) -> list[Way]:
     run, image = voice.run, picture.seen[voice.run.encoder]
     draws = [text for text, _ in run.drawn(image, how)]
+    paragraphs = run.run.vocabulary.sentences
+    several = partial(_several, picture=picture, paragraphs=paragraphs)
     found = [
         _searched("Beam search", run.beam(image), picture),
         _searched("Diverse beam search", run.diverse(image, how.diversity), picture),
         _best(voice.ranks, picture, draws),
-        _several(f"{len(draws)} draws at temperature {how.temperature:g}", draws, picture),
+        several(f"{len(draws)} draws at temperature {how.temperature:g}", draws),
     ]
     if run.run.recipe.noise:
         noisy = [text for text, _ in run.noisy(image, how.seed)]
-        found.append(_several(f"{len(noisy)} noises, the likeliest words of each", noisy, picture))
-    return found
+        found.append(several(f"{len(noisy)} noises, the likeliest words of each", noisy))
+    return [_of_paragraphs(way) for way in found] if paragraphs else found
 
 
-def _several(title: str, texts: Sequence[str], picture: Picture) -> Way:
+def _of_paragraphs(way: Way) -> Way:
+    """A way with its captions shown as paragraphs, those that are not yet."""
+    shown = [x if isinstance(x, Html) else paragraph(sentences(x)) for x in way.captions]
+    return way._replace(captions=shown)
+
+
+def _several(title: str, texts: Sequence[str], picture: Picture, paragraphs: bool) -> Way:
     """Captions of one image beside one another; of scenes, how many are true."""
     if picture.scene is not None:
         title += f": {sum(scenes.holds(text, picture.scene) for text in texts)} true"
+    if paragraphs:
+        return Way(title, paragraph_variants([sentences(text) for text in texts]))
     return Way(title, variants(texts))
 
 
