@@ -55,6 +55,7 @@ FORMS = {
     "efficientnet_lite0": ((1280,), np.float32),
     "efficientnet_lite0_grid": ((49, 1280), np.float16),
     "eyes64": ((265,), np.float32),
+    "eyes64_objects": ((5, 265), np.float32),
     "pixels64": ((64, 64, 3), np.uint8),
     "none": ((1,), np.float32),
 }

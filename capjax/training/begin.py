@@ -33,6 +33,7 @@ from capjax.run.recipe import Recipe, plain
 from capjax.run.trained import (
     Trained,
     check_classes,
+    check_sentences,
     evaluator_of,
     image_kind,
     open_run,
@@ -137,6 +138,7 @@ def _ready(plan: Plan, workdir: Path, ours: bool) -> _Ready:
     places = data.path or None, data.cache or None
     dataset = first_before_others(cache_folder(places[1]), lambda: load(data.name, *places))
     vocabulary = _vocabulary(workdir if ours else None, start, dataset, recipe)
+    check_sentences(recipe, vocabulary)
     form = form_of(encoder, dataset.splits["train"])
     image = image_kind(data.encoder, form.shape[1:])
     concepts = dataset.concepts if recipe.concepts else ()
