@@ -18,7 +18,5 @@ def test_a_run_of_single_sentences_is_no_start_for_paragraphs(recipe, trained, t
         (folder / f"{split}_split.json").write_text(json.dumps([i]))
         Image.new("RGB", (8, 8)).save(folder / f"{i}.jpg")
     data = {"data.name": "paragraphs", "data.path": str(folder), "init_from": str(trained)}
-    with pytest.raises(
-        InputError, match="speaks captions of one sentence and the dataset"
-    ):
+    with pytest.raises(InputError, match="speaks captions of one sentence and the dataset"):
         train_here(recipe(**data), tmp_path / "run")
