@@ -1,7 +1,5 @@
 """Rollouts of paragraphs, which their evaluator reads at once from where beginnings were left."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,13 +25,8 @@ CAPTIONS = np.array(
 N = len(CAPTIONS)
 
 
-slow = partial(pytest.param, marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize("form", ["cpu", slow("accelerator")], indirect=True)
-@pytest.mark.parametrize(
-    "options", [{}, slow({"look": "attend"}), slow({"look": "attend", "hears": True})]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"look": "attend"}, {"look": "attend", "hears": True}])
 def test_values_are_those_of_reading_and_speaking_word_by_word(options, form, key):
     """Of the same draws, with dropout and noise in parts, for more sentences than are planned."""
     speaker = paragraph_generator(
@@ -60,7 +53,5 @@ def test_values_are_those_of_reading_and_speaking_word_by_word(options, form, ke
 
     expected = values(judge, plain_values)
     assert np.ptp(expected[expected > 0]) > 0.1
-    np.testing.assert_allclose(values(judge, lanes=7), expected, atol=1e-5)
-    if options:
-        by_word = judge._replace(read_on=None)
-        np.testing.assert_allclose(values(by_word, lanes=7), expected, atol=1e-5)
+    for reader in judge, judge._replace(read_on=None):
+        np.testing.assert_allclose(values(reader, lanes=7), expected, atol=1e-5)
