@@ -174,7 +174,7 @@ def _project_and_back(logits, mean, rows, params, hidden, targets, real, weights
 
 def _at(x, packed):
     """The entries of x[N, T, ...] at flat indices."""
-    return x.reshape(-1, *x.shape[2:])[packed]
+    return jnp.asarray(x).reshape(-1, *x.shape[2:])[packed]
 
 
 def _unpacked(real, x):

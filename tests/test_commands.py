@@ -35,7 +35,7 @@ def fresh_refused(config: dict, workdir: Path, *words: str) -> None:
 
 
 SETTINGS = {
-    "data.encoder": ("vgg", "efficientnet_lite0_grid, eyes64, pixels64"),
+    "data.encoder": ("vgg", "efficientnet_lite0_grid, eyes64, eyes64_objects"),
     "data.name": ("imagenet", "folder"),
     "data.path": ("", "--config.data.path"),
     "data.max_len": (0, "at least 1"),
@@ -531,11 +531,17 @@ def test_what_people_read_has_no_unknown_words(rare, photos, tmp_path, capsys):
     mark = "-val-greedy-forbid_unknownFalse"
     rows = json.loads((tmp_path / "rare" / f"captions{mark}.json").read_text())
     assert all("<unk>" in row["caption"] for row in rows)
+    assert evaluate.main([*evaluation, "--allow-unknown", "--block-trigrams"]) == 0
+    mark = f"{mark}-block_trigramsTrue"
+    blocked = json.loads((tmp_path / "rare" / f"captions{mark}.json").read_text())
+    assert any(row["caption"].count("<unk>") > 3 for row in rows)
+    assert all(row["caption"].count("<unk>") <= 3 for row in blocked)
     capsys.readouterr()
     assert compare.main([str(tmp_path / "rare"), f"--out={tmp_path}"]) == 0
     table = capsys.readouterr().out
     assert "greedy, with <unk>" in table
     assert "greedy, without <unk>" in table
+    assert "greedy no trigram twice, with <unk>" in table
 
     old, photo = tmp_path / "old", str(photos / "0.png")
     shutil.copytree(rare, old)
@@ -549,8 +555,11 @@ def test_what_people_read_has_no_unknown_words(rare, photos, tmp_path, capsys):
     for flags, said in ([], False), (["--allow-unknown"], True):
         assert caption.main([f"--workdir={old}", *flags, photo]) == 0
         assert ("<unk>" in capsys.readouterr().out) == said
+    assert caption.main([f"--workdir={old}", "--allow-unknown", "--block-trigrams", photo]) == 0
+    assert capsys.readouterr().out.count("<unk>") == 3
     files = [f"--{name}={rare / 'captions.json'}" for name in ("predictions", "references")]
-    told(capsys, evaluate.main([*files, "--allow-unknown"]), "--allow-unknown", "--predictions")
+    for flag in "--allow-unknown", "--block-trigrams", "--no-block-trigrams":
+        told(capsys, evaluate.main([*files, flag]), flag, "--predictions")
 
 
 def test_captions_to_read_are_drawn_at_a_temperature_of_their_own(

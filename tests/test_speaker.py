@@ -121,6 +121,12 @@ def test_log_probs_are_those_of_a_plain_float64_lstm(nic, key):
     assert (np.asarray(got)[~np.asarray(scored(jnp.asarray(CAPTIONS)))] == 0).all()
 
 
+def test_captions_may_be_of_numpy(nic, key):
+    context = make_context(key, len(CAPTIONS))
+    got = log_probs(*nic, context, CAPTIONS)  # not compiled, as a user calls it
+    np.testing.assert_allclose(got, read(*nic, context, jnp.asarray(CAPTIONS)), atol=1e-6)
+
+
 def test_log_probs_are_those_of_torchs_lstm_cell(nic, key):
     torch = pytest.importorskip("torch", reason="torch is the reference implementation here")
     context = make_context(key, len(CAPTIONS))

@@ -49,6 +49,7 @@ def spell(decoding: Mapping[str, Any]) -> str:
     method = settings.pop("method", "")
     for name in ("max_len", "forbid_unknown"):  # in the label where they differ only
         settings.pop(name, None)
+    blocked = settings.pop("block_trigrams", "False") == "True"
     words = [method]
     if method == "beam" and "width" in settings:
         words.append(settings.pop("width"))
@@ -60,6 +61,7 @@ def spell(decoding: Mapping[str, Any]) -> str:
     if method == "sample":
         words.append(f"t={settings.pop('temperature', '1')}")
     words += [f"{name}={value}" for name, value in settings.items() if value != "None"]
+    words += ["no trigram twice"] * blocked
     return " ".join(words)
 
 

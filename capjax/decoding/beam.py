@@ -10,6 +10,7 @@ from jax import lax
 from capjax.agreement import check_context, check_some, told
 from capjax.decoding.hoist import hoisted
 from capjax.decoding.sample import forbid
+from capjax.decoding.trigrams import blocking
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
 
 
@@ -44,6 +45,7 @@ def beam_search(
     groups: int = 1,
     diversity: float = 0.0,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Captions:
     """The likeliest captions that beam search finds, best first, without a length penalty.
 
@@ -60,6 +62,8 @@ def beam_search(
       groups: how many beams of width / groups search one after another at every step.
       diversity: nats, at least 0; used with groups > 1. It may be traced: one program for all.
       forbid_unknown: never speak `<unk>`.
+      block_trigrams: never add a word that would complete a trigram which the hypothesis holds
+        already. Scores stay the speaker's own log-probabilities.
     Returns:
       Captions(words int32[N, W, T], log_prob float32[N, W]); log_prob is -inf for a caption that
       does not exist (fewer than W captions are possible).
@@ -83,7 +87,9 @@ def beam_search(
         return carry, forbid(scores, UNKNOWN) if forbid_unknown else scores
 
     n = rows_of(carry, context)
-    return search(extend, carry, width, max_len, groups, diversity, n=n)
+    return search(
+        extend, carry, width, max_len, groups, diversity, n=n, block_trigrams=block_trigrams
+    )
 
 
 def step_beams(speaker: Speaker) -> Callable:
@@ -111,6 +117,7 @@ def search(
     diversity: float = 0.0,
     falling: bool = True,
     n: int | None = None,
+    block_trigrams: bool = False,
 ) -> Captions:
     """Beam search by any score that adds up over words.
 
@@ -120,12 +127,15 @@ def search(
       falling: no word's score is above 0, so that a search may stop when no live hypothesis can
         still pass an ended one.
       n: N; None for that of the carry.
+      block_trigrams: as in `beam_search`.
     Returns:
       As `beam_search`, the summed scores in place of log-probabilities.
     """
     n = jax.tree.leaves(carry)[0].shape[0] if n is None else n
     each = width // groups
     group = [slice(first, first + each) for first in range(0, width, each)]
+    if block_trigrams:
+        extend, carry = blocking(extend, carry, n, max_len)
     start = _begin(carry, n, width, each, max_len)
     extend = hoisted(extend, start.carry, jnp.zeros((n, width), jnp.int32))
 

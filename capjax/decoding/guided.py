@@ -12,6 +12,7 @@ from capjax.decoding.beam import search, step_beams
 from capjax.decoding.completions import complete
 from capjax.decoding.draw import fold_in
 from capjax.decoding.sample import forbid
+from capjax.decoding.trigrams import Said
 from capjax.decoding.verdicts import Completer, Starts
 from capjax.judging import Evaluator, check_vocabulary
 from capjax.speaker import END, UNKNOWN, Carry, Context, Params, Speaker
@@ -37,6 +38,7 @@ def guided_search(
     rollouts: int = 2,
     max_len: int = 20,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Guided:
     """Beam search whose score is early feedback V in place of log-probability.
 
@@ -50,7 +52,8 @@ def guided_search(
       width: W, hypotheses kept.
       branch: next words tried of each hypothesis.
       rollouts: completions of each extension.
-      max_len, forbid_unknown: as in `beam_search`; completions may say `<unk>`.
+      max_len, forbid_unknown, block_trigrams: as in `beam_search`; completions may say what is
+        then not said.
     Returns:
       Guided(words int32[N, W, T], r float32[N, W]).
     Raises:
@@ -87,6 +90,7 @@ def guided_search(
         reading=evaluator.start(evaluator_params, n),
         values=jnp.zeros(tried.shape),
         words=tried,
+        said=Said.nothing(n, max_len) if block_trigrams else None,
     )
     found = search(partial(_extend, guide), start, width, max_len, falling=False)
     return Guided(found.words, found.log_prob)
@@ -109,6 +113,7 @@ class _Hypotheses(NamedTuple):
     reading: Carry  # the evaluator's
     values: jax.Array  # float32[N, W, K], V after each of the words tried last
     words: jax.Array  # int32[N, W, K], those words
+    said: Said | None  # where trigrams are blocked
 
 
 def _extend(guide: _Guide, state: _Hypotheses, words: jax.Array) -> tuple[_Hypotheses, jax.Array]:
@@ -126,13 +131,15 @@ def _extend(guide: _Guide, state: _Hypotheses, words: jax.Array) -> tuple[_Hypot
     logits = completer.speaker.logits(completer.params, hidden).astype(jnp.float32)
     n, width, size = logits.shape
     logits = forbid(logits, UNKNOWN) if guide.forbid_unknown else logits
+    said = state.said and state.said.add(words)
+    logits = said.block(logits) if said else logits
     proposed, tried = lax.top_k(logits, guide.branch)  # [N, W, K]
     values = _expected(guide, carry, reading, tried, t)
     scores = jnp.full((n * width, size), -jnp.inf)
     row = jnp.arange(n * width)[:, None]
     change = jnp.where(proposed > -jnp.inf, values - value[..., None], -jnp.inf)
     scores = scores.at[row, tried.reshape(n * width, -1)].set(change.reshape(n * width, -1))
-    state = _Hypotheses(carry, state.position + 1, reading, values, tried)
+    state = _Hypotheses(carry, state.position + 1, reading, values, tried, said)
     return state, scores.reshape(n, width, size)
 
 

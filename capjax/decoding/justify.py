@@ -25,6 +25,7 @@ def justify(
     width: int = 5,
     max_len: int = 20,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Captions:
     """Captions of images that say why each is of one class and not of another.
 
@@ -40,7 +41,7 @@ def justify(
       blind: a speaker b that is told a class and sees nothing, its `image` being float[N, 1] zeros,
         and its parameters.
       rationality: lambda, from 0 to 1; at 1 the distractor is not heeded.
-      width, max_len, forbid_unknown: as in `beam_search`.
+      width, max_len, forbid_unknown, block_trigrams: as in `beam_search`.
     Returns:
       Captions(words int32[N, W, T], best first, and as log_prob their scores float32[N, W]).
     Raises:
@@ -51,7 +52,8 @@ def justify(
         check_captions(classes, "N", name)
         agree(context=context, **{name: classes})
     seen = dict(context) | {"concept": jnp.asarray(target)}
-    options: dict[str, Any] = {"width": width, "max_len": max_len, "forbid_unknown": forbid_unknown}
+    options: dict[str, Any] = {"width": width, "max_len": max_len}
+    options |= {"forbid_unknown": forbid_unknown, "block_trigrams": block_trigrams}
     if blind is None or rationality == 1:
         other = dict(context) | {"concept": jnp.asarray(distractor)}
         others = jax.tree.map(lambda x: jnp.asarray(x)[:, None], other)
@@ -79,7 +81,7 @@ class _Stream(NamedTuple):
 
 
 def _weighted_search(
-    streams: list[_Stream], width: int, max_len: int, forbid_unknown: bool
+    streams: list[_Stream], width: int, max_len: int, forbid_unknown: bool, block_trigrams: bool
 ) -> Captions:
     """Beam search by the weighted sum of what speakers find each word worth, fed the same words."""
     starts = [one.speaker.start(one.params, one.context) for one in streams]
@@ -97,4 +99,5 @@ def _weighted_search(
 
     carry = tuple(carry for _, carry in starts)
     n = rows_of(carry, streams[0].context)
-    return search(extend, carry, width, max_len, falling=False, n=n)
+    blocked = {"block_trigrams": block_trigrams}
+    return search(extend, carry, width, max_len, falling=False, n=n, **blocked)

@@ -28,6 +28,7 @@ def reasoning_speaker(
     candidates: int = 10,
     max_len: int = 20,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Captions:
     """Captions of a target by what a speaker finds likely and a listener finds clear.
 
@@ -40,7 +41,7 @@ def reasoning_speaker(
       key: candidates are drawn with it, one typed key or one a row; without, the best of a beam.
       rationality: lambda, from 0 to 1; at 1 the listener is not heard.
       candidates: C, of each target.
-      max_len, forbid_unknown: as in `beam_search`.
+      max_len, forbid_unknown, block_trigrams: as in `beam_search`, of the candidates.
     Returns:
       Captions(words int32[N, C, T], best first, and as log_prob their scores float32[N, C]), -inf
       where a beam found fewer.
@@ -59,6 +60,7 @@ def reasoning_speaker(
     check_pair(target, distractors, rationality)
     check_vocabulary(speaker, params, target, listener)
     options = {"max_len": max_len, "forbid_unknown": forbid_unknown}
+    options["block_trigrams"] = block_trigrams
     return _ranked(_candidates(speaker, params, target, key, candidates, options), score)
 
 
@@ -73,6 +75,7 @@ def introspective_speaker(
     candidates: int = 10,
     max_len: int = 20,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Captions:
     """Candidates of a target by what they are worth to the introspective speaker itself.
 
@@ -80,7 +83,8 @@ def introspective_speaker(
     `emitter_suppressor` searches for, among captions that the speaker says anyway.
 
     Args:
-      target, distractors, key, candidates, max_len, forbid_unknown: as in `reasoning_speaker`.
+      target, distractors, key, candidates, max_len, forbid_unknown, block_trigrams: as in
+        `reasoning_speaker`.
       rationality: lambda, from 0 to 1; at 1 the distractors are not heeded.
     Returns:
       Captions, as `reasoning_speaker`.
@@ -98,6 +102,7 @@ def introspective_speaker(
 
     check_pair(target, distractors, rationality)
     options = {"max_len": max_len, "forbid_unknown": forbid_unknown}
+    options["block_trigrams"] = block_trigrams
     return _ranked(_candidates(speaker, params, target, key, candidates, options), score)
 
 

@@ -11,6 +11,7 @@ from jax import lax
 from capjax.agreement import check_context, check_key, check_typed, told
 from capjax.decoding.draw import Truncation, draw_scored, fold_in
 from capjax.decoding.hoist import hoisted
+from capjax.decoding.trigrams import block_trigrams as without_repeats
 from capjax.speaker import END, UNKNOWN, Captions, Context, Params, Speaker, rows_of
 
 FEWEST = 64  # rows that a step is taken for on a CPU, at least, where there were as many
@@ -28,6 +29,7 @@ def sample(
     top_k: int | None = None,
     top_p: float | None = None,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Captions:
     """Draws one caption for each row of the context, word by word.
 
@@ -38,6 +40,9 @@ def sample(
       temperature, top_k, top_p: as in `draw`; top-p is nucleus sampling (Holtzman et al., 2020).
         Temperature and top_p may be traced: one program for all.
       forbid_unknown: never draw `<unk>`.
+      block_trigrams: never draw a word that would complete a trigram which the caption holds
+        already: each word is then drawn, by temperature and truncation, from the speaker's
+        distribution over the words that are left, as after a ban. The end is always left.
     Returns:
       Captions(words int32[N, T], log_prob float32[N]): log p under the speaker itself, without
       temperature, truncation or ban, as `log_probs` gives it.
@@ -53,11 +58,12 @@ def sample(
         raise ValueError(f"top_p={top_p} must be in (0, 1]")
 
     check_typed(key)
-    plain = told(temperature) and temperature == 1.0 and not forbid_unknown
+    plain = told(temperature) and temperature == 1.0 and not (forbid_unknown or block_trigrams)
     truncation = Truncation(top_k, top_p)
+    allowed = partial(_allowed, forbid_unknown, block_trigrams)
 
-    def choose(logits, key):
-        logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
+    def choose(logits, said, t, key):
+        logits = allowed(logits, said, t)
         word, total = draw_scored(key, logits, temperature=temperature, truncation=truncation)
         return word, total if plain else None
 
@@ -71,19 +77,20 @@ def greedy(
     *,
     max_len: int = 20,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Captions:
     """The caption of the likeliest next word at every step, for each row of the context.
 
     Args:
-      max_len, forbid_unknown: as in `sample`.
+      max_len, forbid_unknown, block_trigrams: as in `sample`.
     Returns:
       Captions(words int32[N, T], log_prob float32[N]).
     Raises:
       ValueError: max_len below 1, or a context that does not agree.
     """
 
-    def choose(logits, key):
-        logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
+    def choose(logits, said, t, key):
+        logits = _allowed(forbid_unknown, block_trigrams, logits, said, t)
         return jnp.argmax(logits, -1).astype(jnp.int32), None
 
     return _speak(speaker, params, context, choose, None, max_len)
@@ -92,6 +99,14 @@ def greedy(
 def forbid(logits: jax.Array, word: int) -> jax.Array:
     """Logits with one word ruled out."""
     return jnp.where(jnp.arange(logits.shape[-1]) == word, -jnp.inf, logits)
+
+
+def _allowed(
+    forbid_unknown: bool, block_trigrams: bool, logits: jax.Array, said: jax.Array, t: jax.Array
+) -> jax.Array:
+    """Logits float[N, V] of what may be said after t words int32[T, N]."""
+    logits = forbid(logits, UNKNOWN) if forbid_unknown else logits
+    return without_repeats(logits, said, t) if block_trigrams else logits
 
 
 class _Spoken(NamedTuple):
@@ -108,8 +123,11 @@ class _Spoken(NamedTuple):
 
 State = tuple[jax.Array, _Spoken]  # (words so far, what was spoken)
 
-# (logits, key) -> (a word a row, and where known the logits' logsumexp)
-Choose = Callable[[jax.Array, jax.Array | None], tuple[jax.Array, jax.Array | None]]
+# (logits, words so far [T, rows], how many, key) -> (a word a row, and where known the logits'
+# logsumexp)
+Choose = Callable[
+    [jax.Array, jax.Array, jax.Array, jax.Array | None], tuple[jax.Array, jax.Array | None]
+]
 
 
 def _speak(
@@ -213,7 +231,7 @@ def _until(
         t, spoken = state
         last = spoken.last(t)
         carry, logits = extend(spoken.carry, last)
-        word, total = choose(logits, None if keys is None else keys[t])
+        word, total = choose(logits, spoken.words, t, None if keys is None else keys[t])
         done = (t > 0) & (last == END)
         word = jnp.where(done, END, word)
         chosen = jnp.take_along_axis(logits, word[:, None], 1)[:, 0]

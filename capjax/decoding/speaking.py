@@ -20,7 +20,7 @@ from capjax.settings import ABOVE_0, FROM_0, FROM_1, Range, check
 from capjax.speaker import Captions, Params, Speaker, log_probs
 
 # The settings of each method. A recipe may hold those of another one, too: they wait.
-_ALL = ("max_len", "forbid_unknown", "noise_law")
+_ALL = ("max_len", "forbid_unknown", "block_trigrams", "noise_law")
 METHODS = {
     "greedy": _ALL,
     "beam": (*_ALL, "samples", "width", "groups", "diversity"),

@@ -4,7 +4,6 @@ The introspective speaker of Vedantam et al. (2017): a caption is worth log p(s 
 rationality) log p(s | distractor), and since both read the same words, so is each of its words.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ def emitter_suppressor(
     width: int = 5,
     max_len: int = 20,
     forbid_unknown: bool = False,
+    block_trigrams: bool = False,
 ) -> Captions:
     """Emitter-suppressor beam search (Vedantam et al., 2017, sec. 4.2): the captions of a target
     that are worth most when what fits its distractors is held down.
@@ -40,7 +40,7 @@ def emitter_suppressor(
       distractors: the same with M distractors of each, leaves [N, M, ...].
       rationality: lambda, from 0 to 1; less holds down more. It may be traced: one program for
         all.
-      width, max_len, forbid_unknown: as in `beam_search`.
+      width, max_len, forbid_unknown, block_trigrams: as in `beam_search`.
     Returns:
       Captions(words int32[N, W, T], best first, and as log_prob their scores float32[N, W]).
     Raises:
@@ -48,8 +48,8 @@ def emitter_suppressor(
     """
     check_pair(target, distractors, rationality)
     if told(rationality) and rationality == 1:
-        plain = partial(beam_search, width=width, max_len=max_len, forbid_unknown=forbid_unknown)
-        return plain(speaker, params, target)
+        bans = {"forbid_unknown": forbid_unknown, "block_trigrams": block_trigrams}
+        return beam_search(speaker, params, target, width=width, max_len=max_len, **bans)
     if width < 1 or max_len < 1:
         raise ValueError(f"width={width} and max_len={max_len} must be at least 1")
     pair = suppressed(speaker, _number(distractors), rationality)
@@ -61,7 +61,8 @@ def emitter_suppressor(
         return carry, forbid(scores, UNKNOWN) if forbid_unknown else scores
 
     n = rows_of(carry, target)
-    return search(extend, carry, width, max_len, falling=False, n=n)
+    options: dict[str, Any] = {"falling": False, "n": n, "block_trigrams": block_trigrams}
+    return search(extend, carry, width, max_len, **options)
 
 
 def suppressed(speaker: Speaker, number: int = 1, rationality: float = 0.5) -> Speaker:

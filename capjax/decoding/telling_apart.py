@@ -158,7 +158,7 @@ class _Way(NamedTuple):
     samples: int  # K, captions of each target
     width: int  # of a beam
     draw: dict[str, Any]  # temperature and truncation
-    common: dict[str, Any]  # max_len and forbid_unknown
+    common: dict[str, Any]  # max_len, and what is not said
 
 
 def telling(
@@ -184,6 +184,7 @@ def telling(
         common={
             "max_len": decoding["max_len"],
             "forbid_unknown": decoding.get("forbid_unknown", False),
+            "block_trigrams": decoding.get("block_trigrams", False),
         },
     )
     find = _ranked if teller.name in RANKED else _searched

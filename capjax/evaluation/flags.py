@@ -73,6 +73,12 @@ def _of_decoding(run: Group) -> None:
         dest="forbid_unknown",
         help="say <unk> where it is the likeliest word",
     )
+    run.add_argument(
+        "--block-trigrams",
+        action=argparse.BooleanOptionalAction,
+        help="never say three words running that the caption holds already (default: as the recipe"
+        " says)",
+    )
     run.add_argument("--seed", type=int, default=0, help="of the draws")
 
 
@@ -179,3 +185,8 @@ def _of_files(files: Group) -> None:
         " COCO_val2014_000000391895 is 391895, too",
     )
     files.add_argument("--subset", action="store_true", help="score the images with a caption only")
+    files.add_argument(
+        "--paragraphs",
+        action="store_true",
+        help="captions are of several sentences: measure these, too (a run tells it itself)",
+    )

@@ -156,6 +156,7 @@ def justify_all(
             width=max(width, each),
             max_len=decoding["max_len"],
             forbid_unknown=decoding.get("forbid_unknown", False),
+            block_trigrams=decoding.get("block_trigrams", False),
         ).words[:, :each]
         context = {"image": seen, "concept": target}
         context = {name: x.repeat(each, 0) for name, x in context.items()}

@@ -19,7 +19,7 @@ from capjax.metrics.spice import spice_missing
 # Settings of a decoding that replace the recipe's.
 DECODING = (
     *("samples", "temperature", "top_k", "top_p", "width", "groups", "diversity"),
-    *("candidates", "branch", "rollouts", "forbid_unknown"),
+    *("candidates", "branch", "rollouts", "forbid_unknown", "block_trigrams"),
 )
 # Flags that have a meaning for one of the two only.
 RUN_ONLY = (
@@ -27,7 +27,7 @@ RUN_ONLY = (
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
     *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
-FILES_ONLY = ("references", "known", "subset", "ids")
+FILES_ONLY = ("references", "known", "subset", "ids", "paragraphs")
 
 
 # What must be there, or can be made, by flag.
@@ -81,6 +81,7 @@ def _of_files(flags: argparse.Namespace, metrics: tuple[str, ...]) -> FilesReque
         split=flags.split,
         subset=flags.subset,
         ids=flags.ids,
+        paragraphs=flags.paragraphs,
     )
 
 
@@ -174,6 +175,8 @@ def _check_together(flags: argparse.Namespace) -> None:
     given = [name for name in other if getattr(flags, name) not in (None, False, 0)]
     if flags.workdir is None and flags.forbid_unknown is False:
         given.append("allow_unknown")
+    if flags.workdir is None and flags.block_trigrams is False:
+        given.append("no_block_trigrams")
     if given:
         mine = "--predictions" if flags.workdir is None else "--workdir"
         raise InputError(f"--{given[0].replace('_', '-')} has no meaning with {mine}; leave it out")

@@ -55,7 +55,8 @@ def mark_of(
     default = {"groups": 1, "diversity": 0.0, "top_k": None, "top_p": None}
     # As decoding_of keeps them.
     default["noise_law"] = recipe.get("noise_law", "zero")
-    default["forbid_unknown"] = recipe.get("forbid_unknown", False)
+    for ban in ("forbid_unknown", "block_trigrams"):
+        default[ban] = recipe.get(ban, False)
     parts = [
         f"{short.get(name, name)}{decoding[name]}"
         for name in METHODS[decoding["method"]]

@@ -14,13 +14,14 @@ from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
+from capjax.objectives.baselines import BASELINES, baseline_of
 from capjax.objectives.evaluator_training import Learner, with_draws
 from capjax.objectives.policy import drawn_gradient
-from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
-from capjax.speaker import Context, Params, Speaker, log_probs, scored
+from capjax.settings import BELOW_1, FROM_0, FROM_1, SHARE, OneOf
+from capjax.speaker import SENTENCE, Context, Params, Speaker, log_probs, scored
 
 REWARDS = ("evaluator", "constant", "shuffled")
-BASELINES = ("none", "leave_one_out", "prefix")
+FEEDBACK = ("word", "sentence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class AdversarialSettings:
     """How `adversarial` trains.
 
     Raises:
-      ValueError: an unknown reward or baseline, or one that needs several samples.
+      ValueError: an unknown reward, baseline or feedback, or one that needs several samples.
     """
 
     rollouts: Annotated[int, FROM_1] = 16  # as in `rollout_values`
@@ -37,12 +38,16 @@ class AdversarialSettings:
     evaluator_steps: Annotated[int, FROM_0] = 5  # evaluator updates for one of the speaker
     alpha: Annotated[float, FROM_0] = 1.0  # of `losses.evaluator`
     beta: Annotated[float, FROM_0] = 1.0  # the same
+    swapped: Annotated[float, SHARE] = 0.0  # as in `evaluator_training`
     # "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of another
     # image's caption).
     reward: Annotated[str, OneOf(REWARDS)] = "evaluator"
+    # After what captions are completed: each "word", or each "sentence" of a paragraph, all of
+    # whose words then have the value of its end (`rollout_values`' after).
+    feedback: Annotated[str, OneOf(FEEDBACK)] = "word"
     # Subtracted from the values: "none"; "leave_one_out", the mean value of an image's other
-    # samples; "prefix", the value of the caption before the word, and for first words the mean of
-    # the other samples' first words.
+    # samples; "prefix", the value of the caption before the word or sentence, and for the first one
+    # the mean of the other samples' first.
     baseline: Annotated[str, OneOf(BASELINES)] = "none"
     # Weight of the speaker's entropy, in values a nat; estimated from the drawn words.
     entropy: Annotated[float, FROM_0] = 0.0
@@ -59,17 +64,20 @@ class AdversarialSettings:
     accumulate: Annotated[int, FROM_1] = 1  # parts that both learn from (`in_parts`)
 
     def __post_init__(self) -> None:
-        if self.reward not in REWARDS or self.baseline not in BASELINES:
-            raise ValueError(
-                f"reward={self.reward!r} must be one of {', '.join(REWARDS)},"
-                f" baseline={self.baseline!r} one of {', '.join(BASELINES)}"
-            )
+        for name, names in (("reward", REWARDS), ("baseline", BASELINES), ("feedback", FEEDBACK)):
+            if (value := getattr(self, name)) not in names:
+                raise ValueError(f"{name}={value!r} must be one of {', '.join(names)}")
         several = self.baseline != "none" and self.samples < 2
         if self.samples < 1 or self.evaluator_steps < 0 or several:
             raise ValueError(
                 f"samples={self.samples} and evaluator_steps={self.evaluator_steps}: a baseline"
                 " needs at least 2 samples an image, no baseline 1; evaluator steps are at least 0"
             )
+
+    @property
+    def after(self) -> int | None:
+        """What prefixes end in that are completed, as in `rollout_values`."""
+        return SENTENCE if self.feedback == "sentence" else None
 
 
 class AdversarialState(NamedTuple):
@@ -128,7 +136,9 @@ def adversarial(
     def update(state: AdversarialState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
         keys = jax.random.split(key, 1 + settings.evaluator_steps)
-        state, evaluator_metrics = update_evaluator(speaker, learner, state, batch, keys, noise)
+        state, evaluator_metrics = update_evaluator(
+            speaker, learner, state, batch, keys, noise, settings.swapped
+        )
         first = jax.tree.map(lambda x: x[:, 0], batch)
         gradient, metrics = speaker_gradient(
             speaker, evaluator, state, first, keys[0], settings, noise
@@ -155,6 +165,7 @@ def update_evaluator(
     batch: Context,
     keys: jax.Array,
     noise: Noise,
+    swapped: float = 0.0,
 ) -> tuple[AdversarialState, Metrics]:
     """The evaluator's updates (`evaluator_training`), one for each unit of a batch but the first.
 
@@ -165,7 +176,7 @@ def update_evaluator(
     if keys.shape[0] == 1:
         return state, {}
     units = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0)[1:], batch)
-    units = with_draws(speaker, state.params, learner.evaluator, units, keys[1:], noise)
+    units = with_draws(speaker, state.params, learner.evaluator, units, keys[1:], noise, swapped)
 
     def one(evaluator, unit):
         params, opt = evaluator
@@ -210,7 +221,7 @@ def speaker_gradient(
         values, metrics = judged_values(
             speaker, evaluator, state, context, words, keys[3], settings
         )
-    advantage = values - _baseline(values, real, samples, settings.baseline)
+    advantage = values - baseline_of(values, words, samples, settings.baseline, settings.after)
     if settings.entropy:
         chosen = lax.stop_gradient(log_probs(speaker, params, speaking, words))
         advantage = advantage - settings.entropy * chosen
@@ -265,6 +276,7 @@ def judged_values(
         key,
         rollouts=settings.rollouts,
         lanes=settings.lanes or None,
+        after=settings.after,
     )
     real = scored(words)
     count = real.sum(1)
@@ -281,19 +293,3 @@ def judged_values(
         kept = jnp.where(real, values, last)
         values = jnp.where(real, jnp.roll(kept, settings.samples, 0), 0)
     return values, metrics
-
-
-def _baseline(values: jax.Array, real: jax.Array, samples: int, kind: str) -> jax.Array:
-    """What is subtracted from values float[N, T] of N / S images' S captions: like values."""
-    if kind == "none":
-        return jnp.zeros_like(values)
-
-    def others(x):
-        """The mean over an image's other captions: float[N] -> float[N, 1]."""
-        grouped = x.reshape(-1, samples)
-        return ((grouped.sum(1, keepdims=True) - grouped) / (samples - 1)).reshape(-1, 1)
-
-    if kind == "leave_one_out":
-        mean = jnp.where(real, values, 0).sum(1) / real.sum(1).astype(jnp.float32)
-        return jnp.broadcast_to(others(mean), values.shape)
-    return jnp.concatenate([others(values[:, 0]), values[:, :-1]], 1)

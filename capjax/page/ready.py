@@ -51,6 +51,8 @@ class Ready:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         own = run.recipe.decoding
         self._common = {"max_len": own["max_len"], "forbid_unknown": True}
+        if own.get("block_trigrams"):
+            self._common["block_trigrams"] = True
         self._width = own.get("width", WIDTH) if own["method"] == "beam" else WIDTH
 
     @property

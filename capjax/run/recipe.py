@@ -13,6 +13,7 @@ from capjax.errors import InputError
 from capjax.files.places import place, stored
 from capjax.models.dense import DTYPES
 from capjax.models.image_kind import SIGHTS
+from capjax.models.paragraphs import LOOKS
 from capjax.settings import (
     BELOW_1,
     FROM_0,
@@ -37,10 +38,15 @@ BEFORE: dict[str, Any] = {
     "adversarial.accumulate": 1,
     "evaluator.mined": 0,
     "adversarial.mined": 0,
+    "adversarial.feedback": "word",
     "decoding.forbid_unknown": False,
     "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,
     "listener.decoding.forbid_unknown": False,
+    "decoding.block_trigrams": False,
+    "mle.decoding.block_trigrams": False,
+    "evaluator.decoding.block_trigrams": False,
+    "listener.decoding.block_trigrams": False,
 }
 JUDGED = ("evaluator", "adversarial")  # stages that train an evaluator
 DECODING: dict[str, Range | OneOf] = {**RANGES, "noise_law": OneOf(LAWS)}
@@ -77,6 +83,10 @@ class Recipe:
     dropout: Annotated[float, BELOW_1]
     input_dropout: Annotated[float, BELOW_1] = 0.0
     sight: Annotated[str, OneOf(SIGHTS)] = "convnet"  # what looks at pixels
+    sentences: Annotated[int, FROM_1] = 6  # that cell "paragraph" plans; of `paragraph_generator`,
+    look: Annotated[str, OneOf(LOOKS)] = "pool"  # as these three are
+    noise_parts: Annotated[int, FROM_1] = 1
+    hears: bool = False
     concepts: bool = False
     judge: Annotated[str | None, OneOf(("", "evaluator", "listener"))] = None
     evaluator_dim: Annotated[int, FROM_1] = 512

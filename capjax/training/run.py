@@ -184,6 +184,7 @@ def _add_many(run: Run, trained: Trained, found: Evaluation) -> None:
         "samples": 10,
         "noise_law": recipe.noise_law,
         "forbid_unknown": recipe.decoding.get("forbid_unknown", False),
+        "block_trigrams": recipe.decoding.get("block_trigrams", False),
     }
     spoken = speak_all(
         trained.speaker,

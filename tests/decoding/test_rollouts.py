@@ -14,9 +14,10 @@ from capjax.judging import Evaluator, judge
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.parallel.devices import over_devices
-from capjax.speaker import Speaker, log_probs, scored
+from capjax.speaker import SENTENCE, Speaker, log_probs, scored
 
 V, D, T = 4, 3, 4
+slow = pytest.mark.slow
 
 # Empty, ended early and late, cut at T, and one with words after its end, which are not its own.
 CAPTIONS = np.array(
@@ -136,8 +137,10 @@ def make_context(key, n=N, **more):
 
 
 # Most of the time here goes to compiling: half of it unoptimised.
-watched = jax.jit(values_and_load, static_argnums=(0, 2), static_argnames=("rollouts", "lanes"))
-plain = jax.jit(plain_values, static_argnums=(0, 2), static_argnames="rollouts")
+watched = jax.jit(
+    values_and_load, static_argnums=(0, 2), static_argnames=("rollouts", "lanes", "after")
+)
+plain = jax.jit(plain_values, static_argnums=(0, 2), static_argnames=("rollouts", "after"))
 verdict = jax.jit(lambda *args: jax.nn.sigmoid(judge(*args)), static_argnums=0)
 
 
@@ -208,6 +211,52 @@ def test_values_do_not_depend_on_the_number_of_lanes(lanes, dropping, form, key)
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+def at_the_next(values, after=SENTENCE):
+    """Of values [N, T] of every word of CAPTIONS those where the id next stands, else the last."""
+    found = np.zeros_like(values)
+    for i, t in np.argwhere(np.asarray(scored(jnp.asarray(CAPTIONS)))):
+        end = np.flatnonzero(np.append(CAPTIONS[i], 0) == 0)[0]
+        marks = [u for u in range(t, min(end, T)) if CAPTIONS[i, u] == after]
+        found[i, t] = values[i, [*marks, min(end, T - 1)][0]]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "lanes"), [("foreign", 3), ("foreign", 400), pytest.param("library", None, marks=slow)]
+)
+def test_values_after_an_id_are_the_expectation_where_it_next_stands(
+    name, lanes, pairs, exact, form, key
+):
+    n, draws = 5_000, jax.random.fold_in(key, lanes or 0)
+    options = {"rollouts": n, "lanes": lanes, "after": SENTENCE}
+    got = np.asarray(values(*pairs[name], make_context(key), CAPTIONS, draws, **options))
+    mean, variance = map(at_the_next, exact[name])
+    error = np.abs(got - mean)
+    assert (error <= 5 * np.sqrt(variance / n) + 1e-4).all()
+    unfinished = variance > 0
+    assert (error[unfinished] / np.sqrt(variance[unfinished] / n)).max() > 0.3
+    assert unfinished.sum() == 5  # the words up to each 2 that has words after it
+
+
+@pytest.mark.parametrize("lanes", [1, pytest.param(1000, marks=slow)])
+def test_completions_after_an_id_are_those_after_every_word(lanes, dropping, form, key):
+    """The same draws for the same prefix; `plain_values` has no lanes."""
+    context = make_context(key, dropout=jax.random.split(key, N))
+    given = *dropping, context, CAPTIONS, key
+    got = values(*given, rollouts=6, lanes=lanes, after=SENTENCE)
+    every = np.asarray(values(*given, rollouts=6, lanes=lanes))
+    np.testing.assert_allclose(got, at_the_next(every), atol=1e-6)
+    plainly = plain(*given, rollouts=6, after=SENTENCE)
+    np.testing.assert_allclose(got, plainly, atol=1e-5)
+
+
+@pytest.mark.parametrize("after", [-1, V, True, 2.0])
+def test_an_id_that_the_speaker_does_not_know_is_refused(after, pairs, key):
+    given = *pairs["foreign"], make_context(key), CAPTIONS, key
+    with pytest.raises(ValueError, match=f"after={after} is no id of the speaker"):
+        rollout_values(*given, after=after)
+
+
 def test_a_finished_caption_has_its_own_verdict(pairs, key):
     """To a unit in the last place, whatever is drawn of the others; after the end there is 0."""
     context = make_context(key)
@@ -273,18 +322,20 @@ def spoken_exactly():
     """(lanes) -> (values, load) of 3 rollouts by a speaker whose captions' lengths are given."""
     pair = exact_speaker(), {}, counting_evaluator(), {}
 
-    def run(lanes, lengths=LENGTHS, captions=PREFIXES):
+    def run(lanes, lengths=LENGTHS, captions=PREFIXES, after=None):
         context = {"image": jnp.zeros((len(lengths), D)), "length": jnp.asarray(lengths)}
-        return watched(*pair, context, captions, jax.random.key(0), rollouts=3, lanes=lanes)
+        options = {"rollouts": 3, "lanes": lanes, "after": after}
+        return watched(*pair, context, captions, jax.random.key(0), **options)
 
     return run
 
 
-def after_each_word():
-    """(row, words so far k, words in all) of every unfinished beginning."""
+def after_each_word(after=None):
+    """(row, words so far k, words in all) of every unfinished beginning that ends in an id."""
     for i, caption in enumerate(PREFIXES):
         for k in range(1, min((caption != 0).sum(), LONG - 1) + 1):
-            yield i, k, max(LENGTHS[i], k)
+            if after in (None, caption[k - 1]):
+                yield i, k, max(LENGTHS[i], k)
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
@@ -299,17 +350,20 @@ def test_a_completion_stops_at_its_end_or_at_the_last_place(lanes, spoken_exactl
     np.testing.assert_allclose(spoken_exactly(lanes)[0], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_what_the_lanes_did_is_told(lanes, spoken_exactly, form):
-    """By hand: a lane is fed the words after the beginning, but for the word in the last place."""
+@pytest.mark.parametrize(("lanes", "after"), [(1, None), (4, None), (1, 2), (4, 2)])
+def test_what_the_lanes_did_is_told(lanes, after, spoken_exactly, form):
+    """By hand: a lane is fed the words after the beginning, but for the word in the last place.
+
+    Of beginnings that are not completed it is fed none.
+    """
     fed = ended = 0
-    for _, k, words in after_each_word():
+    for _, k, words in after_each_word(after):
         if (
             words > k
         ):  # an end that follows at once needs no lane, nor does a word in the last place
             ended += 3
             fed += 3 * (min(words, LONG - 1) - k)
-    load = jax.device_get(spoken_exactly(lanes)[1])
+    load = jax.device_get(spoken_exactly(lanes, after=after)[1])
     assert load.fed == fed
     assert load.ended == ended
     assert load.steps >= fed
@@ -319,10 +373,14 @@ def test_what_the_lanes_did_is_told(lanes, spoken_exactly, form):
         assert load.steps == fed
 
 
-def test_a_queue_without_a_gap_is_worked_off_once(spoken_exactly):
-    """Every beginning is open, and no completion ends at once."""
+@pytest.mark.parametrize("after", [None, 2])
+def test_a_queue_without_a_gap_is_worked_off_once(after, spoken_exactly):
+    """Every beginning is open, and no completion ends at once.
+
+    So many end in the id that there is room for some of them at a time.
+    """
     captions = np.full_like(PREFIXES, 2)
-    got, load = jax.device_get(spoken_exactly(4, np.full_like(LENGTHS, 9), captions))
+    got, load = jax.device_get(spoken_exactly(4, np.full_like(LENGTHS, 9), captions, after))
     np.testing.assert_allclose(got, LONG / 10, atol=1e-6)
     assert load.ended == 3 * len(captions) * (LONG - 1)
     assert load.fed == 3 * len(captions) * (3 + 2 + 1 + 0)

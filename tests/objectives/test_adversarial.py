@@ -20,9 +20,10 @@ from capjax.objectives.adversarial import (
     adversarial,
     speaker_gradient,
 )
+from capjax.objectives.baselines import baseline_of
 from capjax.objectives.evaluator_training import evaluator_training
 from capjax.parallel.devices import over_devices
-from capjax.speaker import log_probs, scored
+from capjax.speaker import SENTENCE, log_probs, scored
 
 V, D, T, B = 3, 2, 3, 2
 BATCHES = 1000  # independent gradients
@@ -61,18 +62,24 @@ def exact(params, judged):
 
 
 @pytest.mark.parametrize(
-    ("baseline", "samples"),
+    ("baseline", "samples", "feedback"),
     [
-        pytest.param("none", 1, marks=pytest.mark.slow),
-        pytest.param("leave_one_out", 2, marks=pytest.mark.slow),
-        ("prefix", 2),
+        pytest.param("none", 1, "word", marks=pytest.mark.slow),
+        pytest.param("none", 1, "sentence", marks=pytest.mark.slow),
+        pytest.param("leave_one_out", 2, "word", marks=pytest.mark.slow),
+        pytest.param("leave_one_out", 2, "sentence", marks=pytest.mark.slow),
+        ("prefix", 2, "word"),
+        pytest.param("prefix", 2, "sentence", marks=pytest.mark.slow),
     ],
 )
-def test_the_gradient_is_that_of_the_expected_reward(params, judged, exact, baseline, samples):
+def test_the_gradient_is_that_of_the_expected_reward(
+    params, judged, exact, baseline, samples, feedback
+):
     batch = {"image": IMAGES, "caption": jnp.zeros((B, T), jnp.int32)}
 
-    settings = AdversarialSettings(rollouts=2, lanes=4, samples=samples, baseline=baseline)
-
+    settings = AdversarialSettings(
+        rollouts=2, lanes=4, samples=samples, baseline=baseline, feedback=feedback
+    )
     state = AdversarialState(params, (), (), (), judged, ())
 
     def one(_, key):
@@ -92,6 +99,28 @@ def test_the_gradient_is_that_of_the_expected_reward(params, judged, exact, base
     true = jnp.concatenate([x.reshape(-1) for x in jax.tree.leaves(exact)])
     noise = np.linalg.norm(np.std(flat, axis=0)) / np.sqrt(BATCHES)
     assert noise < 0.5 * np.linalg.norm(true)
+
+
+def test_a_sentence_has_one_advantage():
+    """Its value, less that of what stood before it; less the other samples' first for a first."""
+    words = jnp.array([[3, 2, 3, 3, 2, 0], [3, 3, 0, 0, 0, 0], [2, 2, 3, 2, 3, 3], [3] * 6])
+    values = jnp.array(
+        [
+            [0.1, 0.1, 0.4, 0.4, 0.4, 0.9],
+            [0.3, 0.3, 0.3, 0.0, 0.0, 0.0],
+            [0.2, 0.5, 0.6, 0.6, 0.8, 0.8],
+            [0.7] * 6,
+        ]
+    )
+    expected = [
+        [0.1 - 0.3] * 2 + [0.4 - 0.1] * 3 + [0.9 - 0.4],
+        [0.3 - 0.1] * 3,
+        [0.2 - 0.7, 0.5 - 0.2, 0.6 - 0.5, 0.6 - 0.5, 0.8 - 0.6, 0.8 - 0.6],
+        [0.7 - 0.2] * 6,
+    ]
+    got = values - baseline_of(values, words, 2, "prefix", SENTENCE)
+    for row, wanted in zip(got, expected, strict=True):
+        np.testing.assert_allclose(row[: len(wanted)], wanted, atol=1e-6)
 
 
 def states_and_batch(noise, units):
@@ -187,6 +216,8 @@ def test_what_cannot_be_is_refused():
     steps = optax.sgd(0.1), optax.sgd(0.1)
     with pytest.raises(ValueError, match="reward='praise' must be one of"):
         adversarial(speaker, critic, *steps, reward="praise")
+    with pytest.raises(ValueError, match="feedback='page' must be one of word, sentence"):
+        adversarial(speaker, critic, *steps, feedback="page")
     with pytest.raises(ValueError, match="a baseline needs at least 2 samples"):
         adversarial(speaker, critic, *steps, baseline="prefix")
     with pytest.raises(TypeError, match="praise"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from capjax.decoding.speaking import METHODS, speak_all
-from capjax.decoding.telling_apart import TELLERS, Teller, tell_apart
+from capjax.decoding.telling_apart import RANKED, TELLERS, Teller, tell_apart
 from capjax.evaluation.justification import justify_all
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
@@ -77,6 +77,20 @@ def test_no_speaker_that_tells_apart_says_it(name, method):
     decoding = {"method": method, "max_len": T, "forbid_unknown": True, "samples": 2}
     spoken = tell_apart(PLAIN, PARAMS, IMAGES, rows, decoding, teller=teller)
     assert (words_of(spoken) != UNKNOWN).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["beam", "sample", "greedy"])
+@pytest.mark.parametrize("name", TELLERS)
+def test_nor_more_than_three_times_where_trigrams_are_blocked(name, method):
+    """It would be said T = 4 times running."""
+    if method == "greedy" and name in RANKED:
+        pytest.skip("the candidates are a beam's or draws")
+    teller = Teller(name, candidates=4, guide=(LISTENER, EAR), rationality=0.9)
+    rows = (np.arange(N)[:, None] + 1) % N
+    decoding = {"method": method, "max_len": T, "block_trigrams": True}
+    spoken = words_of(tell_apart(PLAIN, PARAMS, IMAGES, rows, decoding, teller=teller))
+    assert (spoken == UNKNOWN).sum(-1).max() == 3
 
 
 def test_no_justification_says_it():

@@ -22,7 +22,8 @@ from capjax.training.stage import (
 )
 from capjax.training.validation import evaluator_validation, last_is_best, speaker_validation
 
-BEGINNINGS = 4  # of a caption that are finished in every rollout: as many as take a caption's time
+# Beginnings of a caption that are finished in every rollout: as many as take a caption's time.
+BEGINNINGS = {"word": 4, "sentence": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Settings(Learning, AdversarialSettings):
         check_baseline(self.baseline, self.samples, name)
 
     def cost(self) -> float:
-        finished = self.samples * self.rollouts * BEGINNINGS
+        finished = self.samples * self.rollouts * BEGINNINGS[self.feedback]
         return self.batch * (finished + 3 * self.evaluator_steps)
 
 
