@@ -80,7 +80,7 @@ def test_no_speaker_that_tells_apart_says_it(name, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ("beam", "sample", "greedy"))
+@pytest.mark.parametrize("method", ["beam", "sample", "greedy"])
 @pytest.mark.parametrize("name", TELLERS)
 def test_nor_more_than_three_times_where_trigrams_are_blocked(name, method):
     """It would be said T = 4 times running."""
