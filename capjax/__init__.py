@@ -11,6 +11,8 @@ from capjax.judging import Evaluator, judge, listen
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.models.listener import listener
+from capjax.models.paragraph_evaluator import paragraph_evaluator
+from capjax.models.paragraphs import paragraph_generator
 from capjax.objectives import losses
 from capjax.speaker import SENTENCE, Captions, Speaker, log_probs
 
@@ -32,6 +34,8 @@ __all__ = [
     "log_probs",
     "losses",
     "metrics",
+    "paragraph_evaluator",
+    "paragraph_generator",
     "reasoning_speaker",
     "rollout_values",
     "sample",

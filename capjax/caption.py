@@ -9,7 +9,6 @@ one and not of the other.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from capjax.data.photo_files import photo_files
 from capjax.decoding.speaking import METHODS, decoding_of
 from capjax.decoding.telling_apart import apart_decoding
 from capjax.errors import InputError, named
+from capjax.evaluation.photo_lines import check_paragraphs, lines, row
 from capjax.evaluation.photos import Request, caption_photos
 from capjax.files.paths import check_path
 from capjax.run import Recipe, open_run
@@ -67,6 +67,7 @@ def flag_parser() -> argparse.ArgumentParser:
     parser.add_argument("--concept", default="", help="the class of the photos, of a run told one")
     parser.add_argument("--against", default="", help="a class that they are not of")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--paragraph", action="store_true", help="of paragraphs: a line a sentence")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
@@ -88,6 +89,7 @@ def read_flags(flags: argparse.Namespace) -> Request:
     check_path("--workdir", flags.workdir, "run")
     with named("--workdir", flags.workdir):
         run = open_run(flags.workdir)
+    check_paragraphs(run, flags.workdir, flags.paragraph)
     return Request(
         run,
         photos,
@@ -136,13 +138,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for path, spoken in zip(request.photos, captions, strict=True):
         if flags.json:
-            # The same name whatever the locale: bytes that are no text are surrogates.
-            name = os.fsencode(path).decode("utf-8", "surrogateescape")
-            rows = [{"caption": text, "log_prob": score} for text, score in spoken]
-            print(json_line({"photo": name, "captions": rows}))
+            print(json_line(row(path, spoken, flags.paragraph)))
         else:
-            for text, _ in spoken:
-                print(f"{path}\t{text}" if len(request.photos) > 1 else text)
+            print("\n".join(lines(path, spoken, len(request.photos) > 1, flags.paragraph)))
     return 0
 
 

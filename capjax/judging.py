@@ -29,6 +29,9 @@ class Evaluator(NamedTuple):
     # optional, for speed: (params, words int32[N, T], lengths int32[N]) -> carry, after `lengths`
     # words of each row, good for `score`
     vocab_size: int | None = None  # optional: lets ids that it does not know be refused
+    read_on: Callable[[Params, Carry, jax.Array, jax.Array], Carry] | None = None
+    # optional, for speed: (params, carry, words int32[N, T], lengths int32[N]) -> carry, after
+    # `lengths` more words of each row, good for `score`
 
 
 def check_vocabulary(

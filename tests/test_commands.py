@@ -35,7 +35,7 @@ def fresh_refused(config: dict, workdir: Path, *words: str) -> None:
 
 
 SETTINGS = {
-    "data.encoder": ("vgg", "efficientnet_lite0_grid, eyes64, pixels64"),
+    "data.encoder": ("vgg", "efficientnet_lite0_grid, eyes64, eyes64_objects"),
     "data.name": ("imagenet", "folder"),
     "data.path": ("", "--config.data.path"),
     "data.max_len": (0, "at least 1"),

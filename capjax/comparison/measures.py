@@ -58,6 +58,9 @@ _RETRIEVAL = "evaluate with --retrieval=1000"
 _PICKED = "evaluate with --distractors=1 --listener=RUN"
 _OTHERS = "evaluate with --evaluator=RUN, a run of configs/evaluator.py"
 _OWN = "a run that trained an evaluator has it"
+_SCENES = "it is measured on scenes only"
+_PARAGRAPHS = "of paragraphs only; of those in a file: evaluate with --paragraphs"
+_TRUE_PARAGRAPHS = "it is measured on paragraphs of scenes only"
 _DETAILS = r"div[3-9]|div\d_ngram|mbleu[1-3]_\w+|effective|vocabulary"
 # In the order of the columns: pattern of the name, group, better, mend.
 _KNOWN = [
@@ -72,7 +75,14 @@ _KNOWN = [
     (r"e_ngan_people", QUALITY, 0, _OTHERS),  # the same whatever the model says
     (r"e_gan", QUALITY, 0, _OWN),  # each run has its own judge: not to be compared between runs
     (r"e_gan_people", QUALITY, 0, _OWN),
-    (r"true", QUALITY, 1, "it is measured on scenes only"),
+    (r"true", QUALITY, 1, _SCENES),
+    (r"true_sentences", QUALITY, 1, _TRUE_PARAGRAPHS),
+    (r"covered", QUALITY, 1, _TRUE_PARAGRAPHS),
+    (r"contradictions", QUALITY, -1, _TRUE_PARAGRAPHS),
+    (r"repeated_trigrams", DIVERSITY, -1, _PARAGRAPHS),
+    (r"sentence_mbleu\d", DIVERSITY, -1, _PARAGRAPHS),
+    (r"sentence_self_cider", DIVERSITY, 1, _PARAGRAPHS),
+    (r"distinct_sentences_per_1000", DIVERSITY, 1, _PARAGRAPHS),
     (r"div\d(_ngram)?", DIVERSITY, 1, _SAMPLES),
     (r"mbleu\d?(_\w+)?", DIVERSITY, -1, _SAMPLES),
     (r"self_cider", DIVERSITY, 1, _SAMPLES),
@@ -82,7 +92,7 @@ _KNOWN = [
     (r"vocabulary", DIVERSITY, 1, _SAMPLES),
     (r"novel", DIVERSITY, 1, "of captions in a file: evaluate with --known"),
     (r"distinct_\w+", DIVERSITY, 1, ""),
-    (r"identifies", DISTINCTIVENESS, 1, "it is measured on scenes only"),
+    (r"identifies", DISTINCTIVENESS, 1, _SCENES),
     (r"justifies", DISTINCTIVENESS, 1, "of scenes: evaluate with --justify"),
     (r"\w*people_accuracy@\d+", DISTINCTIVENESS, 0, _PICKED),
     (r"own_\w*accuracy@\d+", DISTINCTIVENESS, 0, _OWN),  # as e_gan: each run has its own judge
@@ -91,6 +101,7 @@ _KNOWN = [
     (r"\w*retrieval_\w*rank@.*", DISTINCTIVENESS, -1, _RETRIEVAL),
     (r"cider_?btw", DISTINCTIVENESS, -1, ""),
     (r"mean_length", OTHER, 0, ""),
+    (r"mean_sentences", OTHER, 0, _PARAGRAPHS),
     (r"n_wordless", OTHER, 0, ""),
 ]
 

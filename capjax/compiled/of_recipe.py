@@ -110,7 +110,7 @@ def _vocabulary(recipe: Recipe, dataset: Dataset | None) -> Vocabulary | None:
     if dataset is None:
         return None
     texts = (text for each in dataset.splits["train"].captions for text in each)
-    return Vocabulary.build(texts, recipe.data.min_count)
+    return Vocabulary.build(texts, recipe.data.min_count, sentences=dataset.sentences)
 
 
 def _narrow(form: ShapeDtypeStruct, image: tuple) -> tuple[ShapeDtypeStruct, tuple]:

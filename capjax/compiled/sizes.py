@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from capjax.compiled.lengths import VOCABULARY
-from capjax.data import Dataset, check_name, load
+from capjax.data import DRAWN, Dataset, check_name, load
 from capjax.data.feature_files import PREFIX
 from capjax.data.prepare import form_of
 from capjax.data.vocabulary import Vocabulary
@@ -55,6 +55,7 @@ FORMS = {
     "efficientnet_lite0": ((1280,), np.float32),
     "efficientnet_lite0_grid": ((49, 1280), np.float16),
     "eyes64": ((265,), np.float32),
+    "eyes64_objects": ((5, 265), np.float32),
     "pixels64": ((64, 64, 3), np.uint8),
     "none": ((1,), np.float32),
 }
@@ -64,7 +65,7 @@ def read_data(recipe: Recipe) -> Dataset | None:
     """The dataset where it is here or is drawn; None where that would be a download."""
     data = recipe.data
     check_name(data.name)
-    if data.name != "scenes" and not data.path:
+    if data.name not in DRAWN and not data.path:
         return None
     return load(data.name, data.path or None, data.cache or None)
 

@@ -12,6 +12,7 @@ from capjax.files.places import stored
 
 __all__ = [
     "CLASSED",
+    "DRAWN",
     "NAMES",
     "Dataset",
     "Split",
@@ -22,8 +23,12 @@ __all__ = [
     "tokenize",
 ]
 
-NAMES = ("scenes", "flickr8k", "flickr30k", "coco", "cub", "folder")
-CLASSED = ("scenes", "cub")  # whose images have classes
+NAMES = (
+    *("scenes", "scenes-paragraphs", "flickr8k", "flickr30k", "coco", "cub", "paragraphs"),
+    "folder",
+)
+DRAWN = ("scenes", "scenes-paragraphs")  # generated, of the same images, whose truth is known
+CLASSED = (*DRAWN, "cub")  # whose images have classes
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
@@ -50,7 +55,8 @@ def load(name: str, path: str | Path | None = None, cache: str | Path | None = N
     """The dataset of that name, one of NAMES.
 
     Args:
-      name: one of "scenes", "flickr8k", "flickr30k", "coco", "cub", "folder".
+      name: one of "scenes", "scenes-paragraphs", "flickr8k", "flickr30k", "coco", "cub",
+        "paragraphs", "folder".
       path: where its captions and images lie; scenes are generated and have none, and COCO is
         downloaded where none is given.
       cache: as in `cache_folder`.
@@ -63,12 +69,12 @@ def load(name: str, path: str | Path | None = None, cache: str | Path | None = N
     folder = cache_folder(cache)
     check_text(f"the cache {folder}" if cache else f"CAPJAX_CACHE={folder}", folder)
     cache = folder
-    if name == "scenes":
+    if name in DRAWN:
         if path is not None:
             raise InputError(f"scenes are generated and not read from {path}; leave the path out")
         from capjax.data import scenes
 
-        return scenes.load(cache)
+        return scenes.load(cache) if name == "scenes" else scenes.load_paragraphs(cache)
     from capjax.data import caption_files
 
     return caption_files.load(name, path, cache)

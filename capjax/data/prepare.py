@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from capjax.data import cache_folder, load
+from capjax.data import DRAWN, cache_folder, load
 from capjax.data.contents import Contents, of_features, read_contents
 from capjax.data.feature_files import FeatureFiles, check_names, collect, first_form
 from capjax.data.features import Encoder, extract, feature_path, read_photo
@@ -65,7 +65,7 @@ def prepare(
     folder = cache_folder(cache)
     contents, pictures = first_before_others(folder, lambda: read_contents(dataset, folder))
     # By what images hold and not by where they lie: others in their place have other features.
-    key = f"{name}-{pictures}"
+    key = f"{'scenes' if name in DRAWN else name}-{pictures}"
     if check:
         check(Prepared(dataset.splits, {}, dataset.fingerprint, dataset.concepts, dict(contents)))
     how = f"squash{encoder.size}" if isinstance(encoder, Encoder) else "asis"

@@ -22,3 +22,4 @@ class Dataset(NamedTuple):
     splits: Mapping[str, Split]  # "train", "val", and "test" where there is one
     fingerprint: str  # changes whenever the images or the captions do; safe as a file name
     concepts: tuple[str, ...] = ()  # the names of its classes
+    sentences: bool = False  # whether its captions are paragraphs, of several sentences

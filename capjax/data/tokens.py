@@ -67,6 +67,7 @@ mme mo mon mr mrs ms msgr mt natl neb nev nov oct okla penn ph plc pres prof pro
 rev sen sep sept sgt sq sr st supt tel tenn thu thurs treas tue tues univ va vs vt wed wis
 """
 _ABBREVIATED_CAPITAL = "Ala Ark Conn Dak Del Ill Kan Mass Md Mich Miss Mont Pa Penna Tex Wash"
+ABBREVIATIONS = frozenset(_ABBREVIATED.split())
 
 
 def _any_of(words: str) -> str:

@@ -1,4 +1,7 @@
-"""Words as ids: 0 is the end of a caption, 1 the unknown word, then words by their count."""
+"""Words as ids: 0 is the end of a caption, 1 the unknown word, then words by their count.
+
+Where captions are paragraphs 2 is the full stop, which ends a sentence, and then come the words.
+"""
 
 import json
 import reprlib
@@ -11,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from capjax.data.sentences import carried, closes, sentence_words
 from capjax.data.tokens import tokenize
 from capjax.errors import InputError
 from capjax.files.places import as_of_a_disk, place
@@ -20,12 +24,17 @@ __all__ = ["END", "UNKNOWN", "Vocabulary", "tokenize"]
 END = 0  # closes a caption and pads what follows; it has no spelling
 UNKNOWN = 1
 UNKNOWN_WORD = "<unk>"  # never a word of its own: written in a caption it is the unknown word
-_FIRST = 2  # the id of the most frequent word
+STOP = "."  # the word at id SENTENCE of a paragraphs' vocabulary; no tokenizer gives it
+SENTENCE = 2
+_FIRST = 2  # the id of the most frequent word, or of the full stop
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words a captioner can say. `len(vocabulary)` counts the end and the unknown word, too."""
+    """The words a captioner can say. `len(vocabulary)` counts the end and the unknown word, too.
+
+    Where words[2] is "." captions are paragraphs: that id parts their sentences.
+    """
 
     words: tuple[str, ...]  # words[id]; words[0] is "" (the end), words[1] is "<unk>"
     ids: dict[str, int] = field(init=False, repr=False, compare=False)  # {word: id}
@@ -47,8 +56,15 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    @property
+    def sentences(self) -> bool:
+        """Whether captions are paragraphs, whose sentences are parted by the id 2."""
+        return self.words[SENTENCE : SENTENCE + 1] == (STOP,)
+
     @classmethod
-    def build(cls, captions: Iterable[str], min_count: int = 5) -> "Vocabulary":
+    def build(
+        cls, captions: Iterable[str], min_count: int = 5, *, sentences: bool = False
+    ) -> "Vocabulary":
         """Counts the words of captions and keeps those that come at least `min_count` times.
 
         Words are ordered by descending count, ties alphabetically, so that the same captions give
@@ -57,6 +73,8 @@ class Vocabulary:
         Args:
           captions: as people wrote them.
           min_count: how often a word must come; rarer ones are the unknown word.
+          sentences: whether captions are paragraphs. A word that could not be told from the end of
+            a sentence when it is read back is unknown.
         Raises:
           InputError: a caption is not text, or no word comes often enough.
         """
@@ -64,11 +82,16 @@ class Vocabulary:
         counts: Counter[str] = Counter()
         number = 0
         for caption in _texts(captions, "Vocabulary.build"):
-            counts.update(tokenize(caption))
+            for words in sentence_words(caption) if sentences else [tokenize(caption)]:
+                counts.update(words)
             number += 1
         counts.pop(UNKNOWN_WORD, None)
         kept = sorted(
-            (word for word, count in counts.items() if count >= min_count),
+            (
+                word
+                for word, count in counts.items()
+                if count >= min_count and (not sentences or carried(word))
+            ),
             key=lambda word: (-counts[word], word),
         )
         if not kept:
@@ -76,13 +99,14 @@ class Vocabulary:
                 f"no word comes min_count = {min_count} times in the {number} captions; "
                 "give more captions or a lower min_count"
             )
-        return cls(("", UNKNOWN_WORD, *kept))
+        return cls(("", UNKNOWN_WORD, *([STOP] if sentences else []), *kept))
 
     def encode(self, text: str, max_len: int) -> np.ndarray:
         """The ids of a caption's words, then a 0 where there is room, padded with 0.
 
         A longer caption is cut at `max_len` words and has no 0. A caption without words (empty, or
-        only punctuation) is all 0.
+        only punctuation) is all 0. Between the sentences of a paragraph stands a 2, which counts
+        as a word here; the last is closed by the 0 alone.
 
         Args:
           text: one caption.
@@ -106,13 +130,17 @@ class Vocabulary:
         captions = list(_texts(captions, "encode_all"))
         rows = np.zeros((len(captions), max_len), np.int32)
         find = self.ids.get
+        split = _parted if self.sentences else tokenize
         for row, caption in zip(rows, captions, strict=True):
-            words = tokenize(caption)[:max_len]
+            words = split(caption)[:max_len]
             row[: len(words)] = [find(word, UNKNOWN) for word in words]
         return rows
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The words before the first 0, joined by spaces; the unknown word reads "<unk>".
+
+        Each sentence of a paragraph has a full stop behind it, so that `encode` finds it again:
+        "a red circle. two squares on the left." An empty sentence is a stop by itself.
 
         Args:
           ids: [T], of one caption.
@@ -130,7 +158,7 @@ class Vocabulary:
                     "these captions were spoken with another vocabulary"
                 )
             words.append(self.words[i])
-        return " ".join(words)
+        return _with_stops(words) if self.sentences else " ".join(words)
 
     def save(self, path: str | Path) -> None:
         """Writes the vocabulary as JSON; `load` reads it back."""
@@ -167,6 +195,27 @@ class Vocabulary:
             return cls(("", UNKNOWN_WORD, *words))
         except InputError as error:
             raise InputError(f"the vocabulary {path} is damaged: {error}") from error
+
+
+def _parted(paragraph: str) -> list[str]:
+    """The words of a paragraph, with a stop between two sentences."""
+    words: list[str] = []
+    for sentence in sentence_words(paragraph):
+        words += [STOP, *sentence] if words else sentence
+    return words
+
+
+def _with_stops(words: Sequence[str]) -> str:
+    """Words with stops among them as text: a stop behind each sentence, the last one, too."""
+    text: list[str] = []
+    last = STOP
+    for word in (*words, *([STOP] if words[-1:] not in ([], [STOP]) else [])):
+        if word == STOP and last != STOP and closes(last):
+            text[-1] += STOP
+        else:
+            text.append(word)
+        last = word
+    return " ".join(text)
 
 
 def _told(value: Any) -> str:

@@ -185,3 +185,8 @@ def _of_files(files: Group) -> None:
         " COCO_val2014_000000391895 is 391895, too",
     )
     files.add_argument("--subset", action="store_true", help="score the images with a caption only")
+    files.add_argument(
+        "--paragraphs",
+        action="store_true",
+        help="captions are of several sentences: measure these, too (a run tells it itself)",
+    )

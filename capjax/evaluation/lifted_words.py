@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jax import lax
 
 from capjax.data.scenes import false_words_of
 from capjax.data.split import Split
-from capjax.data.vocabulary import Vocabulary
+from capjax.data.vocabulary import STOP, Vocabulary
 from capjax.decoding.suppressor import check_pair
 from capjax.decoding.telling_apart import Teller, tell_apart
 from capjax.evaluation.distractors import Distractors, shown
@@ -107,8 +107,9 @@ def pairs_section(
         words = np.concatenate([words[:, 0] for words, _ in batches])  # [n, T]
         lifted = np.asarray(read(run.params, target, rest, words))
         for i, captions, ids, values in zip(chosen, said, words, lifted, strict=True):
-            false = false_words_of(split, i, run.vocabulary.decode(ids)) or ()
             shades = shaded_words(run.vocabulary, ids, values)
+            said_words = shades.words[:-1] if shades.ends else shades.words
+            false = false_places(split, i, said_words, run.vocabulary.sentences)
             captions.append(shades._replace(name=name, false=false))
     every = [
         Pair(
@@ -130,10 +131,30 @@ def shaded_words(vocabulary: Vocabulary, ids: np.ndarray, values: np.ndarray) ->
     Args:
       ids: int32[T]; values: float[T], of `lifts`.
     """
-    words = [vocabulary.decode([i]) for i in takewhile(lambda i: i != END, ids.tolist())]
+    words = [vocabulary.words[i] for i in takewhile(lambda i: i != END, ids.tolist())]
     ends = len(words) < len(ids)
     words += [THE_END] if ends else []
     return Shaded("", words, values[: len(words)].tolist(), ends)
+
+
+def false_places(
+    split: Split, image: int, words: Sequence[str], paragraph: bool
+) -> tuple[int, ...]:
+    """Which words make a caption false of an image; of a paragraph, sentence by sentence.
+
+    paragraph: whether full stops are among the words. Of its sentences that state nothing every
+    word is false.
+    """
+    if not paragraph:
+        return false_words_of(split, image, " ".join(words)) or ()
+    found: list[int] = []
+    ends = [n for n, word in enumerate(words) if word == STOP]
+    for begin, end in pairwise([-1, *ends, len(words)]):
+        said = range(begin + 1, end)
+        if said:
+            false = false_words_of(split, image, " ".join(words[n] for n in said))
+            found += said if false is None else [said[n] for n in false]
+    return tuple(found)
 
 
 def write_pairs(

@@ -40,6 +40,7 @@ def of_files(request: FilesRequest) -> Written:
         held_out=True,
         known=known,
         df_source=pairs.df_source,
+        paragraphs=request.paragraphs,
     )
     about: dict[str, Any] = {"run": Path(predictions).stem, "dataset": Path(references).stem}
     about["predictions"] = str(Path(predictions).absolute())

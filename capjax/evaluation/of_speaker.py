@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from capjax.data import scenes
 from capjax.data.contents import digest
 from capjax.data.image_ids import plain
 from capjax.data.split import Split
@@ -16,6 +15,7 @@ from capjax.errors import InputError
 from capjax.evaluation.by_judges import judged, picked_among, scorer
 from capjax.evaluation.distractors import Distractors, digest_of
 from capjax.evaluation.text_measures import Evaluation, measure
+from capjax.evaluation.truth import truth_of
 from capjax.evaluation.verdicts import Judge
 from capjax.metrics.retrieval import Score, retrieve
 from capjax.metrics.self_retrieval import pairwise_log_probs
@@ -70,12 +70,13 @@ def evaluate(
 ) -> Evaluation:
     """Captions every image of a split and measures the captions.
 
-    Beside all that `measure` gives: for generated images the shares of captions that are true, and
-    that identify their image among its distractors; and self-retrieval (Dai & Lin, 2017), how the
-    speaker itself ranks the images given the (first) caption of each. Each judge gives its E
-    (Dai et al., 2017), the mean of r over the captions, under its name, that of people's captions
-    as NAME_people, and it too ranks the images; a listener ranks them only, and of images with
-    D distractors gives NAME_accuracy@1+D, how often it picks the image out of it and them.
+    Beside all that `measure` gives, of paragraphs where the vocabulary is one of theirs: for
+    generated images the shares of captions that are true, and that identify their image among its
+    distractors; and self-retrieval (Dai & Lin, 2017), how the speaker itself ranks the images given
+    the (first) caption of each. Each judge gives its E (Dai et al., 2017), the mean of r over the
+    captions, under its name, that of people's captions as NAME_people, and it too ranks the images;
+    a listener ranks them only, and of images with D distractors gives NAME_accuracy@1+D, how often
+    it picks the image out of it and them.
 
     Args:
       images: [M, ...], the split's images as the speaker takes them.
@@ -98,9 +99,10 @@ def evaluate(
     captions = {i: [decode(w) for w in row] for i, row in zip(split.ids, words, strict=True)}
     references = dict(zip(split.ids, split.captions, strict=True))
     # Java runs on one machine.
+    measures = {"paragraphs": captioner.vocabulary.sentences} | measures
     scores, rows = found = by_first(lambda: measure(captions, references, **measures))
     if split.truth is not None:
-        scores.update(_truth(split, rows))
+        scores.update(truth_of(split, rows, paragraphs=captioner.vocabulary.sentences))
     if answer.distractors is not None:
         scores["digests"]["distractors"] = digest_of(split, answer.distractors)
     if retrieval:
@@ -189,18 +191,3 @@ def _retrieval(
         for row, rank in zip(rows, ranks, strict=False):
             row[f"{name}_retrieval_rank@{number}"] = float(rank)
     return scores
-
-
-def _truth(split: Split, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Marks each caption of a generated image as true or not, as identifying or not."""
-    assert split.truth is not None
-    for row, truth in zip(rows, split.truth, strict=True):
-        said = row.get("captions") or [row["caption"]]
-        scene, distractors = truth["scene"], truth["distractors"]
-        marks = {"true": [scenes.holds(caption, scene) for caption in said]}
-        if distractors:
-            marks["identifies"] = [scenes.identifies(text, scene, distractors) for text in said]
-        for name, values in marks.items():
-            row[name] = values if "captions" in row else values[0]
-    names = [name for name in ("true", "identifies") if all(name in row for row in rows)]
-    return {name: float(np.mean([row[name] for row in rows])) for name in names}

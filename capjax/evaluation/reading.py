@@ -27,7 +27,7 @@ RUN_ONLY = (
     *("retrieval", "evaluator", "listener", "distractors", "hard", "twins"),
     *("rationality", "speaker", "guide", "justify", "triplets", "blind"),
 )
-FILES_ONLY = ("references", "known", "subset", "ids")
+FILES_ONLY = ("references", "known", "subset", "ids", "paragraphs")
 
 
 # What must be there, or can be made, by flag.
@@ -81,6 +81,7 @@ def _of_files(flags: argparse.Namespace, metrics: tuple[str, ...]) -> FilesReque
         split=flags.split,
         subset=flags.subset,
         ids=flags.ids,
+        paragraphs=flags.paragraphs,
     )
 
 

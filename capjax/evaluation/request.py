@@ -33,3 +33,4 @@ class FilesRequest(NamedTuple):
     split: str | None = None  # of the references
     subset: bool = False  # whether images without a caption are left out
     ids: str | None = None  # how images are called, as of `read_pair`
+    paragraphs: bool = False  # whether captions are paragraphs

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from capjax.data.contents import digest, of_texts
+from capjax.data.sentences import sentences
+from capjax.evaluation.paragraph_measures import of_paragraphs
 from capjax.metrics.diversity import consensus, diversity
 from capjax.metrics.ids import encode
 from capjax.metrics.ngrams import ngram_table
@@ -31,6 +33,7 @@ def measure(
     held_out: bool = False,
     known: Collection[str] | None = None,
     df_source: str = "these references",
+    paragraphs: bool = False,
 ) -> Evaluation:
     """Measures captions against references: quality, and how different the captions are.
 
@@ -47,6 +50,7 @@ def measure(
         "n-1" and "n-1 human", where every image has two references.
       known: captions trained on: measures `novel`, the share of captions that are none of them.
       df_source: as in `score_captions`.
+      paragraphs: whether captions are paragraphs, of which `of_paragraphs` tells more.
     Returns:
       Evaluation; scores that do not apply are absent, those that could not be taken None. Beside
       them "digests" tell what was scored: scores of other references, other held-out captions or
@@ -55,7 +59,9 @@ def measure(
     Raises:
       InputError: as `score_captions`.
     """
-    options: dict[str, Any] = {"metrics": metrics, "df_source": df_source, "beside": known or ()}
+    options: dict[str, Any] = {"metrics": metrics, "df_source": df_source}
+    spoken = [text for texts in captions.values() for text in texts] if paragraphs else []
+    options["beside"] = [*(known or ()), *(part for text in spoken for part in sentences(text))]
     single = [i for i, texts in references.items() if len(texts) < 2]
     if held_out and not single:
         first, *others = score_protocols(captions, references, **options)
@@ -68,10 +74,14 @@ def measure(
     if official.n_samples > 1:
         scores |= _of_several(captions, references, official, rows)
     scores |= _words([captions[i] for i in official.ids], known, official.words)
+    about = official.result()
+    if paragraphs:
+        found = _of_paragraphs(captions, references, official, rows)
+        about["unavailable"] = about["unavailable"] | found.pop("unavailable", {})
+        scores |= found
     scores |= {other.name: _without_notes(other.result()) for other in others}
     scores |= {"references": first.references}
     scores |= {"digests": _digests(references, known, held_out=bool(others))}
-    about = official.result()
     names = ("n_images", "n_samples", "n_wordless", "tokenizer", "df", "versions", "unavailable")
     scores |= {name: about[name] for name in (*names, "notes") if name in about}
     if held_out and single:
@@ -123,6 +133,20 @@ def _of_several(
         agreed = each["cider_d"][np.arange(len(ids)), chosen]
         scores[f"oracle_cider_d@{samples}"] = float(best.mean())
         scores[f"consensus_cider_d@{samples}"] = float(agreed.mean())
+    return scores
+
+
+def _of_paragraphs(
+    captions: Texts, references: Texts, official: Scores, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """`of_paragraphs`, of which each paragraph's share goes into the rows."""
+    ids = official.ids
+    said, truth = ([texts[i] for i in ids] for texts in (captions, references))
+    scores, parts = of_paragraphs(said, truth, official.words)
+    for name, values in parts.items():
+        for row, several in zip(rows, values.tolist(), strict=True):
+            several = [None if value != value else value for value in several]  # NaN
+            row[name] = several if official.n_samples > 1 else several[0]
     return scores
 
 

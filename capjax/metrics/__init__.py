@@ -6,6 +6,7 @@ from capjax.metrics.diversity import consensus, diversity, novel, self_cider_ker
 from capjax.metrics.ids import encode
 from capjax.metrics.ngrams import NgramTable, ngram_table
 from capjax.metrics.official import score_captions
+from capjax.metrics.paragraphs import between_sentences, repeated_trigrams
 from capjax.metrics.retrieval import recall, retrieval_ranks, retrieve
 from capjax.metrics.rouge import rouge_l
 from capjax.metrics.self_retrieval import pairwise_log_probs
@@ -13,6 +14,7 @@ from capjax.metrics.self_retrieval import pairwise_log_probs
 __all__ = [
     "NgramTable",
     "PackedReferences",
+    "between_sentences",
     "bleu",
     "cider_d",
     "consensus",
@@ -24,6 +26,7 @@ __all__ = [
     "pack_references",
     "pairwise_log_probs",
     "recall",
+    "repeated_trigrams",
     "retrieval_ranks",
     "retrieve",
     "rouge_l",

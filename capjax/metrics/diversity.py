@@ -71,12 +71,10 @@ def diversity(captions: jax.Array, table: NgramTable) -> dict[str, Any]:
         each, corpus = jax.tree.map(np.asarray, _jitted(captions, table))
         xp = np
     kernel, shared = each.pop("kernel"), each.pop("shared")
-    upper = xp.triu(kernel.astype(xp.float64 if xp is np else xp.float32))
-    mirrored = upper + xp.triu(upper, 1).swapaxes(-1, -2)
-    each["self_cider"] = _spread(xp, xp.sqrt(_values(xp, mirrored, np.float32)))
+    each["self_cider"] = self_cider(kernel, captions.shape[1])
     # The counts of words in captions are A, and A' A is how many words each two share: the squares.
-    shared = shared.astype(upper.dtype)
-    each["lsa"] = _spread(xp, xp.sqrt(_values(xp, shared, upper.dtype)))
+    shared = shared.astype(xp.float64 if xp is np else xp.float32)
+    each["lsa"] = _spread(xp, xp.sqrt(_values(xp, shared, shared.dtype)), captions.shape[1])
     means = {name: x.mean() for name, x in each.items()}
     if xp is np:
         return {**each, "total": {k: x.item() for k, x in (means | corpus).items()}}
@@ -97,7 +95,7 @@ def self_cider_kernel(captions: jax.Array, table: NgramTable) -> jax.Array:
       ValueError: captions of another shape or type.
     """
     check_ids("captions", captions, "NST")
-    return _by_image(partial(_kernel, table=table), captions)
+    return by_image(lambda some: kernel_of(tokens(some), table), captions)
 
 
 @of_ids
@@ -150,14 +148,25 @@ def novel(captions: jax.Array, known: jax.Array) -> jax.Array:
     return new & present(captions)
 
 
-def _kernel(captions: jax.Array, table: NgramTable) -> jax.Array:
-    words = tokens(captions)
+def kernel_of(words: jax.Array, table: NgramTable) -> jax.Array:
+    """CIDEr-D of each of S captions against each, int32[N, S, T] from `tokens` -> [N, S, S]."""
     return similarity(words, words, weigh(words, table)[0], table)
+
+
+def self_cider(kernel: Any, size: Any) -> Any:
+    """Self-CIDEr of kernels [N, S, S], of which the first captions are `size`, an int or int[N].
+
+    On the host in float64; of what is traced in float32.
+    """
+    xp: Any = np if isinstance(kernel, np.ndarray) else jnp
+    upper = xp.triu(kernel.astype(xp.float64 if xp is np else xp.float32))
+    mirrored = upper + xp.triu(upper, 1).swapaxes(-1, -2)
+    return _spread(xp, xp.sqrt(_values(xp, mirrored, np.float32)), size)
 
 
 def _measured(captions: jax.Array, table: NgramTable) -> tuple[dict, dict]:
     """All but the singular values: (of each image, in all)."""
-    each, parts = _by_image(partial(_image, table=table), captions)
+    each, parts = by_image(partial(_image, table=table), captions)
     words = tokens(captions).reshape(-1, captions.shape[-1])
     corpus = {
         "vocabulary": _distinct(words.reshape(-1, 1), (words >= 0).reshape(-1)),
@@ -186,19 +195,19 @@ def _image(captions: jax.Array, table: NgramTable) -> tuple[dict[str, jax.Array]
     for n, mine, matches in zip((1, 2), own, ngram_matches(pairs), strict=False):
         before = (earlier & (count(matches) > 0)).any(2)
         distinct = (first_time(mine) & ~before).sum((1, 2), dtype=jnp.int32)
-        each[f"div{n}"] = _share(distinct, number)
-        each[f"div{n}_ngram"] = _share(distinct, (count(mine) > 0).sum((1, 2), dtype=jnp.int32))
+        each[f"div{n}"] = share(distinct, number)
+        each[f"div{n}_ngram"] = share(distinct, (count(mine) > 0).sum((1, 2), dtype=jnp.int32))
 
     equal = (words[:, :, None] == words[:, None]).all(-1)  # [N, S, S]
     each["unique"] = (~(equal & earlier[..., 0]).any(2)).mean(1, dtype=jnp.float32)
     frequency = equal.mean(2, dtype=jnp.float32)
     each["effective"] = jnp.exp(-jnp.log(frequency).mean(1))
-    each["kernel"] = _kernel(captions, table)
+    each["kernel"] = kernel_of(words, table)
     each["shared"] = count(pairs).sum(-1, dtype=jnp.int32)
     return each, parts
 
 
-def _by_image(compute: Any, captions: jax.Array) -> Any:
+def by_image(compute: Any, captions: jax.Array) -> Any:
     """Applies compute to captions [N, S, T], a block of images at a time."""
     block = max(1, PAIRS // captions.shape[1] ** 2)
     if len(captions) <= block:
@@ -207,7 +216,8 @@ def _by_image(compute: Any, captions: jax.Array) -> Any:
     return lax.map(one, captions, batch_size=block)
 
 
-def _share(part: jax.Array, whole: jax.Array) -> jax.Array:
+def share(part: jax.Array, whole: jax.Array) -> jax.Array:
+    """part / whole of counts, 0 of nothing: float32."""
     return part.astype(jnp.float32) / jnp.maximum(whole, 1).astype(jnp.float32)
 
 
@@ -218,11 +228,14 @@ def _values(xp: Any, matrix: Any, precision: Any) -> Any:
     return xp.where(values > least, values, 0)
 
 
-def _spread(xp: Any, values: Any) -> Any:
-    """-log_S of the largest of S values' share of their sum, [N, S] -> [N]: 0 one, 1 all alike."""
-    whole, size = values.sum(-1), values.shape[-1]
+def _spread(xp: Any, values: Any, size: Any) -> Any:
+    """-log_S of the largest of S values' share of their sum, [N, S] -> [N]: 0 one, 1 all alike.
+
+    size: S, or int[N] where fewer than the values are; the others are 0.
+    """
+    whole = values.sum(-1)
     largest = xp.where(whole > 0, values.max(-1) / xp.where(whole > 0, whole, 1), 1)
-    return xp.maximum(-xp.log(largest), 0) / np.log(max(size, 2)).astype(values.dtype)
+    return xp.maximum(-xp.log(largest), 0) / xp.log(xp.maximum(size, 2)).astype(values.dtype)
 
 
 def _distinct(rows: jax.Array, counted: jax.Array) -> jax.Array:

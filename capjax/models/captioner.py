@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from capjax.models.convnet import network_on_pixels
 from capjax.models.dense import dense
 from capjax.models.dropout import drop
-from capjax.models.lstm import LSTM, opened
+from capjax.models.lstm import LSTM, lstm, opened
 from capjax.speaker import END
 
 IMAGE_MASK = 2**31  # folded into a dropout key for the image's mask; no word stands so far on
@@ -61,9 +61,10 @@ class Captioner(nn.Module):
     def turn(self, memory, state, gates):
         """(what of the carry is new, output float[N, dim]) by the opened gates float32[N, G].
 
-        Memory has N / K rows, each for K rows of the gates in turn.
+        A plain LSTM's here. Memory has N / K rows, each for K rows of the gates in turn.
         """
-        raise NotImplementedError
+        cell, hidden = lstm(gates, state["cell"])
+        return {"cell": cell, "hidden": hidden}, hidden
 
     def seen(self, context):
         """The image as a cell takes it: float[N, R, D] or, where it does so at a glance, [N, D]."""
@@ -98,6 +99,10 @@ class Captioner(nn.Module):
         position = jnp.zeros(carry["cell"].shape[0], jnp.int32)
         return carry | {"dropout": context["dropout"], "position": position}
 
+    def step(self, memory, carry, words):
+        """(carry, hidden float[N, H]) after a word int32[N]."""
+        return self.advance(memory, carry, self.embed(words))
+
     def advance(self, memory, carry, x):
         if "dropout" not in carry:
             return self.recur(memory, carry, x)
@@ -123,4 +128,4 @@ class Captioner(nn.Module):
     def speak(self, context):
         memory, carry = self.start(context)
         words = jnp.full(carry["cell"].shape[:1], END)
-        return self.logits(self.advance(memory, carry, self.embed(words))[1])
+        return self.logits(self.step(memory, carry, words)[1])

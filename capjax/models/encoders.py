@@ -12,7 +12,10 @@ from capjax.data.scenes.drawing import SIDE
 from capjax.errors import InputError
 from capjax.models.eyes import eyes
 
-ENCODERS = ("efficientnet_lite0", "efficientnet_lite0_grid", "eyes64", "pixels64", "none")
+ENCODERS = (
+    *("efficientnet_lite0", "efficientnet_lite0_grid"),
+    *("eyes64", "eyes64_objects", "pixels64", "none"),
+)
 
 
 def encoder_named(name: str) -> Encoder | FeatureFiles:
@@ -26,8 +29,8 @@ def encoder_named(name: str) -> Encoder | FeatureFiles:
         return pixels(64)
     if name == "none":
         return nothing()
-    if name == "eyes64":  # eyes trained anew see other things, and need another name
-        return Encoder(name, SIDE, eyes())
+    if name in ("eyes64", "eyes64_objects"):  # eyes trained anew see other things: another name
+        return Encoder(name, SIDE, eyes(objects=name.endswith("objects")))
     if name.startswith("efficientnet_lite0") and name in ENCODERS:
         from capjax.models.efficientnet import efficientnet_lite0
 

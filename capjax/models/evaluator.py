@@ -1,6 +1,5 @@
 """Evaluators: judges of captions behind the Evaluator contract."""
 
-from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -74,9 +73,14 @@ class Matcher(nn.Module):
     def match(self, image, hidden):
         return (image.astype(jnp.float32) * hidden.astype(jnp.float32)).sum(-1)
 
+    def read(self, carry, words):
+        return self.advance({}, carry, self.embed(words))[0]
+
+    def score(self, image, carry):
+        return self.match(image, carry["hidden"])
+
     def judge(self, context, words):
-        carry = self.advance({}, self.start(words.shape[0]), self.embed(words))[0]
-        return self.match(self.look(context), carry["hidden"])
+        return self.score(self.look(context), self.read(self.start(words.shape[0]), words))
 
 
 def evaluator(
@@ -97,7 +101,7 @@ def evaluator(
     Raises:
       ValueError: an unknown kind of image, dtype or sight, or a size that does not fit.
     """
-    return made(Matcher, vocab_size, image, dim, dropout, dtype, sight)
+    return evaluator_of(made(Matcher, vocab_size, image, dim, dropout, dtype, sight))
 
 
 def made(
@@ -108,14 +112,19 @@ def made(
     dropout: float,
     dtype: Any,
     sight: str,
-) -> Evaluator:
-    """The Evaluator of one kind of matcher; the rest as of `evaluator`."""
+) -> Matcher:
+    """A matcher of one kind, of arguments that fit; these and the errors as of `evaluator`."""
     check_image(image, sight)
     check_dtype(dtype)
     check_vocab_size(vocab_size)
     if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1:
         raise ValueError(f"vocab_size={vocab_size}, dim={dim}, dropout={dropout} do not fit")
-    module = kind(vocab_size, tuple(image), dim, dropout, dtype, sight)
+    return kind(vocab_size, tuple(image), dim, dropout, dtype, sight)
+
+
+def evaluator_of(module: Matcher) -> Evaluator:
+    """A matcher's functions of its parameters."""
+    image = module.image
     recite_hidden = reciter(module)
 
     def init(key):
@@ -130,18 +139,15 @@ def made(
     def start(params, n):
         return module.apply(params, n, method=module.start)
 
-    embed = partial(module.apply, method=module.embed)
-    advance = partial(module.apply, method=module.advance)
-
     def read(params, carry, words):
-        return advance(params, {}, carry, embed(params, words))[0]
+        return module.apply(params, carry, words, method=module.read)
 
     def score(params, image, carry):
-        return module.apply(params, image, carry["hidden"], method=module.match)
+        return module.apply(params, image, carry, method=module.score)
 
     def recite(params, words, lengths):
         hidden = recite_hidden(params, {}, start(params, words.shape[0]), words, lengths)
         last = jnp.maximum(lengths - 1, 0)[:, None, None]
         return {"hidden": jnp.take_along_axis(hidden, last, 1)[:, 0]}
 
-    return Evaluator(init, look, start, read, score, recite, vocab_size)
+    return Evaluator(init, look, start, read, score, recite, module.vocab_size)

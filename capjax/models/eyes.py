@@ -28,6 +28,7 @@ FEATURES = (
     + 2 * len(TWO)
     + sum(KINDS[a] * KINDS[b] for a, b in PAIRS)
 )
+REGIONS = OBJECTS + 1  # the last is the background
 # Places are rarely spoken of, and are learnt from few captions only where they are not overheard.
 LOUD = 4.0
 SHARP = 8.0  # how soon a side begins, and the way from one object to another is clear, per UNIT
@@ -111,6 +112,14 @@ class Eyes(nn.Module):
         values of two attributes, such as red circles. So what a phrase of a caption states can be
         found in one number.
         """
+        return self.objects(pixels).mean(1)
+
+    def objects(self, pixels):
+        """What each object, and the background, gives the features: float32[N, REGIONS, FEATURES].
+
+        Their mean is the features: of the four objects, the most prominent first, and of what is
+        behind them.
+        """
         sight = self.look(pixels)
         there = -jnp.expm1(sight.cell[..., CELLS:])  # [N, 4, 1]
         kinds = [jnp.exp(kind) for kind in sight.attributes]
@@ -121,17 +130,26 @@ class Eyes(nn.Module):
         one, other = (np.array(ends) for ends in zip(*TWO, strict=True))
         apart = sight.place[:, one] - sight.place[:, other]
         way = LOUD * jnp.tanh(SHARP / 4 * apart) * there[:, other]
-        both = [jnp.einsum("nsa,nsb->nab", kinds[a] * there, kinds[b]) for a, b in PAIRS]
-        parts = [jnp.exp(sight.background), things, way, *both]
-        return jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], -1)
+        both = [jnp.einsum("nsa,nsb->nsab", kinds[a] * there, kinds[b]) for a, b in PAIRS]
+        # Each object's own numbers in its own columns; a way belongs to both, a half to each.
+        own = jnp.einsum("nsd,sk->nskd", things, jnp.eye(OBJECTS))
+        ends = np.eye(OBJECTS)[:, one] / 2 + np.eye(OBJECTS)[:, other] / 2
+        ways = jnp.einsum("npd,sp->nspd", way, ends)
+        behind = jnp.exp(sight.background)
+        parts = [jnp.zeros((*things.shape[:2], behind.shape[1])), own, ways, *both]
+        parts = [part.reshape(*part.shape[:2], -1) for part in parts]
+        last = jnp.pad(behind, ((0, 0), (0, FEATURES - behind.shape[1])))
+        return REGIONS * jnp.concatenate([jnp.concatenate(parts, -1), last[:, None]], 1)
 
 
-def eyes(path: Path = TRAINED) -> Any:
+def eyes(path: Path = TRAINED, *, objects: bool = False) -> Any:
     """Eyes that were trained, as a jitted function, images uint8 [N, 64, 64, 3] -> [N, FEATURES].
 
+    objects: whether each object's are told by themselves: [N, REGIONS, FEATURES].
     Raises InputError where the file is not what it should be.
     """
-    return partial(jax.jit(Eyes().apply), jax.device_put(read_eyes(path)))
+    told = partial(Eyes().apply, method=Eyes.objects if objects else None)
+    return partial(jax.jit(told), jax.device_put(read_eyes(path)))
 
 
 def write_eyes(params: Any, path: Path) -> None:

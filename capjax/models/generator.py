@@ -1,5 +1,6 @@
 """Generators: captioners behind the Speaker contract."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -53,16 +54,7 @@ def generator(
     """
     if cell not in CELLS:
         raise ValueError(f"cell {cell!r} is unknown; choose one of {', '.join(CELLS)}")
-    check_image(image, sight)
-    check_dtype(dtype)
-    check_vocab_size(vocab_size)
-    if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1 or not 0 <= input_dropout < 1:
-        raise ValueError(
-            f"vocab_size={vocab_size}, dim={dim}, dropout={dropout}, input_dropout={input_dropout}"
-            " do not fit"
-        )
-    if noise < 0 or concepts < 0:
-        raise ValueError(f"noise={noise} and concepts={concepts} must be at least 0")
+    check_captioner(vocab_size, image, dim, noise, concepts, dropout, input_dropout, dtype, sight)
     if CELLS[cell].regional and image[0] == "features":
         raise ValueError(
             f"cell {cell!r} looks at regions, and image {image!r} has none; give it"
@@ -73,12 +65,38 @@ def generator(
     module = CELLS[cell](
         vocab_size, tuple(image), dim, concepts, dropout, input_dropout, dtype, noise, sight
     )
+    return speaker_of(module, partial(module.apply, method=module.start), reciter(module))
 
-    return _speaker(module)
+
+def check_captioner(
+    vocab_size: int,
+    image: tuple,
+    dim: int,
+    noise: int,
+    concepts: int,
+    dropout: float,
+    input_dropout: float,
+    dtype: Any,
+    sight: str,
+) -> None:
+    """Raises ValueError where what any captioner is made of is unknown or does not fit."""
+    check_image(image, sight)
+    check_dtype(dtype)
+    check_vocab_size(vocab_size)
+    if vocab_size < 2 or dim < 1 or not 0 <= dropout < 1 or not 0 <= input_dropout < 1:
+        raise ValueError(
+            f"vocab_size={vocab_size}, dim={dim}, dropout={dropout}, input_dropout={input_dropout}"
+            " do not fit"
+        )
+    if noise < 0 or concepts < 0:
+        raise ValueError(f"noise={noise} and concepts={concepts} must be at least 0")
 
 
-def _speaker(module: Captioner) -> Speaker:
-    """A captioner's functions of its parameters."""
+def speaker_of(module: Captioner, begin: Callable, recite: Callable | None) -> Speaker:
+    """A captioner's functions of its parameters.
+
+    begin: (params, context) -> (memory, carry), of a context that holds what it should.
+    """
     image, noise, concepts = module.image, module.noise, module.concepts
 
     def init(key):
@@ -103,15 +121,12 @@ def _speaker(module: Captioner) -> Speaker:
             )
         if concepts:
             check_captions(context["concept"], "N", "context['concept']", concepts)
-        return module.apply(params, context, method=module.start)
-
-    embed = partial(module.apply, method=module.embed)
-    advance = partial(module.apply, method=module.advance)
+        return begin(params, context)
 
     def step(params, memory, carry, words):
-        return advance(params, memory, carry, embed(params, words))
+        return module.apply(params, memory, carry, words, method=module.step)
 
     def logits(params, hidden):
         return module.apply(params, hidden, method=module.logits)
 
-    return Speaker(init, start, step, logits, reciter(module))
+    return Speaker(init, start, step, logits, recite)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from capjax.judging import Evaluator
 from capjax.models.dense import dense
-from capjax.models.evaluator import Matcher, made
+from capjax.models.evaluator import Matcher, evaluator_of, made
 
 SHARPNESS = 2.66  # ln(1 / 0.07), what the logarithm of the scale begins with
 
@@ -55,4 +55,4 @@ def listener(
     Raises:
       ValueError: an unknown kind of image, dtype or sight, or a size that does not fit.
     """
-    return made(Listener, vocab_size, image, dim, dropout, dtype, sight)
+    return evaluator_of(made(Listener, vocab_size, image, dim, dropout, dtype, sight))

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from capjax.models.captioner import Captioner
 from capjax.models.dense import dense
-from capjax.models.lstm import lstm
 
 
 class NIC(Captioner):
@@ -28,7 +27,3 @@ class NIC(Captioner):
         memory = self.beside(context)
         carry, _ = self.recur(memory, self.blank(first.shape[0]), first)
         return memory, self.with_keys(context, carry)
-
-    def turn(self, memory, state, gates):
-        cell, hidden = lstm(gates, state["cell"])
-        return {"cell": cell, "hidden": hidden}, hidden

@@ -17,7 +17,7 @@ from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follo
 from capjax.objectives.baselines import BASELINES, baseline_of
 from capjax.objectives.evaluator_training import Learner, with_draws
 from capjax.objectives.policy import drawn_gradient
-from capjax.settings import BELOW_1, FROM_0, FROM_1, OneOf
+from capjax.settings import BELOW_1, FROM_0, FROM_1, SHARE, OneOf
 from capjax.speaker import SENTENCE, Context, Params, Speaker, log_probs, scored
 
 REWARDS = ("evaluator", "constant", "shuffled")
@@ -38,6 +38,7 @@ class AdversarialSettings:
     evaluator_steps: Annotated[int, FROM_0] = 5  # evaluator updates for one of the speaker
     alpha: Annotated[float, FROM_0] = 1.0  # of `losses.evaluator`
     beta: Annotated[float, FROM_0] = 1.0  # the same
+    swapped: Annotated[float, SHARE] = 0.0  # as in `evaluator_training`
     # "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of another
     # image's caption).
     reward: Annotated[str, OneOf(REWARDS)] = "evaluator"
@@ -135,7 +136,9 @@ def adversarial(
     def update(state: AdversarialState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
         keys = jax.random.split(key, 1 + settings.evaluator_steps)
-        state, evaluator_metrics = update_evaluator(speaker, learner, state, batch, keys, noise)
+        state, evaluator_metrics = update_evaluator(
+            speaker, learner, state, batch, keys, noise, settings.swapped
+        )
         first = jax.tree.map(lambda x: x[:, 0], batch)
         gradient, metrics = speaker_gradient(
             speaker, evaluator, state, first, keys[0], settings, noise
@@ -162,6 +165,7 @@ def update_evaluator(
     batch: Context,
     keys: jax.Array,
     noise: Noise,
+    swapped: float = 0.0,
 ) -> tuple[AdversarialState, Metrics]:
     """The evaluator's updates (`evaluator_training`), one for each unit of a batch but the first.
 
@@ -172,7 +176,7 @@ def update_evaluator(
     if keys.shape[0] == 1:
         return state, {}
     units = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0)[1:], batch)
-    units = with_draws(speaker, state.params, learner.evaluator, units, keys[1:], noise)
+    units = with_draws(speaker, state.params, learner.evaluator, units, keys[1:], noise, swapped)
 
     def one(evaluator, unit):
         params, opt = evaluator

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from capjax.data import scenes
+from capjax.data import DRAWN, scenes
 from capjax.page import shown
 from capjax.page.heard import Heard
 from capjax.page.pictures import Album, Encoders, Picture, drawn, of_scene
@@ -87,7 +87,7 @@ class Answers(NamedTuple):
         if not self.encoders:
             return self.albums[0]
         photos = [album for album in self.albums if not album.split.truth]
-        drawn_ones = self.voices[0].run.run.recipe.data.name == "scenes"
+        drawn_ones = self.voices[0].run.run.recipe.data.name in DRAWN
         return None if drawn_ones or not photos else photos[0]
 
     def warm(self) -> None:

@@ -16,6 +16,7 @@ from capjax.report.looks import Looks, looks
 from capjax.report.markup import Html, escape
 from capjax.report.page import page, section
 from capjax.report.pairs import Pair, Shaded, legend, pairs, shaded
+from capjax.report.paragraphs import paragraph, paragraph_variants
 from capjax.report.tables import Missing, facts, score_table, table
 from capjax.report.write import write_page, write_report
 
@@ -39,6 +40,8 @@ __all__ = [
     "marked",
     "page",
     "pairs",
+    "paragraph",
+    "paragraph_variants",
     "picture",
     "score_table",
     "section",

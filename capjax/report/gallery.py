@@ -61,10 +61,10 @@ def untrue(word: str) -> Html:
     return Html(f'<span class="false">{escape(word)}<span class="unseen"> (false)</span></span>')
 
 
-def untrue_note() -> Html:
-    """What the marks of `untrue` mean."""
+def untrue_note(more: str = "") -> Html:
+    """What the marks of `untrue` mean; more: a sentence behind."""
     told = f"Words that make a caption false of its image are marked: {untrue('so')}."
-    return Html(f'<p class="note">{told}</p>')
+    return Html(f'<p class="note">{told}{escape(f" {more}" if more else "")}</p>')
 
 
 def variants(
@@ -88,14 +88,19 @@ def variants(
 
     def line(words: Sequence[str]) -> Html:
         wrong = false(" ".join(words)) or ()
-        return join((shown(word, i in wrong) for i, word in enumerate(words)), " ")
+        line = join((shown(word, i in wrong) for i, word in enumerate(words)), " ")
+        return line if words else _words("")
 
+    return counted(split, line)
+
+
+def counted(
+    captions: Sequence[tuple[str, ...]], line: Callable[[tuple[str, ...]], Html]
+) -> list[Html]:
+    """Captions as their parts, each that is different once with its number, most frequent first."""
     return [
-        Html(
-            (line(words) if words else _words(""))
-            + (f' <span class="times">\u00d7{number}</span>' if number > 1 else "")
-        )
-        for words, number in Counter(split).most_common()
+        Html(line(parts) + (f' <span class="times">\u00d7{number}</span>' if number > 1 else ""))
+        for parts, number in Counter(captions).most_common()
     ]
 
 

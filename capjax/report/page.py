@@ -137,6 +137,9 @@ path.stage { stroke: var(--axis); }
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr)); }
 .said > div { min-width: 0; }
 .captions li { margin-top: 0.25rem; line-height: 1.4; overflow: hidden auto; max-height: 9.8em; }
+.said:has(.paragraph) { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
+.captions li:has(.paragraph) { max-height: none; margin-top: 0.5rem; }
+.paragraph + .marks { margin-top: 0.25rem; }
 .looks { grid-column: 1 / -1; display: grid; gap: 0.75rem;
   grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
 .look div { background-size: 100% 100%; }

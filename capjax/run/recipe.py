@@ -13,6 +13,7 @@ from capjax.errors import InputError
 from capjax.files.places import place, stored
 from capjax.models.dense import DTYPES
 from capjax.models.image_kind import SIGHTS
+from capjax.models.paragraphs import LOOKS
 from capjax.settings import (
     BELOW_1,
     FROM_0,
@@ -82,6 +83,10 @@ class Recipe:
     dropout: Annotated[float, BELOW_1]
     input_dropout: Annotated[float, BELOW_1] = 0.0
     sight: Annotated[str, OneOf(SIGHTS)] = "convnet"  # what looks at pixels
+    sentences: Annotated[int, FROM_1] = 6  # that cell "paragraph" plans; of `paragraph_generator`,
+    look: Annotated[str, OneOf(LOOKS)] = "pool"  # as these three are
+    noise_parts: Annotated[int, FROM_1] = 1
+    hears: bool = False
     concepts: bool = False
     judge: Annotated[str | None, OneOf(("", "evaluator", "listener"))] = None
     evaluator_dim: Annotated[int, FROM_1] = 512

@@ -2,7 +2,8 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,10 @@ from capjax.files.places import place
 from capjax.files.whole import read_json
 from capjax.judging import Evaluator
 from capjax.models.evaluator import evaluator
-from capjax.models.generator import generator
+from capjax.models.generator import CELLS, generator
 from capjax.models.listener import listener
+from capjax.models.paragraph_evaluator import paragraph_evaluator
+from capjax.models.paragraphs import paragraph_generator
 from capjax.parallel import by_first
 from capjax.run.checkpoint import Checkpoints
 from capjax.run.folder import best_folder, read_config, saved
@@ -24,6 +27,7 @@ from capjax.run.recipe import Recipe
 from capjax.speaker import Params, Speaker
 
 JUDGES = {"evaluator": evaluator, "listener": listener}
+PARAGRAPH = "paragraph"  # the cell that speaks several sentences
 
 
 class Trained(NamedTuple):
@@ -52,11 +56,19 @@ def speaker_of(recipe: Recipe, vocab_size: int, image: tuple, concepts: int = 0)
     Raises:
       InputError: its settings do not fit one another or the images.
     """
-    names = ("cell", "dim", "noise", "dropout", "input_dropout", "dtype", "sight")
+    names = ["dim", "noise", "dropout", "input_dropout", "dtype", "sight"]
+    if recipe.cell == PARAGRAPH:
+        if concepts:
+            raise InputError(
+                f"config.cell={PARAGRAPH!r} is told no classes; set config.concepts to False, or"
+                f" config.cell to one of {', '.join(CELLS)}"
+            )
+        make: Callable[..., Speaker] = paragraph_generator
+        names += ["sentences", "look", "noise_parts", "hears"]
+    else:
+        make = partial(generator, cell=recipe.cell, concepts=concepts)
     try:
-        return generator(
-            vocab_size, image, concepts=concepts, **{name: getattr(recipe, name) for name in names}
-        )
+        return make(vocab_size, image, **{name: getattr(recipe, name) for name in names})
     except ValueError as error:
         raise InputError(f"the captioner cannot be made: {error}") from error
 
@@ -69,8 +81,11 @@ def evaluator_of(recipe: Recipe, vocab_size: int, image: tuple) -> Evaluator | N
     """
     if not (kind := recipe.judged_by):
         return None
+    make: Callable[..., Evaluator] = JUDGES[kind]
+    if kind == "evaluator" and recipe.cell == PARAGRAPH:
+        make = partial(paragraph_evaluator, sentences=recipe.sentences)
     try:
-        return JUDGES[kind](
+        return make(
             vocab_size,
             image,
             dim=recipe.evaluator_dim,
@@ -80,6 +95,16 @@ def evaluator_of(recipe: Recipe, vocab_size: int, image: tuple) -> Evaluator | N
         )
     except ValueError as error:
         raise InputError(f"the {kind} cannot be made: {error}") from error
+
+
+def check_sentences(recipe: Recipe, vocabulary: Vocabulary) -> None:
+    """Raises InputError where a speaker of paragraphs is given single sentences."""
+    if recipe.cell == PARAGRAPH and not vocabulary.sentences:
+        raise InputError(
+            f"config.cell={PARAGRAPH!r} speaks paragraphs, and the captions of {recipe.data.name}"
+            f" are single sentences; set config.cell to one of {', '.join(CELLS)}, or take"
+            f" --config.data.name=scenes-paragraphs"
+        )
 
 
 def image_kind(encoder: str, shape: Iterable[int]) -> tuple:

@@ -33,6 +33,7 @@ from capjax.run.recipe import Recipe, plain
 from capjax.run.trained import (
     Trained,
     check_classes,
+    check_sentences,
     evaluator_of,
     image_kind,
     open_run,
@@ -136,7 +137,8 @@ def _ready(plan: Plan, workdir: Path, ours: bool) -> _Ready:
         )
     places = data.path or None, data.cache or None
     dataset = first_before_others(cache_folder(places[1]), lambda: load(data.name, *places))
-    vocabulary = _vocabulary(workdir if ours else None, start, dataset, data.min_count)
+    vocabulary = _vocabulary(workdir if ours else None, start, dataset, recipe)
+    check_sentences(recipe, vocabulary)
     form = form_of(encoder, dataset.splits["train"])
     image = image_kind(data.encoder, form.shape[1:])
     concepts = dataset.concepts if recipe.concepts else ()
@@ -180,7 +182,7 @@ def _learnt(start: Trained | None, recipe: Recipe) -> Learnt:
 
 
 def _vocabulary(
-    own: Path | None, start: Trained | None, dataset: Dataset, min_count: int
+    own: Path | None, start: Trained | None, dataset: Dataset, recipe: Recipe
 ) -> Vocabulary:
     """The words of the run itself, of what it starts from, or of the training captions."""
     if own:
@@ -194,9 +196,17 @@ def _vocabulary(
         if processes.first():
             print(f"capjax: {note}", file=sys.stderr)
     if start:
+        if start.vocabulary.sentences != dataset.sentences:
+            speaks, has = "captions of one sentence", "paragraphs"
+            if start.vocabulary.sentences:
+                speaks, has = has, speaks
+            raise InputError(
+                f"the run {recipe.init_from} speaks {speaks} and {recipe.data.name} has {has};"
+                " start from another run, or take another dataset"
+            )
         return start.vocabulary
     texts = (text for each in dataset.splits["train"].captions for text in each)
-    return Vocabulary.build(texts, min_count)
+    return Vocabulary.build(texts, recipe.data.min_count, sentences=dataset.sentences)
 
 
 def _check_images(plan: Plan, dataset: Dataset) -> None:

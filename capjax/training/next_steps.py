@@ -76,6 +76,7 @@ def _caption(run: Run, own: str, classes: tuple[str, ...]) -> Step:
     asked = f"python -m capjax.caption {own} {shlex.quote(photo)}"
     for flag, name in zip(("--concept", "--against"), classes[:2], strict=False):
         asked += f" {shlex.quote(f'{flag}={name}')}"
+    asked += " --paragraph" if run.vocabulary.sentences else ""
     return Step(f"caption an image of your own in the place of {Path(photo).name}", asked)
 
 

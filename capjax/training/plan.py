@@ -28,7 +28,7 @@ NEEDED = (
 )
 
 # What gives regions in the place of encoders that give none.
-WITH_REGIONS = {"efficientnet_lite0": "efficientnet_lite0_grid", "eyes64": "pixels64"}
+WITH_REGIONS = {"efficientnet_lite0": "efficientnet_lite0_grid", "eyes64": "eyes64_objects"}
 
 
 class Planned(NamedTuple):

@@ -105,6 +105,7 @@ _CHARTS = {
     "r on the validation split": ("val_r_real", "val_r_generated", "val_r_mismatched"),
     "Listener's loss": ("listener_loss", "val_listener_loss"),
     "Images picked by their captions": ("picked_image", "val_listener_r1", "val_listener_r10"),
+    "True sentences, and objects covered": ("val_true_sentences", "val_covered"),
     "Loss of the policy gradient": ("policy_loss",),
     "Reward of drawn captions": ("reward_total", "baseline"),
     "CIDEr-D of drawn captions": ("cider",),

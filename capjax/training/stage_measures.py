@@ -28,10 +28,16 @@ _MEASURES: tuple[tuple[str, str | Callable[[Scores], Any], Callable[[Any], str]]
     ("quality: CIDEr-D", "cider_d", "{:.3f}".format),
     ("quality: r by its own evaluator", "e_gan", "{:.3f}".format),
     ("truth: true captions", "true", _percent),
+    ("truth: true sentences", "true_sentences", _percent),
+    ("truth: contradictions of a paragraph", "contradictions", "{:.2f}".format),
+    ("coverage: objects spoken of truly", "covered", _percent),
     ("identification: true of its image alone", "identifies", _percent),
     ("diversity: different captions", _different, _percent),
     ("diversity: distinct words", "distinct_words", "{:,.0f}".format),
     ("diversity: novel captions", "novel", _percent),
+    ("diversity: different sentences of 1,000", "distinct_sentences_per_1000", "{:,.0f}".format),
+    ("repetition: trigrams said before", "repeated_trigrams", _percent),
+    ("sentences of a paragraph", "mean_sentences", "{:.1f}".format),
     ("words of a caption", "mean_length", "{:.1f}".format),
 )
 

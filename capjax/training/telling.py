@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from capjax.data import scenes
+from capjax.data.sentences import sentences
 from capjax.data.split import Split
 from capjax.parallel import processes
 from capjax.report import evenly
@@ -86,7 +87,9 @@ class Telling:
         self._named = True
         split = self.run.validation.split
         write("images to watch, and what people say of them:", sys.stderr)
-        said = [(split.ids[i], max(split.captions[i], key=len)) for i in watched(split)]
+        said = [
+            line for i in watched(split) for line in self._lines(i, max(split.captions[i], key=len))
+        ]
         for name, text in _aligned(said):
             write(f"    {name}  {text}".rstrip(), sys.stderr)
 
@@ -109,10 +112,16 @@ class Telling:
         split = self.run.validation.split
         said = []
         for i in watched(split) if rows else ():
-            text = (rows[i].get("captions") or [rows[i]["caption"]])[0]
-            said.append((split.ids[i], text, _untrue(split, i, text)))
+            spoken = (rows[i].get("captions") or [rows[i]["caption"]])[0]
+            said += [(*line, _untrue(split, i, line[1])) for line in self._lines(i, spoken)]
         for one in _aligned(said):
             write(f"    {'  '.join(one).rstrip()}")
+
+    def _lines(self, image: int, text: str) -> list[tuple[str, str]]:
+        """A caption behind its image's name; of a paragraph a line a sentence."""
+        parts = sentences(text) if self.run.vocabulary.sentences else [text]
+        name = self.run.validation.split.ids[image]
+        return [("" if n else name, part) for n, part in enumerate(parts or [""])]
 
 
 def _untrue(split: Split, image: int, text: str) -> str:

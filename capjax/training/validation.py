@@ -20,6 +20,10 @@ from capjax.parallel import shared_out
 from capjax.speaker import Params, Speaker, log_probs, scored
 from capjax.training.stage import Learning, Learnt, Run
 
+MEASURED = (  # those that there are
+    *("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies"),
+    *("true_sentences", "covered", "contradictions", "repeated_trigrams"),
+)
 SAID = "said"  # beside a validation's scores: the rows of what was said, to be told, not logged
 
 
@@ -52,9 +56,8 @@ def speaker_validation(run: Run, learnt: Learnt, settings: Learning) -> dict[str
     )
     found = evaluate(captioner, part.split, part.images, settings.decoding_of(run.recipe))
     nll = validation_nll(run.speaker, learnt.speaker, part.arrays, part.images, noise)
-    names = ("cider_d", "bleu_4", "rouge_l", "distinct_words", "true", "identifies")
     measured = {
-        f"val_{name}": found.scores[name] for name in names if found.scores.get(name) is not None
+        f"val_{name}": found.scores[name] for name in MEASURED if found.scores.get(name) is not None
     }
     return {"val_nll": nll, **measured, SAID: found.rows}
 

@@ -47,6 +47,8 @@ SCENE = {
         "a [striped] circle and a [dotted] square",
         "a [large] striped orange [star]",
         "a red circle, a square and [a] [green] [circle] and a blue circle",
+        "three shapes on grey. a [green] circle. . a red circle. a [star] at the top.",
+        "[four] shapes. [a] [red] [dog.] a blue circle.[Two] squares.",
     ],
 )
 def test_words_that_make_a_caption_false(marked):

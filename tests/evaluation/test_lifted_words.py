@@ -14,7 +14,13 @@ from capjax.data.vocabulary import Vocabulary
 from capjax.decoding.beam import beam_search
 from capjax.decoding.suppressor import emitter_suppressor, introspective_score
 from capjax.evaluation.distractors import Distractors
-from capjax.evaluation.lifted_words import lifts, pairs_section, shaded_words, write_pairs
+from capjax.evaluation.lifted_words import (
+    false_places,
+    lifts,
+    pairs_section,
+    shaded_words,
+    write_pairs,
+)
 from capjax.models.generator import generator
 from capjax.report.pairs import nats
 from capjax.run import Recipe, Trained
@@ -181,3 +187,14 @@ def test_there_is_no_page_where_nothing_can_be_told_apart(run, tmp_path):
     path, none = tmp_path / "pairs.html", Distractors("nearest", ROWS[:0])
     assert write_pairs(path, "none", run, SPLIT, IMAGES[:0], none) is None
     assert not path.exists()
+
+
+def test_false_words_of_a_paragraph_stand_where_they_are_among_words_and_stops():
+    circle = {"shape": "circle", "colour": "red", "size": "small", "texture": "plain"}
+    scene = {"background": "grey", "objects": [circle | {"x": 30, "y": 30}]}
+    split = SPLIT._replace(truth=({"scene": scene, "distractors": []},) * N)
+    said = "a red circle . . two circles . circle red . a blue circle on grey"
+    words = said.split()
+    assert false_places(split, 0, words, paragraph=True) == (5, 8, 9, 12)
+    assert false_places(split, 0, words[-5:], paragraph=False) == (1,)
+    assert false_places(SPLIT, 0, words, paragraph=True) == ()

@@ -84,6 +84,32 @@ def test_with_java_scores_are_those_of_the_library_and_its_tokenizer():
 
 
 @needs_java
+def test_paragraphs_are_scored_as_the_library_does_without_full_stops():
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    truth = {
+        1: ["A man stands at St. James street. He's in a red T-shirt.It is hot."],
+        2: ["There are two dogs, e.g. a pug. Is the sky blue? It is!", "Dogs... lots of dogs."],
+        3: ["A clock shows 2.30 p.m. on the wall. The wall is made of brick."],
+    }
+    said = {
+        1: ["a man in a red t-shirt. he is on st. james street."],
+        2: ["two dogs. two dogs. the sky is blue."],
+        3: ["a clock on the wall. it shows 2.30 p.m. the end."],
+    }
+    rows = [
+        {i: [{"caption": text} for text in texts] for i, texts in captions.items()}
+        for captions in (truth, said)
+    ]
+    words = [PTBTokenizer().tokenize(captions) for captions in rows]
+    assert not any("." in text.split() for one in words for texts in one.values() for text in texts)
+    scores = score_captions(said, truth, metrics=QUICK)
+    assert scores["tokenizer"] == "ptb (java)"
+    for name, score in the_usual_way(*words).items():
+        assert scores[name] == pytest.approx(score, abs=1e-12)
+
+
+@needs_java
 def test_line_ends_inside_captions_shift_nothing():
     ends = zip(CANDIDATES, ["\u2028", "\r\n", "\x85", "\x0c"], strict=True)
     odd = {i: [CANDIDATES[i][0].replace(" ", end)] for i, end in ends}

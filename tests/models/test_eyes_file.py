@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 
 from capjax.data import scenes
-from capjax.data.scenes.drawing import SIDE
+from capjax.data.scenes.drawing import BACKGROUNDS, SIDE
+from capjax.data.scenes.sight import OBJECTS
 from capjax.errors import InputError
 from capjax.models.encoders import encoder_named
-from capjax.models.eyes import FEATURES, TRAINED, Eyes, eyes, read_eyes, write_eyes
+from capjax.models.eyes import (
+    FEATURES,
+    REGIONS,
+    SIDES,
+    THING,
+    TRAINED,
+    Eyes,
+    eyes,
+    read_eyes,
+    write_eyes,
+)
 from capjax.run.trained import image_kind
 
 # Features are cached under the encoder's name, and runs are known by it. Where either of these
@@ -31,6 +42,14 @@ def test_the_name_stands_for_one_file_and_what_is_made_of_it():
     # Each number counts by its place, so that none may take another's.
     np.testing.assert_allclose(found @ np.cos(np.arange(FEATURES)), EYES64_SEES, atol=0.01)
     assert image_kind("eyes64", found.shape[1:]) == ("features", FEATURES)
+    objects = encoder_named("eyes64_objects")
+    each = np.asarray(objects.apply(np.stack([scenes.draw(scene) for scene in drawn])))
+    assert (objects.name, each.shape) == ("eyes64_objects", (2, REGIONS, FEATURES))
+    np.testing.assert_allclose(each.mean(1), found, atol=1e-5)
+    # An object's own numbers are in its own columns: no other region has any there.
+    own = each[:, :, len(BACKGROUNDS) :][:, :, : OBJECTS * (THING + SIDES)]
+    own = own.reshape(2, REGIONS, OBJECTS, -1)
+    assert all(not own[:, i, j].any() for i in range(REGIONS) for j in range(OBJECTS) if i != j)
 
 
 def test_the_file_is_small_and_holds_arrays_alone():

@@ -25,6 +25,8 @@ from capjax.report import (
     marked,
     page,
     pairs,
+    paragraph,
+    paragraph_variants,
     picture,
     score_table,
     section,
@@ -394,9 +396,32 @@ def test_words_that_are_false_are_marked_and_stay_text(text):
         marked(" ".join(words), {}, {0}),
         variants([" ".join(words)] * 2 + ["last"], lambda said: {0} if said != "last" else ())[0],
         shaded(Shaded("", words, [0.0] * len(words), false={0})),
+        paragraph([" ".join(words), "last"], lambda said: {0} if said != "last" else ()),
+        paragraph_variants([[" ".join(words)]], lambda said: {0})[0],
     ):
         parsed = Parsed(f"<p>{made}</p>")
         assert len(parsed.of("span", "false")) == 1
-        assert words[0] in parsed.texts
+        assert {words[0], words[0][:1].upper() + words[0][1:]} & {*parsed.texts}
         assert parsed.texts.count(" (false)") == 1
     assert marked(text, {}) == escape(text)
+
+
+def test_a_paragraph_is_its_sentences_with_capitals_and_false_ones_marked():
+    said = ["a dog runs.", "it is a cat.", "the the"]
+    false = {said[1]: (3,), said[2]: None}
+    made = paragraph(said, lambda sentence: false.get(sentence, ()))
+    parsed = Parsed(f"<p>{made}</p>")
+    assert parsed.texts.count(" (false)") == 2
+    plain = re.sub(r'<span class="unseen">.*?</span>|<[^>]*>', "", made)
+    assert plain == "A dog runs. It is a cat. The the"
+    assert re.findall('class="false">([^<]*)', made) == ["cat.", "The the"]
+    assert paragraph([]) == marked("", {})
+
+
+def test_equal_paragraphs_are_counted_and_what_most_say_is_pale():
+    drawn = [["a dog.", "it runs."]] * 2 + [["a dog.", "a cat."], ["a cow."]]
+    assert [re.sub('<span class="paragraph">', "", one) for one in paragraph_variants(drawn)] == [
+        '<span class="shared">A dog.</span> It runs.</span> <span class="times">\u00d72</span>',
+        '<span class="shared">A dog.</span> A cat.</span>',
+        "A cow.</span>",
+    ]

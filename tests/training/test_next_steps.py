@@ -14,12 +14,14 @@ from small_runs import train_here
 
 from capjax import caption, evaluate
 from capjax.data.split import Split
+from capjax.data.vocabulary import Vocabulary
 from capjax.training.next_steps import next_steps
 from capjax.training.plan import Plan
 from capjax.training.stage import Part, Run
 
 HOME = Path(__file__).parents[2]
 SEEN = Split(tuple("abcde"), (("x",),) * 5, lambda i: None)
+WORDS = Vocabulary.build(["x"], 1)
 DRAWN = SEEN._replace(truth=({"scene": {}, "distractors": []},) * 5)
 
 
@@ -31,11 +33,17 @@ def recipe_of(name: str, **changes: object) -> dict:
     return config | {"stages": list(config["stages"])}
 
 
-def told(name: str, split: Split = SEEN, workdir: str = "runs/x", **changes: object) -> list[str]:
+def told(
+    name: str,
+    split: Split = SEEN,
+    workdir: str = "runs/x",
+    words: Vocabulary = WORDS,
+    **changes: object,
+) -> list[str]:
     """The commands that a run of a recipe ends with; nothing is trained."""
     plan = Plan(recipe_of(name, **changes))
     part = Part(split, np.zeros(len(split.ids)), {})
-    run = Run(plan.recipe, Path(workdir), *[None] * 4, part, part)
+    run = Run(plan.recipe, Path(workdir), None, None, words, None, part, part)
     return [step.command for step in next_steps(run, plan, ("large star", "small star"))]
 
 
@@ -54,6 +62,12 @@ def test_a_run_of_scenes_is_told_from_twins_and_tuned():
     assert "'--workdir=runs/my run-contrastive'" in tuned[0]
     assert len(of(commands, "train")) == 2
     assert "contrastive" not in " ".join(of(told("contrastive", DRAWN), "train"))  # it has been
+
+
+def test_a_run_of_paragraphs_speaks_paragraphs():
+    for words in (WORDS, Vocabulary.build(["x"], 1, sentences=True)):
+        (asked,) = of(told("mle", words=words), "caption")
+        assert ("--paragraph" in shlex.split(asked)) == words.sentences
 
 
 def test_what_differs_from_the_recipes_defaults_goes_along():

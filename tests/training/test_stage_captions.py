@@ -131,6 +131,28 @@ def test_words_that_make_a_caption_false_are_marked(tmp_path):
     assert "<b>" + '<span class="false">blue' in made
 
 
+def test_a_paragraph_is_shown_as_one_with_what_is_known_of_its_sentences(tmp_path):
+    found = said("gan", "sample", mean_sentences=2.0, true_sentences=0.5, covered=0.25)
+    circle = {"shape": "circle", "colour": "red", "size": "small", "texture": "plain"}
+    scene = {"background": "grey", "objects": [circle | {"x": 30, "y": 30}]}
+    people = (("a red circle. it is small.",),) * 4
+    split = SPLIT._replace(truth=({"scene": scene, "distractors": []},) * 4, captions=people)
+    for row in found.rows:
+        row |= {"caption": "a red circle. a blue circle on white. <unk> circle."}
+        row |= {"true_sentences": 1 / 3, "covered": 1.0, "contradictions": 0}
+        row |= {"repeated_trigrams": 0.25, "many": [row["caption"], "a red circle."]}
+    made = page(tmp_path, found, images=4, split=split)
+    marks = "true_sentences 0.333 covered 1.000 contradictions 0 repeated_trigrams 0.250"
+    shown = "A red circle. A blue (false) circle on white (false) . &lt;unk&gt; circle. (false)"
+    assert text(made).count(shown.replace("white (false) .", "white. (false)")) == 3 + 4 + 4
+    assert text(made).count(marks) == 3 + 4
+    assert text(made).count("people A red circle. It is small.") == 3 + 4
+    assert "a sentence about a scene" not in made
+    assert "truth: true sentences 50.0 % coverage: objects spoken of truly 25.0 %" in text(made)
+    assert "One image, ten" not in made
+    assert "One image, 2 paragraphs" in made
+
+
 def test_several_captions_of_a_stage_have_a_mark_each():
     row = {"captions": ["one", "two"], "true": [True, False], "cider_d": [1.0, 0.0]}
     assert [text(caption) for caption in marked_captions(row)] == [

@@ -8,6 +8,7 @@ from compiled.recipes import SIZES, STAGES, of_stage, tiny
 from capjax.compiled.of_recipe import asked_of
 from capjax.data.scenes import random_scene
 from capjax.data.split import Split
+from capjax.data.vocabulary import Vocabulary
 from capjax.training.stage import Part
 from capjax.training.telling import Telling
 
@@ -85,3 +86,30 @@ def test_every_validation_tells_what_is_said_of_the_same_images(capsys):
     ]
     telling.validated("evaluator", 30, {"val_r_real": 0.25}, ())
     assert capsys.readouterr().out == "evaluator step 30: r_real 0.250\n"
+
+
+def test_of_a_paragraph_every_sentence_is_a_line(capsys):
+    words = Vocabulary.build(["a shape on grey"], 1, sentences=True)
+    split = SPLIT._replace(captions=(("A shape. It is\x1b grey.",),) * 9)
+    telling = watched(of_stage("mle"), split)
+    telling.run = telling.run._replace(vocabulary=words)
+    telling.begins(0, 0, 5)
+    assert capsys.readouterr().err.splitlines()[1:3] == [
+        "    val-0  A shape.",
+        "           It is grey.",
+    ]
+    rows = [{"id": i, "caption": "a shape on grey. shapes on black. grey grey."} for i in range(9)]
+    rows[4]["caption"] = ""
+    telling.validated("mle", 20, {"val_cider_d": 0.5}, rows)
+    three = [
+        "a shape on grey.",
+        f"shapes on black.  (false: {'black.' if len(SCENE['objects']) > 1 else ''})",
+        "grey grey.        (no sentence about a scene)",
+    ]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"    val-0  {three[0]}",
+        *(f"           {line}" for line in three[1:]),
+        "    val-4                    (no sentence about a scene)",
+        f"    val-8  {three[0]}",
+        *(f"           {line}" for line in three[1:]),
+    ]

@@ -1,7 +1,9 @@
 """The embedded dataset `scenes`: drawn pictures whose every caption can be judged true or false."""
 
+from capjax.data.scenes.at_length import describe_at_length
 from capjax.data.scenes.blame import false_words, false_words_of
-from capjax.data.scenes.builder import SIZES, load
+from capjax.data.scenes.builder import SIZES, load, load_paragraphs
+from capjax.data.scenes.contradictions import contradictions
 from capjax.data.scenes.drawing import draw
 from capjax.data.scenes.language import parse
 from capjax.data.scenes.layout import (
@@ -12,6 +14,7 @@ from capjax.data.scenes.layout import (
     random_distractors,
     random_scene,
 )
+from capjax.data.scenes.paragraph_truth import covered, named, repeated, true_sentences
 from capjax.data.scenes.people import describe
 from capjax.data.scenes.truth import holds, identifies
 
@@ -20,15 +23,22 @@ __all__ = [
     "CONCEPTS",
     "SIZES",
     "concept",
+    "contradictions",
+    "covered",
     "describe",
+    "describe_at_length",
     "draw",
     "false_words",
     "false_words_of",
     "holds",
     "identifies",
     "load",
+    "load_paragraphs",
     "main_object",
+    "named",
     "parse",
     "random_distractors",
     "random_scene",
+    "repeated",
+    "true_sentences",
 ]

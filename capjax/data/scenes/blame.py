@@ -8,7 +8,9 @@ from typing import NamedTuple
 from capjax.data.scenes.drawing import Scene
 from capjax.data.scenes.language import Phrase, Statement, Worded, worded
 from capjax.data.scenes.truth import states_truly
+from capjax.data.sentences import sentences
 from capjax.data.split import Split
+from capjax.data.tokens import one_line
 
 TRIED = 20_000  # ways to leave something out, beyond which all is false: nobody says so much
 MANY = 50  # choices of noun phrases among these ways
@@ -34,15 +36,34 @@ def false_words(text: str, scene: Scene) -> tuple[int, ...] | None:
     A claim is a number, an attribute, a shape, a place, a relation or the background, each by the
     one word that makes it. Of claims that are as few, a relation is false rather than what it
     relates, then a place, the background, a number, an adjective, and a shape last. Where there are
-    more noun phrases than objects, some are false as a whole.
+    more noun phrases than objects, some are false as a whole. The sentences of a paragraph are
+    looked at one by one, and one that states nothing is false as a whole.
 
     Args:
-      text: a caption.
+      text: a caption, or a paragraph.
       scene: as `random_scene` makes it.
     Returns:
       Where the words stand in `text.split()`, in order; () where the caption is true, None where
       it is no caption of the language (`language.worded`), and states nothing.
     """
+    parts = sentences(text)
+    if len(parts) < 2:
+        return _false_words(text, scene)
+    found = [_false_words(part, scene) for part in parts]
+    if not any(wrong is not None for wrong in found):
+        return None
+    text, at = one_line(text), 0
+    every: set[int] = set()
+    for part, wrong in zip(parts, found, strict=True):
+        at = text.index(part, at)
+        before = text.count(" ", 0, at)
+        every |= {before + i for i in (range(len(part.split())) if wrong is None else wrong)}
+        at += len(part)
+    return tuple(sorted(every))
+
+
+def _false_words(text: str, scene: Scene) -> tuple[int, ...] | None:
+    """`false_words` of one sentence."""
     said = worded(text)
     if said is None:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from capjax.data.scenes.drawing import BACKGROUNDS, COLOURS, SHAPES
+from capjax.data.sentences import sentences
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 PLURALS = {shape: "crosses" if shape == "cross" else shape + "s" for shape in SHAPES}
@@ -115,6 +116,13 @@ def parse(text: str) -> Statement | None:
     """What a caption states, or None where it is not a caption of this language (`worded`)."""
     found = worded(text)
     return found.statement if found else None
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def statements(text: str) -> tuple[Statement | None, ...]:
+    """What each sentence of a caption or a paragraph states; one None where there are no words."""
+    parts = sentences(text)
+    return tuple(map(parse, parts if len(parts) > 1 else [text]))
 
 
 @functools.lru_cache(maxsize=1 << 16)  # a model's captions repeat, and meet many scenes

@@ -20,7 +20,7 @@ from capjax.data.scenes.truth import clearly_related, placed
 CAPTIONS = 5
 SAFE, DETAILED = 0.6, 0.2  # shares of the captions; the remaining ones are relational
 
-_NUMBER_WORDS = {number: word for word, number in NUMBERS.items()}
+NUMBER_WORDS = {number: word for word, number in NUMBERS.items()}
 
 
 def describe(rng: np.random.Generator, scene: Scene) -> list[str]:
@@ -47,13 +47,13 @@ def safe(rng: np.random.Generator, scene: Scene) -> str:
     if kind < 0.2 and len(things) > 1:
         other = pick(rng, [i for i in range(len(things)) if i != main])
         colours = kind < 0.14  # both phrases name their colours, or neither does
-        pair = [_noun_phrase(rng, things[i], colour=float(colours)) for i in (main, other)]
+        pair = [noun_phrase(rng, things[i], colour=float(colours)) for i in (main, other)]
         return " and ".join(pair) if pair[0] != pair[1] else _counted(rng, scene)
     if kind < 0.3 and len(things) > 1:
-        return _counted(rng, scene) + (_background(rng, scene) if rng.random() < 0.4 else "")
-    caption = _noun_phrase(rng, things[main], colour=0.8)
+        return _counted(rng, scene) + (on_background(rng, scene) if rng.random() < 0.4 else "")
+    caption = noun_phrase(rng, things[main], colour=0.8)
     if kind < 0.45:
-        return caption + _background(rng, scene)
+        return caption + on_background(rng, scene)
     return _introduced(rng, caption, 0.2)
 
 
@@ -62,18 +62,18 @@ def detailed(rng: np.random.Generator, scene: Scene) -> str:
     things = scene["objects"]
     main = main_object(scene)
     first = main if rng.random() < 0.7 else pick(rng, range(len(things)))
-    caption = _noun_phrase(rng, things[first], colour=1.0, size=0.8, texture=0.8)
+    caption = noun_phrase(rng, things[first], colour=1.0, size=0.8, texture=0.8)
     kind = rng.random()
     if kind < 0.35 and len(things) > 1:
         other = pick(rng, [i for i in range(len(things)) if i != first])
-        second = _noun_phrase(rng, things[other], colour=1.0, size=0.6, texture=0.6)
+        second = noun_phrase(rng, things[other], colour=1.0, size=0.6, texture=0.6)
         caption = f"{caption} and {second}"
-        return caption + (_background(rng, scene) if rng.random() < 0.3 else "")
+        return caption + (on_background(rng, scene) if rng.random() < 0.3 else "")
     if kind < 0.65:
         places = [place for place in PLACE_WORDS if placed(place, things[first])]
         caption = f"{caption} {PLACE_WORDS[pick(rng, places)]}"
     elif kind < 0.9:
-        caption += _background(rng, scene)
+        caption += on_background(rng, scene)
     return _introduced(rng, caption, 0.2)
 
 
@@ -94,12 +94,12 @@ def relational(rng: np.random.Generator, scene: Scene) -> str | None:
         return None
     i, relation, j = pick(rng, pairs)
     first, second = (
-        _noun_phrase(rng, things[k], colour=0.95, size=0.4, texture=0.4) for k in (i, j)
+        noun_phrase(rng, things[k], colour=0.95, size=0.4, texture=0.4) for k in (i, j)
     )
-    return _introduced(rng, f"{first} {_worded(rng, RELATION_WORDS[relation])} {second}", 0.1)
+    return _introduced(rng, f"{first} {in_a_way(rng, RELATION_WORDS[relation])} {second}", 0.1)
 
 
-def _noun_phrase(
+def noun_phrase(
     rng: np.random.Generator,
     thing: Any,
     *,
@@ -110,9 +110,9 @@ def _noun_phrase(
     """An object in words; each attribute is said with the given probability."""
     words = []
     if rng.random() < size * (0.6 if thing["size"] == "medium" else 1.0):
-        words.append(_worded(rng, SIZE_WORDS[thing["size"]]))
+        words.append(in_a_way(rng, SIZE_WORDS[thing["size"]]))
     if rng.random() < texture * (0.4 if thing["texture"] == "plain" else 1.0):
-        words.append(_worded(rng, TEXTURE_WORDS[thing["texture"]]))
+        words.append(in_a_way(rng, TEXTURE_WORDS[thing["texture"]]))
     if rng.random() < colour:
         words.append(thing["colour"])
     noun = thing["shape"]
@@ -128,11 +128,11 @@ def _counted(rng: np.random.Generator, scene: Scene) -> str:
     repeated = sorted({shape for shape in shapes if shapes.count(shape) > 1})
     if repeated and rng.random() < 0.7:
         shape = pick(rng, repeated)
-        return f"{_NUMBER_WORDS[shapes.count(shape)]} {PLURALS[shape]}"
-    return f"{_NUMBER_WORDS[len(shapes)]} {pick(rng, tuple(ANY_SHAPE.values()))}"
+        return f"{NUMBER_WORDS[shapes.count(shape)]} {PLURALS[shape]}"
+    return f"{NUMBER_WORDS[len(shapes)]} {pick(rng, tuple(ANY_SHAPE.values()))}"
 
 
-def _background(rng: np.random.Generator, scene: Scene) -> str:
+def on_background(rng: np.random.Generator, scene: Scene) -> str:
     name = scene["background"]
     return f" on a {name} background" if rng.random() < 0.6 else f" on {name}"
 
@@ -144,6 +144,6 @@ def _introduced(rng: np.random.Generator, caption: str, share: float) -> str:
     return ("there is " if kind < 0.6 else "a picture of ") + caption
 
 
-def _worded(rng: np.random.Generator, ways: tuple[str, ...]) -> str:
+def in_a_way(rng: np.random.Generator, ways: tuple[str, ...]) -> str:
     """The usual word three times out of four, else any of its synonyms."""
     return ways[0] if rng.random() < 0.75 else pick(rng, ways)

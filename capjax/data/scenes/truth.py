@@ -1,11 +1,11 @@
 """Is what a caption states true of a scene, and of no other one?"""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from capjax.data.scenes.drawing import SIDE, Scene
-from capjax.data.scenes.language import Phrase, Statement, parse
+from capjax.data.scenes.language import Phrase, Statement, statements
 
 MARGIN = 6  # pixels between two centres, below which neither is left of or above the other
 CLEAR = 12  # pixels from which nobody would doubt it
@@ -27,12 +27,12 @@ def holds(text: str, scene: Scene) -> bool:
     - "on the left", "at the top" ...: the centre lies in the outer 40 % of the picture on that
       side; "in the middle": in no such part.
     - Sizes are absolute: "large" is the size, not larger than something else.
+    - A paragraph is true where each of its sentences is, by itself.
 
     Arguments: text, a caption in the grammar of `language.parse`; anything else, the empty text
     and unknown words included, is False. scene, a description as `random_scene` makes it.
     """
-    statement = parse(text)
-    return statement is not None and states_truly(statement, scene)
+    return all(one is not None and states_truly(one, scene) for one in statements(text))
 
 
 def identifies(text: str, target: Scene, distractors: Iterable[Scene]) -> bool:
@@ -69,26 +69,33 @@ def _offsets(relation: str, one: Mapping[str, Any], other: Mapping[str, Any]) ->
 
 def states_truly(statement: Statement, scene: Scene) -> bool:
     """Whether all of a statement is true of a scene: see `holds`."""
+    return next(readings(statement, scene), None) is not None
+
+
+def readings(statement: Statement, scene: Scene) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """Every way in which a statement is true of a scene: the objects that each phrase speaks of."""
     if statement.background not in (None, scene["background"]):
-        return False
+        return
     things = scene["objects"]
     if sum(phrase.number for phrase in statement.phrases) > len(things):
-        return False  # and what follows stays small, however long the caption
-    answers = [
-        [i for i, thing in enumerate(things) if _answers(phrase, thing)]
+        return  # and what follows stays small, however long the caption
+    answering = [
+        [i for i, thing in enumerate(things) if answers(phrase, thing)]
         for phrase in statement.phrases
     ]
-    for phrase, objects in zip(statement.phrases, answers, strict=True):
+    for phrase, objects in zip(statement.phrases, answering, strict=True):
         if len(objects) < phrase.number or (phrase.exact and len(objects) > phrase.number):
-            return False
+            return
     groups = [
         itertools.combinations(objects, phrase.number)
-        for phrase, objects in zip(statement.phrases, answers, strict=True)
+        for phrase, objects in zip(statement.phrases, answering, strict=True)
     ]
-    return any(_reads(reading, statement, things) for reading in itertools.product(*groups))
+    for reading in itertools.product(*groups):
+        if _reads(reading, statement, things):
+            yield reading
 
 
-def _answers(phrase: Phrase, thing: Mapping[str, Any]) -> bool:
+def answers(phrase: Phrase, thing: Mapping[str, Any]) -> bool:
     wanted = all(thing[attribute] == value for attribute, value in phrase.attributes)
     return wanted and (phrase.place is None or placed(phrase.place, thing))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from capjax.data.batches import gather, rows_with_others
 from capjax.objectives.evaluator_training import evaluator_training
-from capjax.settings import FROM_0
+from capjax.settings import FROM_0, SHARE
 from capjax.training.stage import (
     Learning,
     Learnt,
@@ -29,6 +29,7 @@ class Settings(Learning):
     alpha: Annotated[float, FROM_0]  # weight of generated captions
     beta: Annotated[float, FROM_0]  # weight of people's captions of other images
     mined: Annotated[int, FROM_0] = 0  # which are so many nearest ones; 0: all
+    swapped: Annotated[float, SHARE] = 0.0  # of paragraphs: as in `evaluator_training`
 
     def cost(self) -> float:
         return 5 * self.batch  # one is drawn, and three are judged
@@ -48,6 +49,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         beta=settings.beta,
         noise=noise,
         accumulate=settings.accumulate,
+        swapped=settings.swapped,
     )
 
     def update(state, data, rows, key):

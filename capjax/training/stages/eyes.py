@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 import jax
 import numpy as np
 
+from capjax.data import DRAWN
 from capjax.data.batches import gather, rows_of
 from capjax.data.scenes.layout import CHOICES
 from capjax.data.scenes.sight import CELLS, seen
@@ -34,7 +35,7 @@ class Settings(Learning):
         return images
 
     def check(self, recipe: Recipe, name: str) -> None:
-        if recipe.data.name != "scenes" or recipe.sight != "eyes":
+        if recipe.data.name not in DRAWN or recipe.sight != "eyes":
             raise InputError(
                 f"stage eyes teaches the network config.sight='eyes' by what scenes are known to"
                 f" hold, and here are config.data.name={recipe.data.name!r} and"
