@@ -16,7 +16,7 @@ accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["a
 def get_config(dataset: str = "scenes") -> ConfigDict:
     mle = runpy.run_path(str(Path(__file__).with_name("mle.py")))["get_config"]
     config = mle(dataset)
-    drawn = dataset == "scenes"
+    drawn = dataset.startswith("scenes")
     config.recipe = "contrastive"
     config.stages = ("mle", "contrastive") if drawn else ("contrastive",)
     if not drawn:

@@ -23,7 +23,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     preset = preset or "ours"
     if preset not in PRESETS:
         raise ValueError(f"the preset {preset!r} is not one of {', '.join(PRESETS)}")
-    drawn = dataset == "scenes"
+    drawn, several = dataset.startswith("scenes"), dataset.endswith("paragraphs")
     mle = runpy.run_path(str(Path(__file__).with_name("mle.py")))["get_config"]
     config = mle(dataset)
     config.recipe = "gan" if preset == "ours" else f"gan-{preset}"
@@ -55,6 +55,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator.alpha = 0.5 if drawn else 1.0  # weight of generated captions
     config.evaluator.beta = 3.0 if drawn else 1.0  # weight of people's captions of other images
     config.evaluator.mined = 10 if drawn else 0  # which are so many nearest ones; 0: all
+    config.evaluator.swapped = 0.5 if several else 0.0  # of paragraphs: a sentence from another's
     config.evaluator.decoding = ConfigDict(
         {
             "method": "best_of",
@@ -76,6 +77,8 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial.alpha = config.evaluator.alpha
     config.adversarial.beta = config.evaluator.beta
     config.adversarial.mined = config.evaluator.mined
+    config.adversarial.swapped = config.evaluator.swapped
+    config.adversarial.feedback = "sentence" if several else "word"  # after each of which
     config.adversarial.reward = "evaluator"  # controls: "shuffled", and "constant", which
     # teaches nothing unless the baseline is "none"
     config.adversarial.baseline = "prefix"  # or "none", "leave_one_out"

@@ -20,7 +20,7 @@ accelerator = runpy.run_path(str(Path(__file__).with_name("accelerator.py")))["a
 def get_config(dataset: str = "scenes") -> ConfigDict:
     mle = runpy.run_path(str(Path(__file__).with_name("mle.py")))["get_config"]
     config = mle(dataset)
-    drawn = dataset == "scenes"
+    drawn = dataset.startswith("scenes")
     config.recipe = "listener"
     config.stages = ("mle", "listener") if drawn else ("listener",)
     config.judge = "listener"

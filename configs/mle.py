@@ -25,14 +25,19 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.data.path = ""  # the folder of the captions and the images
     config.data.cache = ""  # default: $CAPJAX_CACHE, or ~/.cache/capjax
     # Or "files:FOLDER", a .npy or .npz of features for each image.
-    config.data.encoder = "eyes64" if dataset == "scenes" else "efficientnet_lite0"
+    drawn, several = dataset.startswith("scenes"), dataset.endswith("paragraphs")
+    config.data.encoder = "eyes64" if drawn else "efficientnet_lite0"
     config.data.resident = 1024  # MB of images kept on the device; more stream from the disk
     config.data.min_count = 5
-    config.data.max_len = 16 if dataset == "scenes" else 20
+    config.data.max_len = (16, 56)[several] if drawn else (20, 175)[several]
 
-    drawn = dataset == "scenes"
-    # "att2in" and "adaptive" look at regions: pixels64, or the encoder efficientnet_lite0_grid.
-    config.cell = "nic"
+    # "att2in" and "adaptive" look at regions: eyes64_objects, or efficientnet_lite0_grid.
+    config.cell = "paragraph" if several else "nic"
+    if several:
+        config.sentences = 6 if drawn else 10  # that are planned; what is beyond shares the last
+        config.look = "pool"  # at regions: their maximum; "attend": anew for each sentence
+        config.noise_parts = 1  # as many as sentences: noise is drawn anew for each
+        config.hears = False  # whether the plan takes in what was said; slow
     config.dim = 192 if drawn else 512
     # "bfloat16": products round their factors and add up in float32, where that is faster.
     config.dtype = "float32"

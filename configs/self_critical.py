@@ -28,7 +28,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
         for name in ("mle.py", "listener.py")
     )
     config = listener(dataset)
-    drawn, retrieval = dataset == "scenes", preset == "retrieval"
+    drawn, retrieval = dataset.startswith("scenes"), preset == "retrieval"
     config.recipe = "self_critical" if preset == "cider" else "self_critical-retrieval"
     config.stages = (
         *(("mle",) if drawn else ()),

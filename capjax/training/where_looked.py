@@ -11,6 +11,7 @@ from capjax.data.scenes import false_words_of
 from capjax.data.split import Split
 from capjax.evaluation import Evaluation
 from capjax.models.attention import where_looked
+from capjax.models.generator import CELLS
 from capjax.report import Html, Looks, looks, section
 from capjax.report.gallery import evenly
 from capjax.report.looks import END
@@ -33,7 +34,8 @@ def looks_section(
     on noise.
     """
     chosen = evenly(len(found.rows), number)
-    if not chosen or run.recipe.noise or run.recipe.cell == "nic":
+    cell = CELLS.get(run.recipe.cell)
+    if not chosen or run.recipe.noise or not (cell and cell.regional):
         return None
     texts = [found.rows[i].get("captions", [found.rows[i].get("caption")])[0] for i in chosen]
     captions = run.vocabulary.encode_all(texts, run.recipe.decoding["max_len"] + 1)
