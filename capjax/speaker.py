@@ -1,6 +1,6 @@
 """The contract that all else speaks to: a captioner as pure functions over ids."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -111,6 +111,7 @@ def weighted_score(
     captions: jax.Array,
     weights: jax.Array,
     even: jax.Array | None = None,
+    choice: tuple[Sequence[int], jax.Array] | None = None,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """A weighted sum of what `score` gives, whose gradient costs less time and far less memory.
 
@@ -118,6 +119,9 @@ def weighted_score(
       weights: float like captions or broadcast to them, of the scored words' log-probabilities: an
         advantage, minus one over the number of words. No gradient flows to it.
       even: the same of the mean log-probabilities over the vocabulary; None for none.
+      choice: some ids, and the weights of the log-probabilities of those scored words that are
+        among them, given that it is one of them; None for none. Words that are not among them cost
+        nothing more.
     Returns:
       (float[], what `score` returns, without a gradient).
     Raises:
@@ -128,6 +132,9 @@ def weighted_score(
     weights, even = _spread(weights, captions), None if even is None else _spread(even, captions)
     real = scored(flat)
     total, pair = weighted_log_prob(speaker.logits, params, hidden, flat, real, weights, even)
+    if choice is not None:
+        ids, weights = choice
+        total += _choice_score(speaker, params, hidden, flat, ids, _spread(weights, captions))
     return total, (pair[0].reshape(captions.shape), pair[1].reshape(captions.shape))
 
 
@@ -216,6 +223,26 @@ def vocabulary_size(speaker: Speaker, params: Params, context: Context) -> int |
 def rows_of(carry: Carry, context: Context) -> int:
     """N of a carry; of the context, where a speaker keeps nothing."""
     return jax.tree.leaves((carry, context))[0].shape[0]
+
+
+def _choice_score(
+    speaker: Speaker,
+    params: Params,
+    hidden: jax.Array,
+    captions: jax.Array,
+    ids: Sequence[int],
+    weights: jax.Array,
+) -> jax.Array:
+    """The weighted sum of log p(word | it is one of the ids), of captions int32[N, T]: float[]."""
+
+    def logits(params: Params, hidden: jax.Array) -> jax.Array:
+        every = speaker.logits(params, hidden)
+        return jnp.stack([every[..., i] for i in ids], -1)
+
+    chosen = jnp.stack([captions == i for i in ids], -1)
+    real = scored(captions) & chosen.any(-1)
+    which = jnp.argmax(chosen, -1).astype(jnp.int32)
+    return weighted_log_prob(logits, params, hidden, which, real, weights)[0]
 
 
 def _spread(weight: jax.Array, captions: jax.Array) -> jax.Array:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from capjax.agreement import spec
+from capjax.speaker import END
 
 _FIRST = 2  # 0 is the end, and 1 a vocabulary's unknown word
 
@@ -66,6 +69,27 @@ def encode(
         for r, row in enumerate(rows):
             ids[i, r, : len(row)] = row[:length]
     return ids, words
+
+
+def without(captions: jax.Array, word: int) -> jax.Array:
+    """Captions without a word, those after it moved up: to the official measures, which drop
+    punctuation, the id that ends a sentence is none.
+
+    Args:
+      captions: int32[..., T].
+      word: its id, above 0.
+    Returns:
+      int32[..., T], filled up with 0; with -1 where a caption was cut, and so has no end.
+    """
+    kept = captions != word
+    steps = jnp.arange(captions.shape[-1])
+    # The k-th kept word comes to place k: T comparisons a place, which is cheaper than a sort.
+    place = jnp.where(kept, jnp.cumsum(kept, -1, dtype=jnp.int32) - 1, -1)
+    there = place[..., None, :] == steps[:, None].reshape((1,) * (captions.ndim - 1) + (-1, 1))
+    moved = jnp.where(there, captions[..., None, :], 0).sum(-1)
+    cut = (captions != END).all(-1, keepdims=True)
+    beyond = steps.reshape((1,) * (captions.ndim - 1) + (-1,)) >= kept.sum(-1, keepdims=True)
+    return jnp.where(beyond, jnp.where(cut, -1, END), moved)
 
 
 def _check_ids(words: Mapping[str, int]) -> None:

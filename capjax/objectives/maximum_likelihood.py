@@ -12,7 +12,7 @@ from capjax.agreement import check_batch
 from capjax.decoding.draw import draw
 from capjax.objectives.algorithm import Algorithm, follow, row_keys
 from capjax.objectives.parts import in_parts, words_of_part
-from capjax.speaker import Context, Params, Speaker, shift, weighted_score
+from capjax.speaker import END, SENTENCE, Context, Params, Speaker, shift, weighted_score
 
 
 class State(NamedTuple):
@@ -32,6 +32,7 @@ def maximum_likelihood(
     scheduled_sampling: Callable[[jax.Array], Any] | None = None,
     average: float = 0.0,
     accumulate: int = 1,
+    stop_weight: float = 1.0,
 ) -> Algorithm:
     """Minimises the negative log-likelihood of people's captions, a mean over words (Vinyals 2015).
 
@@ -42,6 +43,10 @@ def maximum_likelihood(
       average: decay of the average of the parameters, 0 for none; at step s at most s / (s + 10),
         a polynomial-decay mean (Shamir & Zhang, 2013).
       accumulate: parts of a device's share that are learnt from one after another (`in_parts`).
+      stop_weight: of the choice to end a paragraph or to go on, where captions are paragraphs; 1 is
+        likelihood itself. After a sentence that is log p(the word | it is the end or `SENTENCE`),
+        and the likelihood of what is said there the sum of it and of log p(the sentence ends).
+        Krause et al. (2017) weigh it 5 times as much as words.
     Returns:
       Algorithm(init, update): init(key, params=None) starts from new parameters or from `params`;
       a batch is {"image", ..., "caption" int32[B, T] or [B, K, T]}; metrics are `loss` (what is
@@ -75,8 +80,17 @@ def maximum_likelihood(
 
             def loss(params):
                 even = -label_smoothing / words if label_smoothing > 0 else None
+                plain = (label_smoothing - 1) / words
+                stops = (END, SENTENCE), (1 - stop_weight) / words
                 value, (chosen, _) = weighted_score(
-                    speaker, params, masked, inputs, captions, (label_smoothing - 1) / words, even
+                    speaker,
+                    params,
+                    masked,
+                    inputs,
+                    captions,
+                    plain,
+                    even,
+                    choice=stops if stop_weight != 1 else None,
                 )
                 return value, -chosen.sum() / words
 

@@ -15,23 +15,28 @@ from jax import lax
 from capjax.agreement import agree, check_batch, check_captions
 from capjax.judging import Evaluator, judge, read_all, score_all
 from capjax.metrics.cider import cider_d
+from capjax.metrics.ids import without
 from capjax.metrics.ngrams import NgramTable
 from capjax.speaker import Context, Params
 
 Reward = Callable[[Context, jax.Array], jax.Array]
 
 
-def cider_reward(table: NgramTable) -> Reward:
+def cider_reward(table: NgramTable, uncounted: int | None = None) -> Reward:
     """CIDEr-D against the references of the image, 0 to 10 (Rennie et al., 2017).
 
     A batch's "references" are PackedReferences of its B images, which know whether the end counts.
 
     Args:
       table: document frequencies, from `ngram_table`.
+      uncounted: an id that is no word of CIDEr-D: `SENTENCE` where captions are paragraphs, since
+        the official measure sees no full stops, and the references hold none.
     """
 
     def reward(batch: Context, captions: jax.Array) -> jax.Array:
         check_batch(batch, "references")
+        if uncounted is not None:
+            captions = without(captions, uncounted)
         return cider_d(captions, batch["references"], table)
 
     return reward

@@ -32,6 +32,7 @@ BEFORE: dict[str, Any] = {
     "input_dropout": 0.0,
     "sight": "convnet",
     "mle.accumulate": 1,
+    "mle.stop_weight": 1.0,
     "contrastive.accumulate": 1,
     "self_critical.accumulate": 1,
     "evaluator.accumulate": 1,

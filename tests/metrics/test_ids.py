@@ -17,6 +17,7 @@ from capjax.metrics import (
     rouge_l,
     self_cider_kernel,
 )
+from capjax.metrics.ids import without
 
 CAPTIONS = [["a dog runs", "dog"], ["a cat", "", "a  dog\truns fast"]]
 
@@ -37,6 +38,17 @@ def test_ids_read_back_are_the_captions():
     assert read(ids, words) == [["a dog runs", "dog"], ["a cat", "", "a dog runs fast"]]
     assert (ids[0, 2] == -1).all()  # no third caption
     assert (ids[1, 1] == 0).all()  # a caption of no words
+
+
+def test_a_word_is_left_out_and_those_after_it_move_up(key):
+    """Against a loop; what was cut stays without an end."""
+    captions = np.array(jax.random.randint(key, (5, 40, 7), 0, 4))
+    captions[:, 20:] = np.maximum(captions[:, 20:], 2)
+    captions[0, :2] = 2
+    got = np.asarray(without(captions, 2)).reshape(-1, 7)
+    for row, caption in zip(got.tolist(), captions.reshape(-1, 7).tolist(), strict=True):
+        left = [word for word in caption if word != 2]
+        assert row == left + [0 if 0 in caption else -1] * (7 - len(left))
 
 
 def test_words_known_keep_their_ids_and_others_get_new_ones():

@@ -99,6 +99,29 @@ def test_an_sgd_update_goes_down_the_gradient_of_the_cross_entropy(
     np.testing.assert_allclose(metrics["gradient_norm"], np.sqrt(squares), rtol=1e-5)
 
 
+@pytest.mark.parametrize("weight", [5.0, pytest.param(0.0, marks=pytest.mark.slow)])
+def test_where_a_sentence_ends_going_on_or_stopping_has_a_weight_of_its_own(weight, params, key):
+    """log p(the sentence ends) + weight * log p(2 or 0 | it does), and other words as they were."""
+    captions = jnp.array([[5, 2, 6, 0], [2, 2, 0, 0], [3, 1, 4, 6], [0, 2, 2, 2], [6, 6, 6, 2]])
+    batch = {"image": jax.random.normal(key, (B, D)), "caption": captions}
+
+    def formula(params):
+        log_p = next_words(params, batch["image"], shift(captions))
+        said = jnp.take_along_axis(log_p, captions[..., None], -1)[..., 0]
+        ends = jnp.logaddexp(log_p[..., 0], log_p[..., 2])
+        heavy = ends + weight * (said - ends)
+        each = jnp.where((captions == 0) | (captions == 2), heavy, said)
+        real = scored(captions)
+        return -jnp.where(real, each, 0).sum() / real.sum().astype(jnp.float32)
+
+    algorithm = maximum_likelihood(speaker, optax.sgd(RATE), stop_weight=weight)
+    state, metrics = on_one_device(algorithm.update)(algorithm.init(key, params), batch, key)
+    loss, gradient = jax.jit(jax.value_and_grad(formula))(params)
+    assert_same(state.params, jax.tree.map(lambda p, g: p - RATE * g, params, gradient), 2e-5)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["nll"], cross_entropy(params, batch, 0.0), rtol=1e-5)
+
+
 def test_the_average_is_the_weighted_mean_of_all_parameters_so_far(algorithms, params, batch, key):
     """Decay s / (s + 10) at step s weighs parameters by (s + 1)...(s + 9)."""
     algorithm, update = algorithms[0.2]

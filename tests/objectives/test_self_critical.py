@@ -6,7 +6,9 @@ import numpy as np
 import optax
 import pytest
 from enumerated import every_caption
+from pycocoevalcap.cider.cider import Cider
 
+from capjax.data.vocabulary import Vocabulary, tokenize
 from capjax.decoding.noise import Noise
 from capjax.judging import judge, listen
 from capjax.metrics import cider_d, ngram_table, pack_references
@@ -21,7 +23,8 @@ from capjax.objectives.rewards import (
 )
 from capjax.objectives.self_critical import self_critical
 from capjax.parallel.devices import over_devices
-from capjax.speaker import log_probs
+from capjax.speaker import SENTENCE, log_probs
+from capjax.training.stages.self_critical import packed_references
 
 V, D, T, B = 3, 2, 3, 2
 BATCHES = 1500  # independent gradients
@@ -36,6 +39,36 @@ BATCH = {"image": IMAGES, "references": PACKED}
 @pytest.fixture(scope="module")
 def params():
     return jax.tree.map(lambda x: 2 * x, jax.jit(speaker.init)(jax.random.key(1)))
+
+
+@pytest.mark.parametrize("count_end", [False, True])
+def test_paragraphs_are_rewarded_as_the_official_measure_reads_their_texts(count_end):
+    """Which sees no full stops. Empty sentences, one word, nothing said, cut at the last place."""
+    texts = ["a dog runs. a cat sits.", "the red dog sits. it runs. a dog.", "a cat.", "it sits."]
+    words = Vocabulary.build(texts, min_count=1, sentences=True)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(words), (4, 60, 9)).astype(np.int32)
+    drawn[:, 0], drawn[:, 1], drawn[:, 2, :4] = 0, 2, [5, 2, 2, 0]
+    drawn[:, 30:] = np.where(rng.random((4, 30, 9)) < 0.4, SENTENCE, drawn[:, 30:])
+    drawn = np.where(drawn == 1, 3, drawn)  # an unknown word has no text
+    drawn[:, 3] = [words.encode(text, 9) for text in texts]
+    beside = packed_references([[text] for text in texts], words.ids, count_end)
+    reward = jax.jit(cider_reward(beside["table"], SENTENCE))
+    got = reward({"references": beside["references"]}, jnp.asarray(drawn))
+
+    def read(text, cut=False):
+        return " ".join([*tokenize(text), *(["<end>"] if count_end and not cut else [])])
+
+    cut = (drawn != 0).all(2)
+    truth = {i: [read(text)] for i, text in enumerate(texts)}
+    expected = np.zeros(cut.shape)
+    for j in range(60):
+        said = {i: [read(words.decode(drawn[i, j]), cut[i, j])] for i in truth}
+        expected[:, j] = Cider().compute_score(truth, said)[1]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert cut.sum() > 20
+    assert (drawn == SENTENCE).any(2).sum() > 100
+    assert expected.max() > 5
 
 
 def lengths(batch, captions):

@@ -25,6 +25,7 @@ class Settings(Learning):
     label_smoothing: Annotated[float, BELOW_1]
     scheduled_sampling: Annotated[float, SHARE]  # at the end, reached linearly
     average: Annotated[float, BELOW_1]
+    stop_weight: Annotated[float, FROM_0] = 1.0  # of ending a paragraph or going on
 
     def rows_of(self, images: int, captions: int) -> int:
         """Every caption once, or every image once with some of its captions."""
@@ -46,6 +47,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         scheduled_sampling=optax.linear_schedule(0.0, own, steps) if own else None,
         average=settings.average,
         accumulate=settings.accumulate,
+        stop_weight=settings.stop_weight,
     )
     width = run.recipe.noise
 

@@ -23,6 +23,7 @@ from capjax.objectives.self_critical import SelfCriticalSettings, self_critical
 from capjax.run.recipe import Recipe
 from capjax.run.trained import Trained
 from capjax.settings import FROM_0
+from capjax.speaker import SENTENCE
 from capjax.training.stage import (
     Learning,
     Learnt,
@@ -99,10 +100,11 @@ def stage(run: Run, settings: Settings) -> Stage:
     of = np.asarray(run.training.arrays["of"])
     count = len(run.training.split.ids)
     optimizer = settings.optimizer(settings.steps_of(count))
+    stop = SENTENCE if run.vocabulary.sentences else None
     nearest = near(run, settings.distractors, settings.mined, np.arange(count))
 
     def algorithm(data: Mapping[str, Any], judge_params: Any) -> Algorithm:
-        known = {"cider": cider_reward(data["table"])}
+        known = {"cider": cider_reward(data["table"], uncounted=stop)}
         if judge:
             known |= {
                 "evaluator": evaluator_reward(judge, judge_params),
