@@ -1,4 +1,4 @@
-"""Photos with captions as a Dataset: Flickr8k, Flickr30k, COCO, CUB, or a user's own folder."""
+"""Photos with captions as a Dataset: Flickr, COCO, CUB, paragraphs, or a user's own folder."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from capjax.data import coco, cub
+from capjax.data import coco, cub, paragraph_files
 from capjax.data.annotations import Photo, read_captions_csv, read_captions_json, read_karpathy
 from capjax.data.photo_files import PhotoFiles, check_images
 from capjax.data.photo_places import check_splits, place
@@ -16,7 +16,8 @@ from capjax.errors import InputError
 
 __all__ = ["NAMES", "check_images", "load"]
 
-NAMES = ("flickr8k", "flickr30k", "coco", "cub", "folder")
+NAMES = ("flickr8k", "flickr30k", "coco", "cub", "paragraphs", "folder")
+PARAGRAPHS = ("paragraphs",)  # whose captions have several sentences
 
 # Where the images may lie beside the captions: our name, the official archives' names, loose.
 _FOLDERS = {
@@ -24,6 +25,7 @@ _FOLDERS = {
     "flickr30k": ("images", "flickr30k-images", "flickr30k_images", "Images", ""),
     "coco": ("images", "", "train2014", "val2014"),
     "cub": ("images",),
+    "paragraphs": ("images", "", "VG_100K"),
     "folder": ("", "images"),
 }
 
@@ -43,7 +45,7 @@ def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool
 
     path: a folder that holds the captions' file (dataset_<name>.json of Karpathy's; captions.json
     or captions.csv for "folder"; COCO's own annotations/) and the images, or that file itself; for
-    "cub" the folder that `cub.find` describes.
+    "cub" and "paragraphs" what `cub.find` and `paragraph_files.find` describe.
     Without a path COCO is downloaded into `cache`/downloads/coco; where dataset_coco.json lies
     there, too, its splits are taken, else those of `coco.read_official`. restval: whether COCO's
     split "restval" joins train. Raises InputError, in one sentence, where anything is missing or is
@@ -54,7 +56,11 @@ def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool
         raise InputError(f"no caption files are known as {name!r}; choose {', '.join(NAMES)}")
     if path is None:
         if name != "coco":
-            files = {"folder": "captions.json or captions.csv", "cub": "images.txt, text_c10/"}
+            files = {
+                "folder": "captions.json or captions.csv",
+                "cub": "images.txt, text_c10/",
+                "paragraphs": f"{paragraph_files.TEXTS}, train_split.json, val_split.json",
+            }
             wanted = files.get(name, f"dataset_{name}.json")
             raise InputError(
                 f"{name} is read from your disk: give the folder that holds {wanted} and the "
@@ -63,7 +69,8 @@ def load(name: str, path: str | Path | None, cache: str | Path, *, restval: bool
         path = _downloaded_coco(cache)
     source = _find(name, Path(path).expanduser().absolute(), restval)
     key = f"{name}-{_digest(source.files, str(source.folder), str(restval), *source.layout)}"
-    return _read_once(key, lambda _: _checked(name, source), cache, source.concepts)
+    data = _read_once(key, lambda _: _checked(name, source), cache, source.concepts)
+    return data._replace(sentences=name in PARAGRAPHS)
 
 
 def read(name: str, path: str | Path) -> list[Photo]:
@@ -75,7 +82,7 @@ def _checked(name: str, source: _Source) -> list[Photo]:
     photos = source.read()
     check_splits(photos, source.files[0])
     roots = [source.folder / folder for folder in _FOLDERS[name]]
-    return place(photos, roots, source.files[0], flat=name == "coco")
+    return place(photos, roots, source.files[0], flat=name in ("coco", "paragraphs"))
 
 
 def _find(name: str, path: Path, restval: bool) -> _Source:
@@ -90,6 +97,10 @@ def _find(name: str, path: Path, restval: bool) -> _Source:
             cub.read_classes(birds),
             birds.layout(),
         )
+    if name == "paragraphs":
+        files_of = paragraph_files.find(path)
+        folder = files_of.texts.parent
+        return _Source(files_of.all, folder, lambda: paragraph_files.read(files_of))
     wanted = ("captions.json", "captions.csv") if name == "folder" else (f"dataset_{name}.json",)
     folder = path if path.is_dir() else path.parent
     present = [folder / file for file in wanted if (folder / file).is_file()]

@@ -3,6 +3,7 @@
 A completion p * n + k is the k-th of beginning p.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -61,20 +62,14 @@ def verdicts_of(
     p = jnp.arange(jobs) // completer.rollouts
     order = jnp.argsort(-reads)
     order = jnp.pad(order, (0, -jobs % rows), constant_values=jobs)
-    some = jax.tree.map(lambda x: x[jnp.zeros(rows, jnp.int32)], starts.reading)
-    reader = partial(completer.evaluator.read, completer.evaluator_params)
-    read = hoisted(reader, some, order[:rows])
+    read_on = completer.evaluator.read_on or _word_by_word(completer, starts, order[:rows])
 
     def block(i: jax.Array, verdicts: jax.Array) -> jax.Array:
         at = lax.dynamic_slice_in_dim(order, i * rows, rows)
         mine = jnp.minimum(at, jobs - 1)
         count = jnp.where(at < jobs, reads[mine], 0)
-
-        def one(t: jax.Array, reading: Any) -> Any:
-            return where_rows(t < count, read(reading, said[t, mine]), reading)
-
         reading = jax.tree.map(lambda x: x[p[mine]], starts.reading)
-        reading = lax.fori_loop(0, count.max(), one, reading)
+        reading = read_on(completer.evaluator_params, reading, said[:, mine].T, count)
         seen = completer.image[starts.row[p[mine]]]
         score = completer.evaluator.score(completer.evaluator_params, seen, reading)
         r = jax.nn.sigmoid(score.astype(jnp.float32))
@@ -82,3 +77,17 @@ def verdicts_of(
 
     blocks = -(-(reads > 0).sum() // rows)
     return lax.fori_loop(0, blocks, block, jnp.zeros(jobs))
+
+
+def _word_by_word(completer: Completer, starts: Starts, rows: jax.Array) -> Callable:
+    """`Evaluator.read_on` by an evaluator's `read`, of so many rows."""
+    some = jax.tree.map(lambda x: x[jnp.zeros_like(rows)], starts.reading)
+    read = hoisted(partial(completer.evaluator.read, completer.evaluator_params), some, rows)
+
+    def read_on(params: Params, reading: Any, words: jax.Array, count: jax.Array) -> Any:
+        def one(t: jax.Array, reading: Any) -> Any:
+            return where_rows(t < count, read(reading, words[:, t]), reading)
+
+        return lax.fori_loop(0, count.max(), one, reading)
+
+    return read_on

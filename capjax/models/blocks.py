@@ -33,6 +33,7 @@ class Whole(NamedTuple):
 
     real: jax.Array  # bool[T, N], where captions have words
     size: int  # S
+    longest: int | jax.Array  # steps that are run
     in_place: bool = True  # a step may write where it has read: XLA for CPUs would copy all for it
     # Whether what words give the gates is one product before the steps. Not on a CPU: a step's rows
     # are as good to it as many, and what the product gives would be written and read once more.
@@ -54,9 +55,9 @@ class Whole(NamedTuple):
 
     def steps(self, block: Any, body: Callable, state: Any, back: bool = False) -> Any:
         """body(first slot, state) -> state, for each step of a block, or from the last one back."""
-        last, n = self.real.shape[0] - 1, self.real.shape[1]
+        last, n = self.longest - 1, self.real.shape[1]
         one = lambda t, state: body((last - t if back else t) * n, state)  # noqa: E731
-        return lax.fori_loop(0, last + 1, one, state)
+        return lax.fori_loop(0, self.longest, one, state)
 
     def take(self, tree: Any, block: Any) -> Any:
         """What each row of a block begins with: leaves [N / K, ...] -> [rows, ...]."""
@@ -177,9 +178,13 @@ class Sorted(NamedTuple):
         return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, chunk), flat)
 
 
-def whole(lengths: jax.Array, steps: int) -> Whole:
-    """The layout of captions of int32[N] words for accelerators."""
-    return Whole(_real(lengths, steps), slots(steps, lengths.size))
+def whole(lengths: jax.Array, steps: int, ends: bool = False) -> Whole:
+    """The layout of captions of int32[N] words for accelerators.
+
+    ends: whether the steps end with the longest caption: the host then asks at each.
+    """
+    longest = lengths.max() if ends else steps
+    return Whole(_real(lengths, steps), slots(steps, lengths.size), longest)
 
 
 def sorted_by_length(lengths: jax.Array, steps: int) -> Sorted:

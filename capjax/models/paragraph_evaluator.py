@@ -79,19 +79,22 @@ def paragraph_evaluator(
             f"vocab_size={vocab_size} and sentences={sentences} must be above {SENTENCE} and 0"
         )
     module: Any = plain.clone(sentences=sentences)
-    read_on = _reader(module)
+    read = _reader(module, ends=False)
 
     def recite(params, words, lengths):
         start = module.apply(params, words.shape[0], method=module.start)
-        return read_on(params, start, words, lengths)
+        return read(params, start, words, lengths)
 
-    return evaluator_of(module)._replace(recite=recite, read_on=read_on)
+    return evaluator_of(module)._replace(recite=recite, read_on=_reader(module, ends=True))
 
 
-def _reader(module: ParagraphMatcher) -> Callable:
-    """`Evaluator.read_on`: words of all sentences in one recurrence, then the sentences."""
-    words_lstm = recurrence(module)
-    tale_lstm = recurrence(SentenceLSTM(module.dim, module.dtype))
+def _reader(module: ParagraphMatcher, ends: bool) -> Callable:
+    """`Evaluator.read_on`: words of all sentences in one recurrence, then the sentences.
+
+    ends: as in `recurrence`; those who read on from the middle have little left.
+    """
+    words_lstm = recurrence(module, ends)
+    tale_lstm = recurrence(SentenceLSTM(module.dim, module.dtype), ends)
 
     def read_on(params, carry, words, lengths):
         real = jnp.arange(words.shape[1])[None] < lengths[:, None]

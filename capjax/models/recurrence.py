@@ -55,29 +55,33 @@ class Kept(NamedTuple):
     made: Layers  # and their outputs
 
 
-def recurrence(module: nn.Module) -> Callable:
+def recurrence(module: nn.Module, ends: bool = False) -> Callable:
     """Makes a recurrent module's function of all its inputs at once.
 
     Its layer `gates` is fed an input, what `always` names of the memory, and the hidden state.
     `turn(memory, state, gates) -> (state, out)` is all else of a step, with the dense layers that
     `turns` names, each used once, and the module's own parameters; layers take its `dtype`.
 
+    Args:
+      ends: whether accelerators, too, stop at the longest: worth it where that is often short.
     Returns:
       (params, memory, state, inputs float[T, N, X], lengths int32[N], keep bool[T, N] or None) ->
       float[T, N, H], 0 past the lengths; where `keep` is false the state before the step counts as
       0. Memory and state {"cell", "hidden"} may have N / K rows, each for K rows in turn.
     """
 
+    by_platform = partial(_by_platform, partial(whole, ends=ends))
+
     @jax.custom_vjp
     def recur(given: Given, lengths: jax.Array, keep: jax.Array | None) -> jax.Array:
-        return _by_platform(partial(_run, module, False), given, lengths, keep)[0]
+        return by_platform(partial(_run, module, False), given, lengths, keep)[0]
 
     def forward(given, lengths, keep):
-        out, kept = _by_platform(partial(_run, module, True), given, lengths, keep)
+        out, kept = by_platform(partial(_run, module, True), given, lengths, keep)
         return out, (given, lengths, keep, kept)
 
     def backward(saved, d_out):
-        found = _by_platform(partial(_run_back, module), *saved, d_out)
+        found = by_platform(partial(_run_back, module), *saved, d_out)
         return jax.tree.map(lambda d, x: d.astype(x.dtype), found, saved[0]), None, None
 
     recur.defvjp(forward, backward)
@@ -88,9 +92,9 @@ def recurrence(module: nn.Module) -> Callable:
     return run
 
 
-def _by_platform(run, *args):
+def _by_platform(elsewhere, run, *args):
     return lax.platform_dependent(
-        *args, cpu=partial(run, sorted_by_length), default=partial(run, whole)
+        *args, cpu=partial(run, sorted_by_length), default=partial(run, elsewhere)
     )
 
 

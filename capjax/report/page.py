@@ -138,6 +138,7 @@ path.stage { stroke: var(--axis); }
 .said > div { min-width: 0; }
 .captions li { margin-top: 0.25rem; line-height: 1.4; overflow: hidden auto; max-height: 9.8em; }
 .said:has(.paragraph) { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
+.said:has(.paragraph) > div:last-child { grid-column: 1 / -1; }
 .captions li:has(.paragraph) { max-height: none; margin-top: 0.5rem; }
 .paragraph + .marks { margin-top: 0.25rem; }
 .looks { grid-column: 1 / -1; display: grid; gap: 0.75rem;

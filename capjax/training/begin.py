@@ -201,8 +201,8 @@ def _vocabulary(
             if start.vocabulary.sentences:
                 speaks, has = has, speaks
             raise InputError(
-                f"the run {recipe.init_from} speaks {speaks} and {recipe.data.name} has {has};"
-                " start from another run, or take another dataset"
+                f"the run {recipe.init_from} speaks {speaks} and the dataset {recipe.data.name}"
+                f" has {has}; start from another run, or take another dataset"
             )
         return start.vocabulary
     texts = (text for each in dataset.splits["train"].captions for text in each)
