@@ -61,6 +61,8 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.mle.scheduled_sampling = 0.0  # probability at the end, reached linearly
     # Decay of the average of the parameters, which is what speaks; 0 for none.
     config.mle.average = 0.99 if drawn else 0.999
+    if several:
+        config.mle.stop_weight = 1.0  # of ending or going on after a sentence; Krause et al.: 5.0
 
     config.decoding = ConfigDict()
     config.decoding.method = "beam"
@@ -69,6 +71,8 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.decoding.groups = 1  # more than one: diverse beam search
     config.decoding.diversity = 0.0
     config.decoding.forbid_unknown = True  # never say <unk>, in what is scored and read
+    if several:
+        config.decoding.block_trigrams = False  # never say three words running twice
 
     config.validate_every = 0  # steps; 0 for once an epoch
     config.save_every = 300  # steps

@@ -14,7 +14,7 @@ from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
-from capjax.objectives.baselines import BASELINES, baseline_of
+from capjax.objectives.baselines import BASELINES, baseline_of, of_the_next_image
 from capjax.objectives.evaluator_training import Learner, with_draws
 from capjax.objectives.policy import drawn_gradient
 from capjax.settings import BELOW_1, FROM_0, FROM_1, SHARE, OneOf
@@ -289,7 +289,5 @@ def judged_values(
         "busy": load.busy,
     }
     if settings.reward == "shuffled":
-        # Of the next image's captions; after its end a caption keeps its verdict.
-        kept = jnp.where(real, values, last)
-        values = jnp.where(real, jnp.roll(kept, settings.samples, 0), 0)
+        values = of_the_next_image(values, words, settings.samples, settings.after)
     return values, metrics

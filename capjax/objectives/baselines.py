@@ -1,4 +1,4 @@
-"""What is subtracted from the values of drawn captions, so that their gradient has less noise."""
+"""What values of drawn captions are held against: baselines, and those of another image."""
 
 import jax
 import jax.numpy as jnp
@@ -44,3 +44,26 @@ def baseline_of(
     begins = jnp.concatenate([jnp.ones_like(words[:, :1], bool), words[:, :-1] == after], 1)
     first = lax.cummax(jnp.where(begins, jnp.arange(words.shape[1])[None], 0), axis=1)
     return jnp.take_along_axis(before, first, 1)
+
+
+def of_the_next_image(
+    values: jax.Array, words: jax.Array, samples: int, after: int | None = None
+) -> jax.Array:
+    """A control: captions valued by what those of the next image are worth, place by place.
+
+    Args:
+      values, words, samples, after: as of `baseline_of`. Where words of a part share a value, it is
+        that of the other caption's part of the same number.
+    Returns:
+      float[N, T]; after its end a caption keeps its verdict; 0 after the own end.
+    """
+    real, steps = scored(words), words.shape[1]
+    last = jnp.take_along_axis(values, real.sum(1, keepdims=True) - 1, 1)
+    theirs = jnp.roll(jnp.where(real, values, last), samples, 0)
+    if after is not None:
+        ends = jnp.pad(words[:, :-1] == after, ((0, 0), (1, 0)))
+        part = jnp.cumsum(ends, 1, dtype=jnp.int32)
+        # The other caption's words before that part; all of them, where it has fewer parts.
+        before = (jnp.roll(part, samples, 0)[:, None] < part[..., None]).sum(-1)
+        theirs = jnp.take_along_axis(theirs, jnp.minimum(before, steps - 1), 1)
+    return jnp.where(real, theirs, 0)

@@ -1,5 +1,6 @@
 """Rollouts, against the enumeration of all completions and against lengths known by hand."""
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,8 @@ from capjax.decoding.sample import sample
 from capjax.judging import Evaluator, judge
 from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
+from capjax.models.paragraph_evaluator import paragraph_evaluator
+from capjax.models.paragraphs import paragraph_generator
 from capjax.parallel.devices import over_devices
 from capjax.speaker import SENTENCE, Speaker, log_probs, scored
 
@@ -39,6 +42,15 @@ def library_pair(dropout=0.0):
     """Of capjax's own models, words far from equally likely and verdicts far from one another."""
     speaker = generator(V, ("features", D), dim=8, dropout=dropout)
     critic = evaluator(V, ("features", D), dim=6, dropout=dropout)
+    params = jax.jit(speaker.init)(jax.random.key(1)), jax.jit(critic.init)(jax.random.key(2))
+    params = jax.tree.map(lambda x: x * 3, params)
+    return Pair(speaker, params[0], critic, params[1])
+
+
+def paragraph_pair():
+    """Of several sentences, planned beforehand, and read as such."""
+    speaker = paragraph_generator(V, ("features", D), dim=8, dropout=0.0, sentences=2)
+    critic = paragraph_evaluator(V, ("features", D), dim=6, sentences=3)
     params = jax.jit(speaker.init)(jax.random.key(1)), jax.jit(critic.init)(jax.random.key(2))
     params = jax.tree.map(lambda x: x * 3, params)
     return Pair(speaker, params[0], critic, params[1])
@@ -150,7 +162,11 @@ def values(*args, **options):
 
 @pytest.fixture(scope="module")
 def pairs():
-    return {"library": library_pair(), "foreign": foreign_pair()}
+    return {
+        "library": library_pair(),
+        "foreign": foreign_pair(),
+        "paragraphs": paragraph_pair(),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -160,9 +176,11 @@ def dropping():
 
 @pytest.fixture(scope="module")
 def exact(pairs):
-    """{name of a pair: (mean, variance) of r given words 0..t, by enumeration: float64[N, T]}."""
+    """(name of a pair) -> (mean, variance) of r given words 0..t, by enumeration: float64[N, T]."""
 
-    def of(pair):
+    @cache
+    def of(name):
+        pair = pairs[name]
         grid = np.stack(np.meshgrid(*[np.arange(V)] * T, indexing="ij"), -1).reshape(-1, T)
         closed = (grid == 0).cumsum(1) > 0
         every = grid[((grid == 0) | ~closed).all(1)]  # each once: after its end only ends
@@ -182,7 +200,7 @@ def exact(pairs):
             variance[i, t] = weight @ (r[i] - mean[i, t]) ** 2
         return mean, variance
 
-    return {name: of(pair) for name, pair in pairs.items()}
+    return of
 
 
 @pytest.mark.parametrize(
@@ -193,7 +211,7 @@ def test_values_are_the_expectation_over_all_completions(name, lanes, pairs, exa
     draws = jax.random.fold_in(key, lanes or 0)
     got = values(*pairs[name], make_context(key), CAPTIONS, draws, rollouts=n, lanes=lanes)
     assert got.dtype == jnp.float32
-    mean, variance = exact[name]
+    mean, variance = exact(name)
     unfinished = variance > 0
     assert np.ptp(mean[unfinished]) > 0.1  # or else little is compared
     error = np.abs(np.asarray(got) - mean)
@@ -222,7 +240,12 @@ def at_the_next(values, after=SENTENCE):
 
 
 @pytest.mark.parametrize(
-    ("name", "lanes"), [("foreign", 3), ("foreign", 400), pytest.param("library", None, marks=slow)]
+    ("name", "lanes"),
+    [
+        ("foreign", 3),
+        *(pytest.param("paragraphs", lanes, marks=slow) for lanes in (1, 17, 400, None)),
+        pytest.param("library", None, marks=slow),
+    ],
 )
 def test_values_after_an_id_are_the_expectation_where_it_next_stands(
     name, lanes, pairs, exact, form, key
@@ -230,7 +253,7 @@ def test_values_after_an_id_are_the_expectation_where_it_next_stands(
     n, draws = 5_000, jax.random.fold_in(key, lanes or 0)
     options = {"rollouts": n, "lanes": lanes, "after": SENTENCE}
     got = np.asarray(values(*pairs[name], make_context(key), CAPTIONS, draws, **options))
-    mean, variance = map(at_the_next, exact[name])
+    mean, variance = map(at_the_next, exact(name))
     error = np.abs(got - mean)
     assert (error <= 5 * np.sqrt(variance / n) + 1e-4).all()
     unfinished = variance > 0
@@ -388,7 +411,7 @@ def test_a_queue_without_a_gap_is_worked_off_once(after, spoken_exactly):
 
 def test_captions_of_one_word_are_judged_as_they_are(pairs, key):
     captions = jnp.arange(V)[:, None]
-    for pair in pairs.values():
+    for pair in pairs["library"], pairs["foreign"]:
         context = make_context(key, V)
         got, load = watched(*pair, context, captions, key, rollouts=3)
         assert got.shape == (V, 1)

@@ -20,7 +20,7 @@ from capjax.objectives.adversarial import (
     adversarial,
     speaker_gradient,
 )
-from capjax.objectives.baselines import baseline_of
+from capjax.objectives.baselines import baseline_of, of_the_next_image
 from capjax.objectives.evaluator_training import evaluator_training
 from capjax.parallel.devices import over_devices
 from capjax.speaker import SENTENCE, log_probs, scored
@@ -121,6 +121,22 @@ def test_a_sentence_has_one_advantage():
     got = values - baseline_of(values, words, 2, "prefix", SENTENCE)
     for row, wanted in zip(got, expected, strict=True):
         np.testing.assert_allclose(row[: len(wanted)], wanted, atol=1e-6)
+
+
+def test_values_of_another_image_are_those_of_its_sentence_of_the_same_number():
+    """By hand; where the other caption has no such sentence, its own verdict."""
+    words = jnp.array([[3, 2, 3, 3, 2, 0], [3, 3, 0, 0, 0, 0], [2, 3, 2, 3, 2, 3]])
+    values = jnp.array(
+        [[1, 1, 2, 2, 2, 3], [4, 4, 4, 0, 0, 0], [5, 6, 6, 7, 7, 8]], dtype=jnp.float32
+    )
+    got = of_the_next_image(values, words, 1, SENTENCE)  # 0 has 2's, 1 has 0's and 2 has 1's
+    np.testing.assert_array_equal(got[0], [5, 5, 6, 6, 6, 7])
+    np.testing.assert_array_equal(got[1], [1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(got[2], [4, 4, 4, 4, 4, 4])
+    by_word = of_the_next_image(values, words, 1)
+    np.testing.assert_array_equal(by_word[0], values[2])
+    np.testing.assert_array_equal(by_word[1], [1, 1, 2, 0, 0, 0])
+    np.testing.assert_array_equal(by_word[2], [4, 4, 4, 4, 4, 4])
 
 
 def states_and_batch(noise, units):
