@@ -134,6 +134,7 @@ class Case:
             state, metrics = step(state, (), batch, jax.random.key(1))
             jax.block_until_ready((state, metrics))
 
+        run()  # the second is compiled anew, of a state that lies on its devices
         words, rows = float((captions > 0).sum()) + len(captions), len(captions)
         plan = self.size.plan(rows, rows * SENTENCES, self.hierarchical)
         work = 3 * (words * (self.size.lstm + self.size.project) + plan)

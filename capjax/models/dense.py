@@ -21,17 +21,22 @@ def check_dtype(dtype: Any) -> None:
         raise ValueError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
 
 
-def dense(features: int, dtype: Any, use_bias: bool = True) -> nn.Dense:
+def dense(features: int, dtype: Any, use_bias: bool = True, scale: float = 1.0) -> nn.Dense:
     """Flax's dense layer, whose products take in a dtype and add up in float32.
 
     In bfloat16 what comes in, the kernel, and in the backward pass what comes back, are rounded to
     it; all else is float32 (mixed precision as in Micikevicius et al., 2018). So the matrix units
     of processors want it, CPUs' too.
+
+    scale: how much larger its outputs begin than its inputs are.
     """
+    init = nn.initializers.variance_scaling(scale**2, "fan_in", "truncated_normal")
     if not _narrow(dtype):
-        return nn.Dense(features, use_bias)
+        return nn.Dense(features, use_bias, kernel_init=init)
     product = partial(_general, dtype)
-    return nn.Dense(features, use_bias, promote_dtype=_widened, dot_general=product)
+    return nn.Dense(
+        features, use_bias, kernel_init=init, promote_dtype=_widened, dot_general=product
+    )
 
 
 def _widened(*arrays: jax.Array | None, dtype: Any = None, inexact: bool = True) -> list:

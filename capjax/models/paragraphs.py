@@ -45,7 +45,8 @@ class Paragraphs(Captioner):
         self.project = dense(self.dim, self.dtype)
         self.plan = SentenceLSTM(self.dim, self.dtype)
         self.outline = dense(self.dim, self.dtype)
-        self.topic = dense(self.dim, self.dtype)
+        # As large as words: an LSTM's state is small, and learning would start far more slowly.
+        self.topic = dense(self.dim, self.dtype, scale=4.0)
         self.going = dense(1, self.dtype)
         if self.regional:
             self.value = dense(self.dim, self.dtype)
