@@ -15,6 +15,7 @@ from capjax.models.evaluator import evaluator
 from capjax.models.generator import generator
 from capjax.objectives import losses
 from capjax.objectives.adversarial import (
+    FEEDBACK,
     AdversarialSettings,
     AdversarialState,
     adversarial,
@@ -139,7 +140,7 @@ def test_values_of_another_image_are_those_of_its_sentence_of_the_same_number():
     np.testing.assert_array_equal(by_word[2], [4, 4, 4, 4, 4, 4])
 
 
-def states_and_batch(noise, units):
+def states_and_batch(noise, units, feedback):
     talker = generator(V, ("features", D), dim=4, noise=noise, dropout=0.5)
     algorithm = adversarial(
         talker,
@@ -156,6 +157,7 @@ def states_and_batch(noise, units):
         likelihood=0.1,
         dropout=True,
         lag=0.5,
+        feedback=feedback,
         average=0.9,
     )
     state = jax.jit(algorithm.init)(
@@ -173,8 +175,9 @@ def states_and_batch(noise, units):
 
 
 @pytest.mark.slow
-def test_one_update_is_the_same_on_any_number_of_devices():
-    algorithm, state, batch = states_and_batch(noise=2, units=3)
+@pytest.mark.parametrize("feedback", FEEDBACK)
+def test_one_update_is_the_same_on_any_number_of_devices(feedback):
+    algorithm, state, batch = states_and_batch(2, 3, feedback)
     found = []
     for n in (1, 4):
         step = over_devices(
