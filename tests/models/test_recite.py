@@ -8,7 +8,10 @@ import pytest
 
 from capjax.models.blocks import sorted_by_length, whole
 from capjax.models.generator import generator
+from capjax.models.recurrence import recurrence
+from capjax.models.sentence_lstm import SentenceLSTM
 from capjax.speaker import log_probs
+from capjax.teacher_forcing import where_rows
 
 V, R, D, DIM, T = 11, 3, 5, 8, 6
 LENGTHS = jnp.array([0, 3, 6, 1, 2, 0])  # two captions an image
@@ -46,6 +49,39 @@ def test_what_stands_after_a_caption_changes_nothing(cell, key, form):
     hidden = expected[0][1]
     assert (hidden[~real] == 0).all()
     assert (hidden[real] != 0).any(-1).all()
+
+
+def test_a_state_begins_anew_where_it_does_not_go_on(key, form):
+    """Values and gradients are those of a loop over single steps, to the longest row."""
+    module, n, longest = SentenceLSTM(DIM), 6, 5
+    keys = jax.random.split(key, 4)
+    inputs = jax.random.normal(keys[0], (T, n, D))
+    state = {"cell": jax.random.normal(keys[1], (n, DIM)), "hidden": jnp.ones((n, DIM))}
+    keep = jax.random.bernoulli(keys[2], 0.6, (T, n))
+    lengths = jnp.minimum(LENGTHS, longest)
+    params = jax.jit(module.init)(keys[3], state, inputs[0])
+    weights = jnp.cos(jnp.arange(T * n * 2 * DIM, dtype=jnp.float32)).reshape(T, n, -1)
+
+    def plainly(params, memory, state, inputs, lengths, keep):
+        out = []
+        for x, going in zip(inputs, keep, strict=True):
+            state = where_rows(going, state, jax.tree.map(jnp.zeros_like, state))
+            state = module.apply(params, state, x)
+            out.append(jnp.concatenate([state["hidden"], state["cell"]], -1))
+        real = jnp.arange(T)[:, None] < lengths[None]
+        return jnp.where(real[..., None], jnp.stack(out), 0)
+
+    def gradient(run):
+        def total(params, state, inputs):
+            out = run(params, {}, state, inputs, lengths, keep)
+            return (out * weights).sum(), out
+
+        return jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(params, state, inputs)
+
+    expected = gradient(plainly)
+    for run in recurrence(module), recurrence(module, ends=True):
+        check = lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5)  # noqa: E731
+        jax.tree.map(check, gradient(run), expected)
 
 
 @pytest.mark.parametrize("layout_of", [whole, sorted_by_length])
