@@ -19,5 +19,8 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     mle = runpy.run_path(str(Path(__file__).with_name("mle.py")))["get_config"]
     config = mle(dataset)
     config.recipe = "justification"
+    config.cell = "nic"  # which takes in an encoder that sees nothing, too
+    if dataset == "scenes":
+        config.data.encoder = "eyes64"
     config.concepts = True  # the speaker is told the class of each image
     return config

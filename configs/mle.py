@@ -26,16 +26,17 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.data.cache = ""  # default: $CAPJAX_CACHE, or ~/.cache/capjax
     # Or "files:FOLDER", a .npy or .npz of features for each image.
     drawn, several = dataset.startswith("scenes"), dataset.endswith("paragraphs")
-    config.data.encoder = "eyes64" if drawn else "efficientnet_lite0"
+    config.data.encoder = "eyes64_objects" if drawn else "efficientnet_lite0"
     config.data.resident = 1024  # MB of images kept on the device; more stream from the disk
     config.data.min_count = 5
-    config.data.max_len = (16, 56)[several] if drawn else (20, 175)[several]
+    config.data.max_len = (16, 60)[several] if drawn else (20, 175)[several]
 
     # "att2in" and "adaptive" look at regions: eyes64_objects, or efficientnet_lite0_grid.
-    config.cell = "paragraph" if several else "nic"
+    config.cell = "paragraph" if several else "att2in" if drawn else "nic"
     if several:
         config.sentences = 6 if drawn else 10  # that are planned; what is beyond shares the last
-        config.look = "pool"  # at regions: their maximum; "attend": anew for each sentence
+        # At regions: anew for each sentence, or "pool", their maximum.
+        config.look = "attend" if drawn else "pool"
         config.noise_parts = 1  # as many as sentences: noise is drawn anew for each
         config.hears = False  # whether the plan takes in what was said; slow
     config.dim = 192 if drawn else 512
@@ -47,7 +48,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
 
     config.stages = ("mle",)
     config.mle = ConfigDict()
-    config.mle.epochs = 6.0 if drawn else 12.0
+    config.mle.epochs = 4.0 if drawn else 12.0
     config.mle.batch = 64 if drawn else 128  # captions, or images with captions_per_image
     config.mle.accumulate = 1  # parts of a batch, one after another, where it does not fit whole
     # An image is taken in once for so many of its captions; 0: every caption is a row of its own.

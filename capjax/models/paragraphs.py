@@ -25,9 +25,10 @@ class Paragraphs(Captioner):
     """Hierarchical recurrent networks (Krause et al., 2017), with noise (Dai et al., 2017).
 
     The sentence LSTM is fed ReLU(W [image; noise] + b) at every sentence. Out of its state come a
-    topic, by two layers, and how much there is to go on. The word LSTM begins each sentence at 0,
-    with the topic added to its first input. Regions, ReLU(W v + b), are pooled by their maximum;
-    where they are looked at, what the state asks for also goes into the topic.
+    topic, by two layers that see the image, too, and how much there is to go on. The word LSTM
+    begins each sentence at 0, with the topic added to every word that it is fed: added to the first
+    alone, as Krause et al. do, the image was hardly heeded. Regions, ReLU(W v + b), are pooled by
+    their maximum; where they are looked at, what the state asks for also goes into the topic.
     """
 
     sentences: int = 6
@@ -71,14 +72,15 @@ class Paragraphs(Captioner):
             fed = jnp.concatenate([fed, noise], -1)
         return {"fed": self.drop_image(context, nn.relu(self.project(fed)))} | regions
 
-    def topics_of(self, seen, hidden):
-        """(topics float[N, S, dim], go float32[N, S]) of sentence states float[N, S, dim]."""
-        about = hidden
+    def topics_of(self, seen, fed, hidden):
+        """(topics float[N, S, dim], go float32[N, S]) of what sentences are fed and their states,
+        both float[N, S, dim]."""
+        about = jnp.concatenate([hidden, fed], -1)
         if self.look == "attend":
             scores = weighed(seen["keys"], self.query(hidden), self.weigh)
             looked = nn.softmax(scores).reshape(-1, scores.shape[-1])
             attended = glance(looked, seen["values"]).reshape(hidden.shape)
-            about = jnp.concatenate([hidden, attended], -1)
+            about = jnp.concatenate([about, attended], -1)
         return self.topic(nn.relu(self.outline(about))), self.going(hidden)[..., 0]
 
     def begin(self, context, n):
@@ -97,12 +99,9 @@ class Paragraphs(Captioner):
         sentence = carry["sentence"] + (words == SENTENCE).astype(jnp.int32)
         made = self.heard if self.hears else self.planned
         plan, topic, go = made(memory, carry, begins, sentence)
-        topic, *state = where_rows(
-            begins,
-            (topic, *jax.tree.map(jnp.zeros_like, (carry["cell"], carry["hidden"]))),
-            (jnp.zeros_like(topic), carry["cell"], carry["hidden"]),
-        )
-        carry = carry | plan | {"sentence": sentence, "cell": state[0], "hidden": state[1]}
+        state = {name: carry[name] for name in ("cell", "hidden")}
+        state = where_rows(begins, jax.tree.map(jnp.zeros_like, state), state)
+        carry = carry | plan | state | {"sentence": sentence}
         carry, out = self.advance(memory, carry, self.embed(words) + topic)
         return carry, jnp.concatenate([out, go[:, None]], -1)
 
@@ -117,7 +116,7 @@ class Paragraphs(Captioner):
         part = jnp.minimum(sentence, memory["fed"].shape[1] - 1)[:, None, None]
         fed = jnp.take_along_axis(memory["fed"], part, 1)[:, 0]
         plan = self.plan(carry["plan"], jnp.concatenate([fed, carry["hidden"]], -1))
-        topics, go = self.topics_of(memory, plan["hidden"][:, None])
+        topics, go = self.topics_of(memory, fed[:, None], plan["hidden"][:, None])
         new = {"plan": plan, "go": go[:, 0]}
         new = where_rows(begins, new, {name: carry[name] for name in new})
         return new, topics[:, 0], new["go"]
@@ -134,7 +133,7 @@ class Paragraphs(Captioner):
         words = jnp.full(carry["cell"].shape[:1], END)
         if not self.hears:
             plan = self.plan(carry["plan"], memory["fed"][:, 0])
-            topics, go = self.topics_of(memory, plan["hidden"][:, None])
+            topics, go = self.topics_of(memory, memory["fed"][:, :1], plan["hidden"][:, None])
             topics, go = (jnp.repeat(x, self.sentences, 1) for x in (topics, go))
             memory = {"topics": topics, "go": go}
         return self.logits(self.step(memory, carry, words)[1])
@@ -223,12 +222,12 @@ def _planner(module: Paragraphs) -> Callable:
         seen: Any = module.apply(params, context, method=module.see_all)
         n, parts, _ = seen["fed"].shape
         part = jnp.minimum(jnp.arange(module.sentences), parts - 1)
-        inputs = jnp.moveaxis(seen["fed"][:, part], 1, 0)
+        fed = seen["fed"][:, part]
         lengths = jnp.full(n, module.sentences, jnp.int32)
         plan = {"params": params["params"]["plan"]}
-        out = recur(plan, {}, blank_state(n, module.dim), inputs, lengths)
+        out = recur(plan, {}, blank_state(n, module.dim), jnp.moveaxis(fed, 1, 0), lengths)
         hidden = jnp.moveaxis(out[..., : module.dim], 0, 1)
-        topics, go = module.apply(params, seen, hidden, method=module.topics_of)
+        topics, go = module.apply(params, seen, fed, hidden, method=module.topics_of)
         return {"topics": topics, "go": go}, module.begin(context, n)
 
     return begin
@@ -242,20 +241,16 @@ def _reciter(module: Paragraphs) -> Callable:
         each = words.shape[0] // carry["sentence"].shape[0]
         ends = words == SENTENCE
         sentence = jnp.repeat(carry["sentence"], each)[:, None] + jnp.cumsum(ends, 1)
-        at = jnp.minimum(sentence, module.sentences - 1)
-        place = jax.nn.one_hot(at, module.sentences, dtype=jnp.float32)  # [N, T, S]
-        begins = (words == END) | ends
-
-        def beside(place, x):
-            """What stands in the memory [N / K, S, D] for each word: [N, T, D]."""
-            flat = place.reshape(x.shape[0], -1, module.sentences)
-            return laid_out(flat, x).reshape(*words.shape, -1)
-
-        topic = beside(jnp.where(begins[..., None], place, 0), memory["topics"])
         real = jnp.arange(words.shape[1])[None] < lengths[:, None]
-        go = beside(jnp.where(real[..., None], place, 0), memory["go"][..., None])
+        at = jnp.where(real, jnp.minimum(sentence, module.sentences - 1), -1)
+        place = jax.nn.one_hot(at, module.sentences, dtype=jnp.float32)  # [N, T, S]
+        known = jnp.concatenate([memory["topics"], memory["go"][..., None]], -1)
+        place = place.reshape(known.shape[0], -1, module.sentences)
+        beside = laid_out(place, known).reshape(*words.shape, -1)
+        topic, go = beside[..., :-1], beside[..., -1:]
         embedded: Any = module.apply(params, words.T, method=module.embed)
         inputs = embedded + jnp.moveaxis(topic, 1, 0)
+        begins = (words == END) | ends
         out = say(params, {}, carry, words, lengths, inputs, ~begins.T)
         return jnp.concatenate([out, go], -1)
 

@@ -64,7 +64,8 @@ def naive_log_probs(params, image, noise, caption):
     for part in np.split(noise, 2)[0], *[np.split(noise, 2)[1]] * (S - 1):
         fed = np.maximum(dense(p["project"], np.concatenate([image, part])), 0)
         plan = lstm(p["plan"]["gates"], fed, plan)
-        topic = dense(p["topic"], np.maximum(dense(p["outline"], plan[0]), 0))
+        about = np.concatenate([plan[0], fed])
+        topic = dense(p["topic"], np.maximum(dense(p["outline"], about), 0))
         topics.append((topic, dense(p["going"], plan[0])[0]))
     out, word, sentence, state = np.zeros(len(caption)), END, 0, zero
     for t, next_word in enumerate(caption):
@@ -72,8 +73,8 @@ def naive_log_probs(params, image, noise, caption):
         sentence += word == SENTENCE
         topic, go = topics[min(sentence, S - 1)]
         if word in (END, SENTENCE):
-            x, state = x + topic, zero
-        state = lstm(p["gates"], x, state)
+            state = zero
+        state = lstm(p["gates"], x + topic, state)
         z = dense(p["words"], state[0])
         z[[END, SENTENCE]] += -go, go
         out[t] = z[next_word] - np.log(np.exp(z).sum())
@@ -132,7 +133,7 @@ def test_all_words_at_once_are_as_single_steps(image, options, bound, key, form)
 
 
 def test_a_paragraph_of_one_sentence_is_a_flat_captioners_with_the_same_topic(key):
-    """Whose image says nothing, and whose embedding of the start is the topic."""
+    """Whose image says nothing, and whose embeddings of words have the topic in them."""
     speaker = make(("features", D))
     params, context = params_of(speaker), {"image": jax.random.normal(key, (1, D))}
     memory, _ = jax.jit(speaker.start)(params, context)
@@ -146,7 +147,7 @@ def test_a_paragraph_of_one_sentence_is_a_flat_captioners_with_the_same_topic(ke
     table = layers["table"]["embedding"]
     flat = {
         "project": {"kernel": jnp.zeros((D, DIM)), "bias": jnp.zeros(DIM)},
-        "table": {"embedding": table.at[END].add(topic)},
+        "table": {"embedding": table + topic[None]},
         "gates": layers["gates"],
         "words": layers["words"]
         | {"bias": layers["words"]["bias"] + go * jnp.eye(V)[SENTENCE] - go * jnp.eye(V)[END]},

@@ -165,9 +165,12 @@ def test_a_cell_that_looks_at_regions_is_told_which_encoder_gives_them(cell, enc
 
 
 def test_scenes_are_seen_by_trained_eyes_unless_eyes_are_to_be_trained():
-    for name in ("mle", "gan", "listener", "contrastive", "self_critical", "justification"):
+    for name in ("mle", "gan", "listener", "contrastive", "self_critical"):
         plan = Plan(recipe(f"{name}:scenes"))
-        assert (plan.recipe.data.encoder, plan.recipe.sight) == ("eyes64", "convnet")
+        paragraphs = Plan(recipe(f"{name}:scenes-paragraphs")).recipe
+        assert (paragraphs.cell, paragraphs.data.encoder) == ("paragraph", "eyes64_objects")
+        assert (plan.recipe.data.encoder, plan.recipe.sight) == ("eyes64_objects", "convnet")
+    assert Plan(recipe("justification:scenes")).recipe.data.encoder == "eyes64"
     plan = Plan(recipe("eyes:scenes"))
     assert (plan.recipe.data.encoder, plan.recipe.sight) == ("pixels64", "eyes")
     assert [stage.settings.speaks for stage in plan.stages] == [False, True]

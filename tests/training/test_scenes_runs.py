@@ -184,7 +184,7 @@ def test_images_of_scenes_are_told_from_their_near_twins(few_scenes, tmp_path, c
     command = [f"--workdir={tmp_path / 'run'}", "--quick", "--distractors=4", "--twins"]
     assert evaluate.main([*command, "--rationality=0.5"]) == 0
     assert "identifies" in capsys.readouterr().out
-    encoder = encoder_named("eyes64")
+    encoder = encoder_named("eyes64_objects")
     run, prepared = open_run(tmp_path / "run"), prepare("scenes", None, None, encoder)
     split, images = prepared.splits["val"], prepared.images["val"]
     scores = json.loads((tmp_path / "run" / "scores-val-twins4-l0.5.json").read_text())
