@@ -1,5 +1,8 @@
 """What is for paragraphs alone is refused where id 2 is a word like any other."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import pytest
 from small_runs import train_here
 
@@ -19,12 +22,16 @@ ALONE = {  # settings of stages, and what they are where captions need not be pa
 }
 
 
+def usual_of(field: dataclasses.Field) -> object:
+    return 0.0 if field.default is dataclasses.MISSING else field.default
+
+
 def settings_of(stage: str, **changes):
     """Those of a stage, all but what is looked at left out."""
     kind = stage_file(stage).Settings
     made = object.__new__(kind)
     for name, field in kind.__dataclass_fields__.items():
-        object.__setattr__(made, name, changes.get(name, field.default))
+        object.__setattr__(made, name, changes.get(name, usual_of(field)))
     return made
 
 
@@ -37,6 +44,13 @@ def test_single_sentences_have_no_such_setting(name):
         asked.check_others(None, FLAT)
     asked.check_others(None, SEVERAL)
     settings_of(stage, **{setting: usual}).check_others(None, FLAT)
+
+
+def test_topics_are_not_moved_on_by_drawn_stops():
+    asked = settings_of("mle", scheduled_sampling=0.25)
+    with pytest.raises(InputError, match="one full stop among them"):
+        asked.check_others(SimpleNamespace(cell="paragraph"), SEVERAL)
+    asked.check_others(SimpleNamespace(cell="nic"), SEVERAL)
 
 
 def test_a_run_is_refused_before_it_trains(recipe, tmp_path):

@@ -14,7 +14,7 @@ from capjax.data.scenes.layout import (
     random_distractors,
     random_scene,
 )
-from capjax.data.scenes.paragraph_truth import covered, named, repeated, true_sentences
+from capjax.data.scenes.paragraph_truth import covered, named, true_sentences
 from capjax.data.scenes.people import describe
 from capjax.data.scenes.truth import holds, identifies
 
@@ -39,6 +39,5 @@ __all__ = [
     "parse",
     "random_distractors",
     "random_scene",
-    "repeated",
     "true_sentences",
 ]
