@@ -5,7 +5,7 @@ from capjax.data.scenes.blame import false_words, false_words_of
 from capjax.data.scenes.builder import SIZES, load, load_paragraphs
 from capjax.data.scenes.contradictions import contradictions
 from capjax.data.scenes.drawing import draw
-from capjax.data.scenes.language import parse
+from capjax.data.scenes.language import parse, statements
 from capjax.data.scenes.layout import (
     ATTRIBUTES,
     CONCEPTS,
@@ -39,5 +39,6 @@ __all__ = [
     "parse",
     "random_distractors",
     "random_scene",
+    "statements",
     "true_sentences",
 ]
