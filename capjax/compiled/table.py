@@ -22,7 +22,8 @@ state, data, sent, temp, rest: MB of a chip's memory: parameters, averages and o
 means, MB: collectives a step, and what a chip gives to them
 GFLOP, launches, asks: of a chip and step: matrix products that are run; instructions that it is
   handed; iterations that may be the last, and branches. Loops whose end depends on data run as
-  often as they did here in networks {narrow} wide, of captions as long as COCO's (10.5 words)
+  often as they did here in networks {narrow} wide, of captions as long as COCO's (10.5 words),
+  and so less often than of paragraphs
 ms, by bytes: predicted: {launch:g} us a launch, {ask:g} us an ask, products at {peak:.0f} TFLOP/s;
   and where a launch takes as long as its bytes at {bandwidth:,.0f} GB/s
 means ms: {links}"""
