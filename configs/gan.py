@@ -34,8 +34,8 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     # What is spoken at the end; the stages before have their own.
     beam = config.decoding.to_dict()
     config.decoding.method = "best_of"  # by the evaluator
-    config.decoding.candidates = 5
-    config.decoding.temperature = 0.4 if drawn else 0.6
+    config.decoding.candidates = 20 if drawn else 5
+    config.decoding.temperature = 0.5 if drawn else 0.6
     config.decoding.branch = 3  # of the method "guided", which searches by what it will say
     config.decoding.rollouts = 2
     config.decoding.noise_law = config.noise_law
@@ -60,7 +60,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
         {
             "method": "best_of",
             "candidates": 5 if drawn else 10,
-            "temperature": config.decoding.temperature if drawn else 1.0,
+            "temperature": 0.4 if drawn else 1.0,
             "max_len": config.data.max_len,
             "forbid_unknown": config.decoding.forbid_unknown,
         }
