@@ -51,7 +51,7 @@ class Size(NamedTuple):
 
     def plan(self, rows: float, sentences: float, hierarchical: bool) -> float:
         """What images, and the topics of their sentences, take."""
-        topics = sentences * (self.lstm + 4 * self.dim**2) if hierarchical else rows * self.lstm
+        topics = sentences * (self.lstm + 6 * self.dim**2) if hierarchical else rows * self.lstm
         return rows * 2 * self.image * self.dim + topics
 
 

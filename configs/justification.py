@@ -20,7 +20,7 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config = mle(dataset)
     config.recipe = "justification"
     config.cell = "nic"  # which takes in an encoder that sees nothing, too
-    if dataset == "scenes":
+    if dataset.startswith("scenes"):
         config.data.encoder = "eyes64"
     config.concepts = True  # the speaker is told the class of each image
     return config

@@ -33,7 +33,7 @@ def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
         return None
     if not isinstance(config, dict) or type(seed := config.pop("seed", None)) is not int:
         return None
-    config = BEFORE | config
+    _add_settings_since(config)
     for name in _ASIDE:
         config.pop(name, None)
     for stage in config.values():
@@ -50,6 +50,17 @@ def training(folder: Path, starts: int = _MOST_STARTS) -> Training | None:
     if before:
         config["init_from"] = json.loads(before.settings)
     return Training(json.dumps(config, sort_keys=True), (*(before.seeds if before else ()), seed))
+
+
+def _add_settings_since(config: dict[str, Any]) -> None:
+    """Adds to older settings what has become one since, each in its place (`BEFORE`)."""
+    for name, value in BEFORE.items():
+        *places, setting = name.split(".")
+        home: Any = config
+        for stage in places:
+            home = home.get(stage) if isinstance(home, dict) else None
+        if isinstance(home, dict):
+            home.setdefault(setting, value)
 
 
 def _data_of(folder: Path) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from capjax.data.feature_files import FeatureFiles
 from capjax.data.features import Encoder
+from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError, named
 from capjax.evaluation.data import RunData
 from capjax.evaluation.question import Question
@@ -37,7 +38,11 @@ class JudgeRun(NamedTuple):
         return {"run": self.folder, "step": self.run.step, "parameters": made}
 
     def beside(self, data: RunData, question: Question) -> "JudgeRun":
-        """With its encoder, where it is another; InputError where that cannot see all images."""
+        """With its encoder, where it is another.
+
+        Raises InputError where that cannot see all images, or it reads captions of another kind.
+        """
+        check_same_kind(self.kind, self.folder, self.run.vocabulary, data.run.vocabulary)
         theirs, ours = (one.recipe.data.encoder for one in (self.run, data.run))
         if theirs == ours or same_features(place(self.folder), place(data.workdir)):
             return self
@@ -63,6 +68,21 @@ def open_judges(folders: Mapping[str, str]) -> list[JudgeRun]:
       InputError: a run trained no such judge.
     """
     return [JudgeRun(kind, folder, _open(folder, kind)) for kind, folder in folders.items()]
+
+
+def check_same_kind(kind: str, folder: str, theirs: Vocabulary, ours: Vocabulary) -> None:
+    """Raises InputError where a judge read paragraphs and is to judge captions, or the reverse.
+
+    Its verdict would be of the first words alone, or of one sentence where it knows several.
+    """
+    if theirs.sentences != ours.sentences:
+        reads, said = "captions of one sentence", "paragraphs"
+        if theirs.sentences:
+            reads, said = said, reads
+        raise InputError(
+            f"the {kind} of {folder} learnt to read {reads}, and the run speaks {said}; name a run"
+            f" that was trained on {said}"
+        )
 
 
 def _open(folder: str, kind: str) -> Trained:

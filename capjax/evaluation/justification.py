@@ -8,7 +8,7 @@ import numpy as np
 
 from capjax.data.justify_files import Triplet
 from capjax.data.neighbours import compared_by
-from capjax.data.scenes import ATTRIBUTES, parse
+from capjax.data.scenes import ATTRIBUTES, statements
 from capjax.data.split import Split
 from capjax.decoding.justify import justify
 from capjax.decoding.telling_apart import WIDTH
@@ -177,13 +177,12 @@ def justify_all(
 
 
 def justifies(text: str, target: str, distractor: str) -> bool:
-    """Whether a caption of a scene names what the target's objects have and the distractor's lack.
+    """Whether a caption of a scene names what the target's objects have and the distractor's lack;
+    of a paragraph, whether one of its sentences does.
 
     Args:
       target, distractor: names of classes of scenes.
     """
     mine, theirs = (set(zip(ATTRIBUTES, one.split(), strict=True)) for one in (target, distractor))
-    statement = parse(text)
-    return statement is not None and any(
-        (mine - theirs) & set(phrase.attributes) for phrase in statement.phrases
-    )
+    phrases = (phrase for one in statements(text) if one for phrase in one.phrases)
+    return any((mine - theirs) & set(phrase.attributes) for phrase in phrases)

@@ -131,10 +131,15 @@ def shaded_words(vocabulary: Vocabulary, ids: np.ndarray, values: np.ndarray) ->
     Args:
       ids: int32[T]; values: float[T], of `lifts`.
     """
-    words = [vocabulary.words[i] for i in takewhile(lambda i: i != END, ids.tolist())]
+    words = said_words(vocabulary, ids)
     ends = len(words) < len(ids)
     words += [THE_END] if ends else []
     return Shaded("", words, values[: len(words)].tolist(), ends)
+
+
+def said_words(vocabulary: Vocabulary, ids: np.ndarray) -> list[str]:
+    """The words of a caption int32[T] before its end; of a paragraph, with a stop at each 2."""
+    return [vocabulary.words[i] for i in takewhile(lambda i: i != END, ids.tolist())]
 
 
 def false_places(

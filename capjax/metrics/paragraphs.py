@@ -10,8 +10,8 @@ import numpy as np
 
 from capjax.metrics.bleu import score, statistics
 from capjax.metrics.diversity import by_image, kernel_of, self_cider, share
+from capjax.metrics.ids import without
 from capjax.metrics.matches import (
-    NOTHING,
     check_ids,
     check_width,
     count,
@@ -41,11 +41,7 @@ def repeated_trigrams(captions: jax.Array, *, sentence: int | None = None) -> ja
       ValueError: captions of another shape or type.
     """
     check_ids("captions", captions, "NT")
-    words = tokens(captions)
-    if sentence is not None:
-        words = jnp.where(words == sentence, NOTHING, words)
-        order = jnp.argsort(words < 0, axis=-1, stable=True)
-        words = jnp.take_along_axis(words, order, -1)
+    words = tokens(captions if sentence is None else without(captions, sentence))
     (trigrams,) = islice(ngram_matches(match_bits(words, words)), 2, 3)
     there = (count(trigrams) > 0).sum(-1, dtype=jnp.int32)
     return share(there - first_time(trigrams).sum(-1, dtype=jnp.int32), there)

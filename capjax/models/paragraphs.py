@@ -92,6 +92,7 @@ class Paragraphs(Captioner):
         memory = self.see_all(context)
         n = memory["fed"].shape[0]
         plan = {"plan": blank_state(n, self.dim), "go": jnp.zeros(n, jnp.float32)}
+        plan["topic"] = jnp.zeros((n, self.dim), jnp.float32)
         return memory, self.begin(context, n) | plan
 
     def step(self, memory, carry, words):
@@ -117,9 +118,9 @@ class Paragraphs(Captioner):
         fed = jnp.take_along_axis(memory["fed"], part, 1)[:, 0]
         plan = self.plan(carry["plan"], jnp.concatenate([fed, carry["hidden"]], -1))
         topics, go = self.topics_of(memory, fed[:, None], plan["hidden"][:, None])
-        new = {"plan": plan, "go": go[:, 0]}
+        new = {"plan": plan, "topic": topics[:, 0], "go": go[:, 0]}
         new = where_rows(begins, new, {name: carry[name] for name in new})
-        return new, topics[:, 0], new["go"]
+        return new, new["topic"], new["go"]
 
     def logits(self, hidden):
         """Of the words; `go` is added to going on and taken from stopping."""

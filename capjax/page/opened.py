@@ -7,7 +7,7 @@ from capjax.data.feature_files import PREFIX
 from capjax.data.features import Encoder
 from capjax.errors import InputError, named
 from capjax.evaluation.data import Places, data_of
-from capjax.evaluation.judge_runs import judge_of
+from capjax.evaluation.judge_runs import check_same_kind, judge_of
 from capjax.files.paths import check_path
 from capjax.files.places import resolved
 from capjax.models.encoders import encoder_named
@@ -39,6 +39,9 @@ def open_answers(workdirs: Sequence[str], listener: str = "") -> tuple[Answers, 
                 " has no place; caption with capjax.caption --concept=NAME"
             )
     ear = _listener(listener) if listener else None
+    for run in runs:
+        if ear:
+            check_same_kind("--listener", listener, ear.judge.vocabulary, run.vocabulary)
     albums, missing = _albums(workdirs, runs)
     voices = []
     for name, run in zip(_names(workdirs), runs, strict=True):

@@ -40,6 +40,8 @@ BEFORE: dict[str, Any] = {
     "evaluator.mined": 0,
     "adversarial.mined": 0,
     "adversarial.feedback": "word",
+    "evaluator.swapped": 0.0,
+    "adversarial.swapped": 0.0,
     "decoding.forbid_unknown": False,
     "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,

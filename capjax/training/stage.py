@@ -90,7 +90,7 @@ class Learning:
     def check_others(
         self, recipe: Recipe, vocabulary: Vocabulary, prepared: Prepared | None = None
     ) -> None:
-        """Raises InputError where other runs that it reads do not fit.
+        """Raises InputError where the kind of captions, or other runs that it reads, do not fit.
 
         prepared: None where images have not been encoded yet.
         """
@@ -204,4 +204,20 @@ def check_baseline(baseline: str, samples: int, name: str) -> None:
     if baseline not in ("none", "greedy") and samples < 2:
         raise InputError(
             f"{name}.baseline={baseline!r} needs {name}.samples=2 or more, and has {samples}"
+        )
+
+
+def check_of_paragraphs(vocabulary: Vocabulary, name: str, value: object, plain: object) -> None:
+    """Raises InputError where a setting is for paragraphs and captions are single sentences, of
+    which id 2 is a word like any other.
+
+    Args:
+      name: the setting, "config.STAGE.SETTING".
+      value: what it is.
+      plain: what it is where captions need not be paragraphs.
+    """
+    if value != plain and not vocabulary.sentences:
+        raise InputError(
+            f"{name}={value!r} is for paragraphs, and the captions here are single sentences; set"
+            f" it to {plain!r}, or take --config.data.name=scenes-paragraphs"
         )

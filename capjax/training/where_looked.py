@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from capjax.data.scenes import false_words_of
 from capjax.data.split import Split
 from capjax.evaluation import Evaluation
+from capjax.evaluation.lifted_words import false_places, said_words
 from capjax.models.attention import where_looked
 from capjax.models.generator import CELLS
 from capjax.report import Html, Looks, looks, section
@@ -50,10 +50,12 @@ def looks_section(
     if side**2 != regions:
         return None
     every = []
-    for i, text, looked in zip(chosen, texts, weights, strict=True):
-        words = [*text.split(), END]
+    for i, ids, looked in zip(chosen, captions, weights, strict=True):
+        said = said_words(run.vocabulary, ids)
+        words = [*said, END]
         looked = looked[: len(words)]
-        more: dict[str, Any] = {"false": false_words_of(split, i, text) or ()}
+        false = false_places(split, i, said, run.vocabulary.sentences)
+        more: dict[str, Any] = {"false": false}
         if aside:
             more["aside"] = looked[:, -1].tolist()
         grid = looked[:, :regions].reshape(-1, side, side)

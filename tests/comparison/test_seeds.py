@@ -128,6 +128,14 @@ def test_a_setting_that_a_run_is_older_than_is_what_it_did_then(run):
     assert [row.run for row in tables_of(*folders)[1].rows] == ["a + b (2 seeds)", "c"]
 
 
+def test_so_is_a_setting_of_a_stage(run):
+    newer = SETTINGS["mle"] | {"stop_weight": 1.0}
+    [_, means] = tables_of(run("a", {}), run("b", {"seed": 1, "mle": newer}))
+    assert [row.run for row in means.rows] == ["a + b (2 seeds)"]
+    newer = SETTINGS["mle"] | {"stop_weight": 5.0}
+    assert len(tables_of(run("c", {}), run("d", {"seed": 1, "mle": newer}))) == 1
+
+
 def test_a_run_evaluated_twice_counts_for_no_two_seeds(run):
     folders = [run("a", {}, cider_d=0.4), run("b", {"seed": 1}, cider_d=0.5)]
     again = json.loads((folders[0] / "scores.json").read_text())

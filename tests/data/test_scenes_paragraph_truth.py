@@ -8,7 +8,7 @@ import pytest
 from capjax.data.scenes import describe, holds, random_scene
 from capjax.data.scenes.contradictions import contradictions, possible
 from capjax.data.scenes.language import parse
-from capjax.data.scenes.paragraph_truth import covered, named, repeated, true_sentences
+from capjax.data.scenes.paragraph_truth import covered, named, true_sentences
 from capjax.data.scenes.truth import states_truly
 
 
@@ -56,7 +56,6 @@ def test_which_objects_a_sentence_names(sentence, objects):
 def test_of_a_paragraph():
     text = "there are three shapes. A red circle! a blue star. a dog. A red circle."
     assert true_sentences(text, SCENE) == (True, True, False, False, True)
-    assert repeated(text) == (4,)
     assert covered(text, SCENE) == 1 / 3
     assert not holds(text, SCENE)
     assert holds("three shapes. a red circle. a square on grey.", SCENE)
@@ -65,7 +64,7 @@ def test_of_a_paragraph():
         (2, 3),
     ]
     for nothing in ("", " . "):
-        assert true_sentences(nothing, SCENE) == repeated(nothing) == ()
+        assert true_sentences(nothing, SCENE) == ()
         assert (covered(nothing, SCENE), contradictions(nothing)) == (0, [])
         assert not holds(nothing, SCENE)
 

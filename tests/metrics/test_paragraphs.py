@@ -54,14 +54,14 @@ def test_a_sentence_end_is_a_word_only_where_nobody_says_what_it_is():
 
 @pytest.fixture(scope="module")
 def paragraphs():
-    """Paragraphs of none to six sentences, some of which are equal."""
+    """Paragraphs of none to five sentences, some of which are equal."""
     rng = np.random.default_rng(1)
     made = []
-    for number in (0, 1, 2, 3, 6, 2, 3, 6, 4, 4, 3):
+    for n, number in enumerate((0, 1, 2, 5, 2, 5, 5, 2, 5)):
         words = [f"w{k}" for k in range(rng.integers(2, 12))]
         said = [" ".join(rng.choice(words, rng.integers(1, 8))) for _ in range(number)]
-        if number == 4:
-            said[3] = said[0]
+        if number == 5 and n > 4:
+            said[4] = said[0]
         made.append(said)
     return made
 
@@ -76,7 +76,7 @@ def test_sentences_are_compared_as_the_captions_of_an_image_are(paragraphs):
             assert np.isnan(found["mbleu4"][i])
             assert np.isnan(found["self_cider"][i])
             continue
-        alone = diversity(encode([said], words)[0], table)
+        alone = diversity(encode([said], words, max_len=sentences.shape[-1])[0], table)
         assert found["mbleu4"][i] == pytest.approx(alone["mbleu4_sent"][0], abs=1e-6)
         assert found["self_cider"][i] == pytest.approx(alone["self_cider"][0], abs=1e-5)
         assert traced["self_cider"][i] == pytest.approx(alone["self_cider"][0], abs=1e-3)

@@ -218,6 +218,29 @@ def test_the_next_topic_depends_on_what_was_said_where_that_is_heard(hears, key)
     assert (speaker.recite is None) == hears
 
 
+@pytest.mark.parametrize(
+    "image", [("features", D), pytest.param(("regions", R, D), marks=pytest.mark.slow)]
+)
+def test_a_topic_stands_till_its_sentence_ends(image, key):
+    """A plan that is deaf to what it hears is one that does not hear."""
+    look = "attend" if image[0] == "regions" else "pool"
+    hearing = make(image, hears=True, look=look)
+    params, context = params_of(hearing), context_of(key, N, *image[1:])
+    plan = params["params"]["plan"]["gates"]
+    heard = slice(DIM, 2 * DIM)  # between what it is fed and its own state
+    kernel = plan["kernel"]
+
+    def planned(kernel):
+        layers = params["params"] | {"plan": {"gates": plan | {"kernel": kernel}}}
+        return {"params": layers}
+
+    got = read(hearing, planned(kernel.at[heard].set(0)), context, jnp.asarray(CAPTIONS))
+    deaf = make(image, look=look, sentences=T)
+    short = jnp.concatenate([kernel[:DIM], kernel[2 * DIM :]])
+    expected = read(deaf, planned(short), context, jnp.asarray(CAPTIONS))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_pixels_are_seen_at_a_glance_or_looked_at_by_region(key):
     """Both give gradients to all parameters."""

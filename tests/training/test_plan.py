@@ -15,6 +15,10 @@ from capjax.training.stages import stage_file, stage_names
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = [
     *("mle:scenes", "mle:coco", "gan:scenes", "gan:coco/paper", "gan:flickr8k/release"),
+    *("mle:scenes-paragraphs", "gan:scenes-paragraphs", "gan:paragraphs", "evaluator:paragraphs"),
+    *("contrastive:scenes-paragraphs", "self_critical:scenes-paragraphs", "eyes:scenes-paragraphs"),
+    *("justification:scenes-paragraphs", "mle:paragraphs/accelerator"),
+    *("gan:scenes-paragraphs/accelerator", "listener:scenes-paragraphs/accelerator"),
     *("contrastive:scenes", "listener:scenes", "self_critical:scenes/retrieval"),
     *("justification:scenes", "justification:cub", "eyes:scenes"),
     *("mle:coco/accelerator", "gan:coco/paper/accelerator", "evaluator:flickr8k/accelerator"),

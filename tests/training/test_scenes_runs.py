@@ -37,6 +37,13 @@ ROUND = "plain circle"
         ("a little red circle", f"small red {ROUND}", f"large red {ROUND}", True),
         ("a solid circle", f"small red {ROUND}", "small red dotted circle", True),
         ("a star left of two red circles", f"small red {ROUND}", f"small pink {ROUND}", True),
+        (
+            "two shapes. a star left of a red shape.",
+            f"small red {ROUND}",
+            f"small pink {ROUND}",
+            True,
+        ),
+        ("red. two shapes. a circle.", f"small red {ROUND}", f"small blue {ROUND}", False),
         ("red red red", f"small red {ROUND}", f"small blue {ROUND}", False),  # no caption
     ],
 )

@@ -5,7 +5,7 @@ from capjax.data.scenes.blame import false_words, false_words_of
 from capjax.data.scenes.builder import SIZES, load, load_paragraphs
 from capjax.data.scenes.contradictions import contradictions
 from capjax.data.scenes.drawing import draw
-from capjax.data.scenes.language import parse
+from capjax.data.scenes.language import parse, statements
 from capjax.data.scenes.layout import (
     ATTRIBUTES,
     CONCEPTS,
@@ -14,7 +14,7 @@ from capjax.data.scenes.layout import (
     random_distractors,
     random_scene,
 )
-from capjax.data.scenes.paragraph_truth import covered, named, repeated, true_sentences
+from capjax.data.scenes.paragraph_truth import covered, named, true_sentences
 from capjax.data.scenes.people import describe
 from capjax.data.scenes.truth import holds, identifies
 
@@ -39,6 +39,6 @@ __all__ = [
     "parse",
     "random_distractors",
     "random_scene",
-    "repeated",
+    "statements",
     "true_sentences",
 ]

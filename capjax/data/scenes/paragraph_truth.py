@@ -52,14 +52,3 @@ def _named(statement: Statement, scene: Scene) -> set[int]:
 
 def _describes(phrase: Phrase) -> bool:
     return bool(phrase.attributes) or phrase.place is not None
-
-
-def repeated(text: str) -> tuple[int, ...]:
-    """Which sentences of a paragraph say again, word by word, what one before them says."""
-    seen: set[tuple[str, ...]] = set()
-    again = []
-    for i, words in enumerate(map(tuple, sentence_words(text))):
-        if words in seen:
-            again.append(i)
-        seen.add(words)
-    return tuple(again)

@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from capjax.data.batches import gather, rows_with_others
+from capjax.data.prepare import Prepared
+from capjax.data.vocabulary import Vocabulary
 from capjax.objectives.adversarial import AdversarialSettings, adversarial
 from capjax.objectives.algorithm import decoded
 from capjax.run.recipe import Recipe
@@ -16,6 +18,7 @@ from capjax.training.stage import (
     Run,
     Stage,
     check_baseline,
+    check_of_paragraphs,
     mined,
     own_evaluator,
     own_speaker,
@@ -40,6 +43,12 @@ class Settings(Learning, AdversarialSettings):
 
     def check(self, recipe: Recipe, name: str) -> None:
         check_baseline(self.baseline, self.samples, name)
+
+    def check_others(
+        self, recipe: Recipe, vocabulary: Vocabulary, prepared: Prepared | None = None
+    ) -> None:
+        check_of_paragraphs(vocabulary, "config.adversarial.swapped", self.swapped, 0.0)
+        check_of_paragraphs(vocabulary, "config.adversarial.feedback", self.feedback, "word")
 
     def cost(self) -> float:
         finished = self.samples * self.rollouts * BEGINNINGS[self.feedback]

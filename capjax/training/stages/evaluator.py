@@ -6,13 +6,17 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from capjax.data.batches import gather, rows_with_others
+from capjax.data.prepare import Prepared
+from capjax.data.vocabulary import Vocabulary
 from capjax.objectives.evaluator_training import evaluator_training
+from capjax.run.recipe import Recipe
 from capjax.settings import FROM_0, SHARE
 from capjax.training.stage import (
     Learning,
     Learnt,
     Run,
     Stage,
+    check_of_paragraphs,
     mined,
     own_evaluator,
     own_speaker,
@@ -30,6 +34,11 @@ class Settings(Learning):
     beta: Annotated[float, FROM_0]  # weight of people's captions of other images
     mined: Annotated[int, FROM_0] = 0  # which are so many nearest ones; 0: all
     swapped: Annotated[float, SHARE] = 0.0  # of paragraphs: as in `evaluator_training`
+
+    def check_others(
+        self, recipe: Recipe, vocabulary: Vocabulary, prepared: Prepared | None = None
+    ) -> None:
+        check_of_paragraphs(vocabulary, "config.evaluator.swapped", self.swapped, 0.0)
 
     def cost(self) -> float:
         return 5 * self.batch  # one is drawn, and three are judged

@@ -8,10 +8,15 @@ import numpy as np
 import optax
 
 from capjax.data.batches import gather, rows_by_image, rows_of
+from capjax.data.prepare import Prepared
+from capjax.data.vocabulary import Vocabulary
+from capjax.errors import InputError
 from capjax.objectives.algorithm import decoded
 from capjax.objectives.maximum_likelihood import maximum_likelihood
+from capjax.run.recipe import Recipe
+from capjax.run.trained import PARAGRAPH
 from capjax.settings import BELOW_1, FROM_0, SHARE
-from capjax.training.stage import Learning, Learnt, Run, Stage
+from capjax.training.stage import Learning, Learnt, Run, Stage, check_of_paragraphs
 from capjax.training.validation import by_quality, speaker_validation
 
 
@@ -26,6 +31,17 @@ class Settings(Learning):
     scheduled_sampling: Annotated[float, SHARE]  # at the end, reached linearly
     average: Annotated[float, BELOW_1]
     stop_weight: Annotated[float, FROM_0] = 1.0  # of ending a paragraph or going on
+
+    def check_others(
+        self, recipe: Recipe, vocabulary: Vocabulary, prepared: Prepared | None = None
+    ) -> None:
+        check_of_paragraphs(vocabulary, "config.mle.stop_weight", self.stop_weight, 1.0)
+        if self.scheduled_sampling and recipe.cell == PARAGRAPH:
+            raise InputError(
+                f"config.mle.scheduled_sampling={self.scheduled_sampling} feeds in words that the"
+                f" captioner draws, and one full stop among them would move all topics of"
+                f" config.cell={PARAGRAPH!r} on; set it to 0.0"
+            )
 
     def rows_of(self, images: int, captions: int) -> int:
         """Every caption once, or every image once with some of its captions."""
