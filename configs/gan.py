@@ -33,9 +33,10 @@ def get_config(arg: str = "scenes") -> ConfigDict:
 
     # What is spoken at the end; the stages before have their own.
     beam = config.decoding.to_dict()
-    config.decoding.method = "best_of"  # by the evaluator
-    config.decoding.candidates = 5
-    config.decoding.temperature = 0.4 if drawn else 0.6
+    if not (drawn and several):
+        config.decoding.method = "best_of"  # by the evaluator
+    config.decoding.candidates = 20 if drawn else 5
+    config.decoding.temperature = 0.5 if drawn else 0.6
     config.decoding.branch = 3  # of the method "guided", which searches by what it will say
     config.decoding.rollouts = 2
     config.decoding.noise_law = config.noise_law
@@ -44,7 +45,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator_dim = 192 if drawn else 512
     config.evaluator_dropout = 0.0 if drawn else 0.5  # of the image's vector
     config.evaluator = ConfigDict()
-    config.evaluator.epochs = 1.0 if drawn else 4.0  # of people's captions
+    config.evaluator.epochs = (1.0, 0.3)[several] if drawn else 4.0  # of people's captions
     config.evaluator.batch = 64 if drawn else 128
     config.evaluator.accumulate = 1  # parts of a batch, where it does not fit whole
     config.evaluator.learning_rate = 3e-3 if drawn else 1e-3
@@ -60,15 +61,16 @@ def get_config(arg: str = "scenes") -> ConfigDict:
         {
             "method": "best_of",
             "candidates": 5 if drawn else 10,
-            "temperature": config.decoding.temperature if drawn else 1.0,
+            "temperature": 0.4 if drawn else 1.0,
             "max_len": config.data.max_len,
             "forbid_unknown": config.decoding.forbid_unknown,
         }
     )
 
     config.adversarial = ConfigDict()
-    config.adversarial.steps = {"scenes": 250, "coco": 2000}.get(dataset, 500)  # of the speaker
-    config.adversarial.batch = 128 if drawn else 64  # images
+    own = {"scenes": 250, "scenes-paragraphs": 250, "coco": 2000}
+    config.adversarial.steps = own.get(dataset, 500)  # of the speaker
+    config.adversarial.batch = 128 if dataset == "scenes" else 64  # images
     config.adversarial.accumulate = 1  # parts of what either learns from
     config.adversarial.samples = 2  # captions of an image
     config.adversarial.rollouts = 2 if drawn else 4
@@ -87,7 +89,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial.dropout = False
     config.adversarial.lag = 0.0  # decay of the copy that rollouts speak with
     config.adversarial.average = 0.99
-    config.adversarial.learning_rate = 5e-4
+    config.adversarial.learning_rate = 1e-3 if drawn and several else 5e-4
     config.adversarial.evaluator_learning_rate = 1e-3 if drawn else 2e-4
     config.adversarial.warmup = 20
     config.adversarial.schedule = "constant"

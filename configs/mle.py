@@ -52,8 +52,8 @@ def get_config(dataset: str = "scenes") -> ConfigDict:
     config.mle.batch = 64 if drawn else 128  # captions, or images with captions_per_image
     config.mle.accumulate = 1  # parts of a batch, one after another, where it does not fit whole
     # An image is taken in once for so many of its captions; 0: every caption is a row of its own.
-    config.mle.captions_per_image = 5 if drawn else 0
-    config.mle.learning_rate = 3e-3 if drawn else 2e-3
+    config.mle.captions_per_image = (5, 2)[several] if drawn else 0
+    config.mle.learning_rate = (3e-3, 4e-3)[several] if drawn else 2e-3
     config.mle.warmup = 200  # steps
     config.mle.schedule = "cosine"  # or "constant", after the warm-up
     config.mle.clip = 1.0  # global norm of the gradient; 0 for none
