@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -150,16 +150,10 @@ def false_places(
     paragraph: whether full stops are among the words. Of its sentences that state nothing every
     word is false.
     """
-    if not paragraph:
-        return false_words_of(split, image, " ".join(words)) or ()
-    found: list[int] = []
-    ends = [n for n, word in enumerate(words) if word == STOP]
-    for begin, end in pairwise([-1, *ends, len(words)]):
-        said = range(begin + 1, end)
-        if said:
-            false = false_words_of(split, image, " ".join(words[n] for n in said))
-            found += said if false is None else [said[n] for n in false]
-    return tuple(found)
+    false = false_words_of(split, image, " ".join(words))
+    if false is None:
+        false = tuple(range(len(words))) if paragraph else ()
+    return tuple(n for n in false if words[n] != STOP)
 
 
 def write_pairs(

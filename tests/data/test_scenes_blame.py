@@ -48,6 +48,7 @@ SCENE = {
         "a [large] striped orange [star]",
         "a red circle, a square and [a] [green] [circle] and a blue circle",
         "three shapes on grey. a [green] circle. . a red circle. a [star] at the top.",
+        ". [four] shapes. .",
         "[four] shapes. [a] [red] [dog.] a blue circle.[Two] squares.",
     ],
 )

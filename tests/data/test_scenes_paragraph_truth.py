@@ -63,6 +63,9 @@ def test_of_a_paragraph():
         (0, 2),
         (2, 3),
     ]
+    for one in ("three shapes.", ". three shapes.", "three shapes. . ."):  # empty ones count not
+        assert holds(one, SCENE)
+        assert true_sentences(one, SCENE) == (True,)
     for nothing in ("", " . "):
         assert true_sentences(nothing, SCENE) == ()
         assert (covered(nothing, SCENE), contradictions(nothing)) == (0, [])

@@ -196,5 +196,7 @@ def test_false_words_of_a_paragraph_stand_where_they_are_among_words_and_stops()
     said = "a red circle . . two circles . circle red . a blue circle on grey"
     words = said.split()
     assert false_places(split, 0, words, paragraph=True) == (5, 8, 9, 12)
+    assert false_places(split, 0, [".", "two", "circles", ".", "."], paragraph=True) == (1,)
+    assert false_places(split, 0, ["circle", "red", ".", "."], paragraph=True) == (0, 1)
     assert false_places(split, 0, words[-5:], paragraph=False) == (1,)
     assert false_places(SPLIT, 0, words, paragraph=True) == ()

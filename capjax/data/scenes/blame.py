@@ -47,8 +47,6 @@ def false_words(text: str, scene: Scene) -> tuple[int, ...] | None:
       it is no caption of the language (`language.worded`), and states nothing.
     """
     parts = sentences(text)
-    if len(parts) < 2:
-        return _false_words(text, scene)
     found = [_false_words(part, scene) for part in parts]
     if not any(wrong is not None for wrong in found):
         return None

@@ -121,8 +121,7 @@ def parse(text: str) -> Statement | None:
 @functools.lru_cache(maxsize=1 << 16)
 def statements(text: str) -> tuple[Statement | None, ...]:
     """What each sentence of a caption or a paragraph states; one None where there are no words."""
-    parts = sentences(text)
-    return tuple(map(parse, parts if len(parts) > 1 else [text]))
+    return tuple(map(parse, sentences(text) or [text]))
 
 
 @functools.lru_cache(maxsize=1 << 16)  # a model's captions repeat, and meet many scenes
