@@ -197,7 +197,7 @@ def exact_law(small, image, steps, power=1.0):
     return found
 
 
-@pytest.mark.parametrize("form", ["cpu", pytest.param("accelerator", marks=slow)], indirect=True)
+@pytest.mark.parametrize("form", [pytest.param("cpu", marks=slow), "accelerator"], indirect=True)
 @pytest.mark.parametrize("temperature", [1.0, pytest.param(0.6, marks=slow)])
 def test_draws_are_as_frequent_as_the_words_that_are_left_are_probable(temperature, form):
     """A word at a time, by enumeration of all captions of 2 words and an end."""

@@ -19,7 +19,11 @@ SPACE = every_caption(V, T)  # "w w 2 w w" is the longest of two sentences
 FALSE_ALARM = 1e-6  # a right sampler's chance of failing, were the keys not fixed
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["planned", "hears"])
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["planned", "hears"],
+)
 def told(request):
     """A speaker, its parameters, an image, and log-probabilities of the whole space, float64[C].
 
@@ -58,7 +62,10 @@ def test_log_probs_are_those_of_single_steps_and_sum_to_one(told):
     assert np.exp(np.float64(got).sum(1)).sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_draws_have_the_probabilities_of_the_enumeration(told):
+@pytest.mark.parametrize(
+    "form", [pytest.param("cpu", marks=pytest.mark.slow), "accelerator"], indirect=True
+)
+def test_draws_have_the_probabilities_of_the_enumeration(told, form):
     speaker, params, image, log_p = told
     draw = jax.jit(partial(sample, speaker, max_len=T))
     words = np.asarray(draw(params, {"image": jnp.repeat(image, N, 0)}, jax.random.key(3)).words)

@@ -109,6 +109,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
         slow(("regions", R, D), ATTENDED | {"dtype": "bfloat16"}, 3e-2),
     ],
 )
+@pytest.mark.parametrize("form", ["cpu", slow("accelerator")], indirect=True)
 def test_all_words_at_once_are_as_single_steps(image, options, bound, key, form):
     """Several captions an image, with dropout: log-probabilities, and gradients of all."""
     speaker = make(image, **options)

@@ -9,6 +9,7 @@ from small_runs import train_here
 from capjax.errors import InputError
 
 
+@pytest.mark.slow
 def test_a_run_of_single_sentences_is_no_start_for_paragraphs(recipe, trained, tmp_path):
     folder = tmp_path / "paragraphs"
     folder.mkdir()
