@@ -68,7 +68,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     )
 
     config.adversarial = ConfigDict()
-    own = {"scenes": 250, "scenes-paragraphs": 250, "coco": 2000}
+    own = {"scenes": 250, "scenes-paragraphs": 150, "coco": 2000}
     config.adversarial.steps = own.get(dataset, 500)  # of the speaker
     config.adversarial.batch = 128 if dataset == "scenes" else 64  # images
     config.adversarial.accumulate = 1  # parts of what either learns from
@@ -89,7 +89,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial.dropout = False
     config.adversarial.lag = 0.0  # decay of the copy that rollouts speak with
     config.adversarial.average = 0.99
-    config.adversarial.learning_rate = 1e-3 if drawn and several else 5e-4
+    config.adversarial.learning_rate = 5e-4
     config.adversarial.evaluator_learning_rate = 1e-3 if drawn else 2e-4
     config.adversarial.warmup = 20
     config.adversarial.schedule = "constant"

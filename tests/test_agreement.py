@@ -116,7 +116,8 @@ BEYOND = {  # not in the API by name, and spoken of in README
 }
 # What has no two arrays led by the same rows: one array only, texts, or rows that need not match.
 ALONE = {
-    *("evaluator", "generator", "listener"),
+    *("evaluator", "generator", "listener", "paragraph_evaluator", "paragraph_generator"),
+    *("repeated_trigrams", "between_sentences"),
     *("encode", "score_captions", "ngram_table", "recall", "retrieval_ranks", "retrieve"),
     *("novel", "pack_references", "self_cider_kernel", "consensus", "diversity"),
     "pairwise_log_probs",
