@@ -14,7 +14,8 @@ from capjax.data import scenes
 from capjax.data.sentences import sentences
 
 pytestmark = pytest.mark.slow
-SMALL = {"dim": 16, "mle.epochs": 2.0, "mle.batch": 16, "log_every": 5, "report_images": 2}
+SMALL = {"dim": 64, "mle.epochs": 20.0, "mle.warmup": 5, "mle.batch": 16, "mle.average": 0.0}
+SMALL |= {"mle.learning_rate": 3e-3, "log_every": 5, "report_images": 2}
 MEASURED = ("true_sentences", "covered", "contradictions", "repeated_trigrams")
 
 
@@ -61,6 +62,7 @@ def test_a_photo_is_captioned_a_sentence_a_line(run, tmp_path, capsys):
         printed.append(capsys.readouterr().out.splitlines())
     (text,), (name, *parts), (row,) = printed
     assert name == str(photo)
+    assert sentences(text)
     assert [part.strip() for part in parts] == sentences(text)
     (said,) = json.loads(row)["captions"]
     assert said["caption"] == text
