@@ -12,6 +12,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -36,6 +38,7 @@ def command(main: Callable[[], Any], compiles: bool = True, together: bool = Fal
     """
     signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _unraisable
+    _see_signals_through()
     status: Any = 0
     try:
         company = _company() if together else None
@@ -130,7 +133,36 @@ _interrupted: list[int] = []  # signals that came
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _interrupted.append(number)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it whatever it is doing
-    raise KeyboardInterrupt
+    raise _CtrlC
+
+
+class _CtrlC(KeyboardInterrupt):
+    """Whatever code catches it and goes on: the process dies when nobody holds it any more."""
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            _die()
+
+
+def _see_signals_through() -> None:
+    """Has Python heed signals that it would miss until a system call ends, which may be never.
+
+    Python's handlers run between its instructions. A signal that comes just before the main thread
+    waits in a system call, or to another thread, does not end that wait. So whenever one comes the
+    main thread is woken by SIGURG, which does nothing else and by then finds it waiting.
+    """
+    signal.signal(signal.SIGURG, lambda number, frame: None)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def wake() -> None:
+        while came := os.read(reader, 1):
+            for seconds in (0.1, 0.4) if came[0] != signal.SIGURG else ():
+                time.sleep(seconds)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGURG)
+
+    threading.Thread(target=wake, daemon=True, name="signals").start()
 
 
 def _unraisable(unraisable: Any) -> None:

@@ -156,6 +156,42 @@ def test_ctrl_c_in_a_command_tells_one_line(tmp_path):
         assert stopped(ran).strip() == "capjax: stopped by Ctrl-C"
 
 
+WAITS = """
+import os, signal, threading
+from capjax.command import command
+
+def to_another_thread():
+    os.read(0, 1)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+def unseen():
+    threading.Thread(target=to_another_thread, daemon=True).start()
+
+def swallowed():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("goes on")
+    except KeyboardInterrupt:
+        pass
+
+def main():
+    how()
+    os.read(os.pipe()[0], 1)
+
+how = {how}
+command(main, compiles=False)
+"""
+
+
+@pytest.mark.parametrize("how", ["unseen", "swallowed"])
+def test_ctrl_c_ends_a_command_that_python_would_let_wait(how):
+    """A signal that no system call heeds, and an interrupt that some code catches."""
+    code = WAITS.replace("{how}", how)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, input=b"go", timeout=60)
+    assert (ran.returncode, ran.stdout) == (-signal.SIGINT, b"")
+    assert ran.stderr.decode().strip() == "capjax: stopped by Ctrl-C"
+
+
 def test_ctrl_c_before_training_tells_one_line(recipe, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
