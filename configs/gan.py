@@ -57,6 +57,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator.beta = 3.0 if drawn else 1.0  # weight of people's captions of other images
     config.evaluator.mined = 10 if drawn else 0  # which are so many nearest ones; 0: all
     config.evaluator.swapped = 0.5 if several else 0.0  # of paragraphs: a sentence from another's
+    config.evaluator.left_out = 0.0  # and one that is not there
     config.evaluator.decoding = ConfigDict(
         {
             "method": "best_of",
@@ -80,6 +81,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.adversarial.beta = config.evaluator.beta
     config.adversarial.mined = config.evaluator.mined
     config.adversarial.swapped = config.evaluator.swapped
+    config.adversarial.left_out = config.evaluator.left_out
     config.adversarial.feedback = "sentence" if several else "word"  # after each of which
     config.adversarial.reward = "evaluator"  # controls: "shuffled", and "constant", which
     # teaches nothing unless the baseline is "none"

@@ -14,6 +14,7 @@ from capjax.decoding.rollouts import values_and_load
 from capjax.decoding.sample import sample
 from capjax.judging import Evaluator
 from capjax.objectives.algorithm import Algorithm, Metrics, drawn_metrics, follow, row_keys
+from capjax.objectives.altered import Altered
 from capjax.objectives.baselines import BASELINES, baseline_of, of_the_next_image
 from capjax.objectives.evaluator_training import Learner, with_draws
 from capjax.objectives.policy import drawn_gradient
@@ -38,7 +39,8 @@ class AdversarialSettings:
     evaluator_steps: Annotated[int, FROM_0] = 5  # evaluator updates for one of the speaker
     alpha: Annotated[float, FROM_0] = 1.0  # of `losses.evaluator`
     beta: Annotated[float, FROM_0] = 1.0  # the same
-    swapped: Annotated[float, SHARE] = 0.0  # as in `evaluator_training`
+    swapped: Annotated[float, SHARE] = 0.0  # of paragraphs: as in `Altered`
+    left_out: Annotated[float, SHARE] = 0.0  # the same; together at most 1
     # "evaluator"; or, as controls, "constant" (every value 1/2), "shuffled" (the values of another
     # image's caption).
     reward: Annotated[str, OneOf(REWARDS)] = "evaluator"
@@ -73,6 +75,11 @@ class AdversarialSettings:
                 f"samples={self.samples} and evaluator_steps={self.evaluator_steps}: a baseline"
                 " needs at least 2 samples an image, no baseline 1; evaluator steps are at least 0"
             )
+
+    @property
+    def altered(self) -> Altered:
+        """What becomes of mismatched paragraphs."""
+        return Altered(self.swapped, self.left_out)
 
     @property
     def after(self) -> int | None:
@@ -137,7 +144,7 @@ def adversarial(
         check_batch(batch, "image", "caption", "mismatched")
         keys = jax.random.split(key, 1 + settings.evaluator_steps)
         state, evaluator_metrics = update_evaluator(
-            speaker, learner, state, batch, keys, noise, settings.swapped
+            speaker, learner, state, batch, keys, noise, settings.altered
         )
         first = jax.tree.map(lambda x: x[:, 0], batch)
         gradient, metrics = speaker_gradient(
@@ -165,7 +172,7 @@ def update_evaluator(
     batch: Context,
     keys: jax.Array,
     noise: Noise,
-    swapped: float = 0.0,
+    altered: Altered = Altered(),  # noqa: B008
 ) -> tuple[AdversarialState, Metrics]:
     """The evaluator's updates (`evaluator_training`), one for each unit of a batch but the first.
 
@@ -176,7 +183,7 @@ def update_evaluator(
     if keys.shape[0] == 1:
         return state, {}
     units = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0)[1:], batch)
-    units = with_draws(speaker, state.params, learner.evaluator, units, keys[1:], noise, swapped)
+    units = with_draws(speaker, state.params, learner.evaluator, units, keys[1:], noise, altered)
 
     def one(evaluator, unit):
         params, opt = evaluator

@@ -14,8 +14,8 @@ from capjax.decoding.sample import sample
 from capjax.judging import Evaluator, check_vocabulary, read_all
 from capjax.objectives import losses
 from capjax.objectives.algorithm import Algorithm, Metrics, row_keys
+from capjax.objectives.altered import Altered
 from capjax.objectives.parts import in_parts
-from capjax.objectives.swapped import with_swapped
 from capjax.speaker import Context, Params, Speaker
 
 
@@ -36,15 +36,15 @@ def evaluator_training(
     beta: float = 1.0,
     noise: Noise = Noise(),  # noqa: B008
     accumulate: int = 1,
-    swapped: float = 0.0,
+    altered: Altered = Altered(),  # noqa: B008
 ) -> Algorithm:
     """Minimises `losses.evaluator` against draws of a speaker that does not learn: what gives
     E-NGAN, and G-GAN's evaluator its start (Dai et al., 2017).
 
     Args:
       accumulate: parts of a device's share that are learnt from one after another (`in_parts`).
-      swapped: of captions that are paragraphs, the share of mismatched ones that are the image's
-        own with one sentence of the other image's in it (`with_swapped`).
+      altered: of captions that are paragraphs, how many mismatched ones are the image's own with a
+        sentence of the other image's, or with one less.
     Returns:
       Algorithm(init, update): init(key, speaker_params, params=None); a batch is {"image" [B, ...],
       "caption" int32[B, T], "mismatched" int32[B, T]}, the last a caption of another image; metrics
@@ -58,7 +58,7 @@ def evaluator_training(
 
     def update(state: EvaluatorState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
-        drawn = with_draws(speaker, state.speaker, evaluator, batch, key, noise, swapped)
+        drawn = with_draws(speaker, state.speaker, evaluator, batch, key, noise, altered)
         learner = Learner(evaluator, optimizer, alpha, beta, accumulate)
         params, opt, metrics = learner.update(state.params, state.optimizer, drawn)
         return EvaluatorState(params, opt, state.speaker), metrics
@@ -73,10 +73,10 @@ def with_draws(
     batch: Context,
     key: jax.Array,
     noise: Noise,
-    swapped: float = 0.0,
+    altered: Altered = Altered(),  # noqa: B008
 ) -> Context:
     """A batch with captions that a speaker draws of its images, "drawn" int32[B, T], and the keys
-    of the evaluator's "dropout"; swapped: as in `evaluator_training`.
+    of the evaluator's "dropout"; altered: as in `evaluator_training`.
 
     Of several batches, leaves [U, B, ...], by keys [U], as many are drawn together as memory may be
     had for.
@@ -98,9 +98,9 @@ def with_draws(
         drawn = lax.map(draw, split)
     else:
         drawn = draw(given)
-    if swapped:
+    if any(altered):
         own, others = (batch[name].reshape(rows.size, -1) for name in ("caption", "mismatched"))
-        others = with_swapped(own, others, jax.vmap(_swap_key)(dropout), swapped)
+        others = altered.of(own, others, jax.vmap(_alter_key)(dropout))
         batch = batch | {"mismatched": others.reshape(batch["mismatched"].shape)}
     return batch | {"drawn": drawn.reshape(*lead, -1), "dropout": dropout.reshape(lead)}
 
@@ -108,8 +108,8 @@ def with_draws(
 TOGETHER = 1024  # images that are taken in at once, unless a batch has more
 
 
-def _swap_key(key: jax.Array) -> jax.Array:
-    """The key of the sentence that is swapped in, of a row's dropout key."""
+def _alter_key(key: jax.Array) -> jax.Array:
+    """The key of the sentence that is swapped or left out, of a row's dropout key."""
     return jax.random.fold_in(key, 0x5A)
 
 

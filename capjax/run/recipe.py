@@ -42,6 +42,8 @@ BEFORE: dict[str, Any] = {
     "adversarial.feedback": "word",
     "evaluator.swapped": 0.0,
     "adversarial.swapped": 0.0,
+    "evaluator.left_out": 0.0,
+    "adversarial.left_out": 0.0,
     "decoding.forbid_unknown": False,
     "mle.decoding.forbid_unknown": False,
     "evaluator.decoding.forbid_unknown": False,

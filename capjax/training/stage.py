@@ -20,6 +20,7 @@ from capjax.data.split import Split
 from capjax.data.vocabulary import Vocabulary
 from capjax.errors import InputError
 from capjax.judging import Evaluator
+from capjax.objectives.altered import Altered
 from capjax.run.recipe import Recipe
 from capjax.run.trained import Trained
 from capjax.settings import ABOVE_0, BELOW_1, FROM_0, FROM_1, OneOf
@@ -220,4 +221,16 @@ def check_of_paragraphs(vocabulary: Vocabulary, name: str, value: object, plain:
         raise InputError(
             f"{name}={value!r} is for paragraphs, and the captions here are single sentences; set"
             f" it to {plain!r}, or take --config.data.name=scenes-paragraphs"
+        )
+
+
+def check_altered(vocabulary: Vocabulary, name: str, altered: Altered) -> None:
+    """Raises InputError where the shares of altered paragraphs that the settings `name`,
+    "config.STAGE", ask for are for other captions than paragraphs, or more than all."""
+    for share, value in altered._asdict().items():
+        check_of_paragraphs(vocabulary, f"{name}.{share}", value, 0.0)
+    if sum(altered) > 1:
+        raise InputError(
+            f"{name}.swapped={altered.swapped!r} and .left_out={altered.left_out!r} are shares of"
+            " the same paragraphs, and together more than 1; lower one"
         )

@@ -18,6 +18,8 @@ ALONE = {  # settings of stages, and what they are where captions need not be pa
     "mle.stop_weight": (5.0, 1.0),
     "evaluator.swapped": (0.5, 0.0),
     "adversarial.swapped": (0.5, 0.0),
+    "evaluator.left_out": (0.5, 0.0),
+    "adversarial.left_out": (0.5, 0.0),
     "adversarial.feedback": ("sentence", "word"),
 }
 
@@ -44,6 +46,13 @@ def test_single_sentences_have_no_such_setting(name):
         asked.check_others(None, FLAT)
     asked.check_others(None, SEVERAL)
     settings_of(stage, **{setting: usual}).check_others(None, FLAT)
+
+
+@pytest.mark.parametrize("stage", ["evaluator", "adversarial"])
+def test_more_than_all_paragraphs_are_not_altered(stage):
+    asked = settings_of(stage, swapped=0.6, left_out=0.5)
+    with pytest.raises(InputError, match=rf"{stage}.swapped=0.6 and .left_out=0.5 are"):
+        asked.check_others(None, SEVERAL)
 
 
 def test_topics_are_not_moved_on_by_drawn_stops():

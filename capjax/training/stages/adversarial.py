@@ -17,6 +17,7 @@ from capjax.training.stage import (
     Learnt,
     Run,
     Stage,
+    check_altered,
     check_baseline,
     check_of_paragraphs,
     mined,
@@ -47,7 +48,7 @@ class Settings(Learning, AdversarialSettings):
     def check_others(
         self, recipe: Recipe, vocabulary: Vocabulary, prepared: Prepared | None = None
     ) -> None:
-        check_of_paragraphs(vocabulary, "config.adversarial.swapped", self.swapped, 0.0)
+        check_altered(vocabulary, "config.adversarial", self.altered)
         check_of_paragraphs(vocabulary, "config.adversarial.feedback", self.feedback, "word")
 
     def cost(self) -> float:

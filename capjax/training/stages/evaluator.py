@@ -8,6 +8,7 @@ import numpy as np
 from capjax.data.batches import gather, rows_with_others
 from capjax.data.prepare import Prepared
 from capjax.data.vocabulary import Vocabulary
+from capjax.objectives.altered import Altered
 from capjax.objectives.evaluator_training import evaluator_training
 from capjax.run.recipe import Recipe
 from capjax.settings import FROM_0, SHARE
@@ -16,7 +17,7 @@ from capjax.training.stage import (
     Learnt,
     Run,
     Stage,
-    check_of_paragraphs,
+    check_altered,
     mined,
     own_evaluator,
     own_speaker,
@@ -33,12 +34,18 @@ class Settings(Learning):
     alpha: Annotated[float, FROM_0]  # weight of generated captions
     beta: Annotated[float, FROM_0]  # weight of people's captions of other images
     mined: Annotated[int, FROM_0] = 0  # which are so many nearest ones; 0: all
-    swapped: Annotated[float, SHARE] = 0.0  # of paragraphs: as in `evaluator_training`
+    swapped: Annotated[float, SHARE] = 0.0  # of paragraphs: as in `Altered`
+    left_out: Annotated[float, SHARE] = 0.0  # the same
+
+    @property
+    def altered(self) -> Altered:
+        """What becomes of mismatched paragraphs."""
+        return Altered(self.swapped, self.left_out)
 
     def check_others(
         self, recipe: Recipe, vocabulary: Vocabulary, prepared: Prepared | None = None
     ) -> None:
-        check_of_paragraphs(vocabulary, "config.evaluator.swapped", self.swapped, 0.0)
+        check_altered(vocabulary, "config.evaluator", self.altered)
 
     def cost(self) -> float:
         return 5 * self.batch  # one is drawn, and three are judged
@@ -58,7 +65,7 @@ def stage(run: Run, settings: Settings) -> Stage:
         beta=settings.beta,
         noise=noise,
         accumulate=settings.accumulate,
-        swapped=settings.swapped,
+        altered=settings.altered,
     )
 
     def update(state, data, rows, key):

@@ -1,4 +1,4 @@
-"""Paragraphs with a sentence swapped in from another image's."""
+"""Paragraphs with a sentence swapped in from another image's, or with one left out."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from capjax.objectives.swapped import swapped, with_swapped
+from capjax.objectives.altered import Altered, left_out, swapped
 
 PARAGRAPHS = (
     [3, 4, 2, 5, 6, 7, 2, 8, 0, 0, 0, 0],
@@ -56,10 +56,31 @@ def test_every_sentence_takes_the_place_of_every_one_as_often(mine, other):
         assert abs(counts[text] / len(keys) - p) <= 5 * (p * (1 - p) / len(keys)) ** 0.5 + 1e-9
 
 
-def test_a_share_of_the_others_is_replaced():
+@pytest.mark.parametrize("mine", range(len(PARAGRAPHS)))
+def test_every_sentence_is_left_out_as_often(mine):
+    one = jnp.array(PARAGRAPHS[mine], jnp.int32)
+    keys = jax.random.split(jax.random.key(8), 1200)
+    counts = Counter(map(tuple, np.asarray(jax.vmap(left_out, (None, 0))(one, keys)).tolist()))
+    own = parted(PARAGRAPHS[mine])
+    expected = Counter(joined(own[:i] + own[i + 1 :] or [[]], len(one)) for i in range(len(own)))
+    assert set(counts) == set(expected)
+    for text, ways in expected.items():
+        p = ways / len(own)
+        # Five standard deviations: wrongly red once in 10**6 counts.
+        assert abs(counts[text] / len(keys) - p) <= 5 * (p * (1 - p) / len(keys)) ** 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("name", Altered._fields)
+def test_a_share_of_the_others_is_replaced(name, share):
     one, two = (jnp.tile(jnp.array(PARAGRAPHS[i], jnp.int32), (2000, 1)) for i in (0, 1))
     keys = jax.random.split(jax.random.key(3), 2000)
-    for share in (0.0, 0.25, 1.0):
-        found = np.asarray(with_swapped(one, two, keys, share))
-        replaced = (found != np.asarray(two)).any(1).mean()
-        assert abs(replaced - share) <= 5 * (share * (1 - share) / 2000) ** 0.5
+    found = np.asarray(Altered(**{name: share}).of(one, two, keys))
+    replaced = (found != np.asarray(two)).any(1).mean()
+    assert abs(replaced - share) <= 5 * (share * (1 - share) / 2000) ** 0.5
+
+
+def test_of_a_single_sentence_none_is_left_out():
+    one, two = (jnp.array([PARAGRAPHS[i]], jnp.int32) for i in (3, 0))
+    found = Altered(left_out=1.0).of(one, two, jax.random.split(jax.random.key(0), 1))
+    assert (found == two).all()
