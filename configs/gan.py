@@ -36,7 +36,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     if not (drawn and several):
         config.decoding.method = "best_of"  # by the evaluator
     config.decoding.candidates = 20 if drawn else 5
-    config.decoding.temperature = 0.5 if drawn else 0.6
+    config.decoding.temperature = 0.45 if drawn else 0.6
     config.decoding.branch = 3  # of the method "guided", which searches by what it will say
     config.decoding.rollouts = 2
     config.decoding.noise_law = config.noise_law
@@ -45,7 +45,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator_dim = 192 if drawn else 512
     config.evaluator_dropout = 0.0 if drawn else 0.5  # of the image's vector
     config.evaluator = ConfigDict()
-    config.evaluator.epochs = (1.0, 0.3)[several] if drawn else 4.0  # of people's captions
+    config.evaluator.epochs = (1.0, 0.8)[several] if drawn else 4.0  # of people's captions
     config.evaluator.batch = 64 if drawn else 128
     config.evaluator.accumulate = 1  # parts of a batch, where it does not fit whole
     config.evaluator.learning_rate = 3e-3 if drawn else 1e-3
@@ -56,8 +56,9 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     config.evaluator.alpha = 0.5 if drawn else 1.0  # weight of generated captions
     config.evaluator.beta = 3.0 if drawn else 1.0  # weight of people's captions of other images
     config.evaluator.mined = 10 if drawn else 0  # which are so many nearest ones; 0: all
-    config.evaluator.swapped = 0.5 if several else 0.0  # of paragraphs: a sentence from another's
-    config.evaluator.left_out = 0.0  # and one that is not there
+    # Of paragraphs: the image's own, with a sentence of another's, or with one less.
+    config.evaluator.swapped = 0.3 if several else 0.0
+    config.evaluator.left_out = 0.2 if several else 0.0
     config.evaluator.decoding = ConfigDict(
         {
             "method": "best_of",
@@ -69,7 +70,7 @@ def get_config(arg: str = "scenes") -> ConfigDict:
     )
 
     config.adversarial = ConfigDict()
-    own = {"scenes": 250, "scenes-paragraphs": 150, "coco": 2000}
+    own = {"scenes": 250, "scenes-paragraphs": 300, "coco": 2000}
     config.adversarial.steps = own.get(dataset, 500)  # of the speaker
     config.adversarial.batch = 128 if dataset == "scenes" else 64  # images
     config.adversarial.accumulate = 1  # parts of what either learns from
