@@ -50,7 +50,15 @@ class Altered(NamedTuple):
 
     def of(self, paragraphs: jax.Array, others: jax.Array, keys: jax.Array) -> jax.Array:
         """`others` int32[N, T], those shares of them in expectation replaced by `paragraphs`
-        int32[N, T] so altered, by typed keys [N]."""
+        int32[N, T] so altered, by typed keys [N].
+
+        Raises ValueError where they are more than all.
+        """
+        if min(self) < 0 or sum(self) > 1:
+            raise ValueError(
+                f"swapped={self.swapped} and left_out={self.left_out} must be at least 0 and, as"
+                " shares of the same captions, together at most 1"
+            )
 
         def one(paragraph: jax.Array, other: jax.Array, key: jax.Array) -> jax.Array:
             which, how = jax.random.split(key)

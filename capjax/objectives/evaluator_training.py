@@ -36,15 +36,16 @@ def evaluator_training(
     beta: float = 1.0,
     noise: Noise = Noise(),  # noqa: B008
     accumulate: int = 1,
-    altered: Altered = Altered(),  # noqa: B008
+    swapped: float = 0.0,
+    left_out: float = 0.0,
 ) -> Algorithm:
     """Minimises `losses.evaluator` against draws of a speaker that does not learn: what gives
     E-NGAN, and G-GAN's evaluator its start (Dai et al., 2017).
 
     Args:
       accumulate: parts of a device's share that are learnt from one after another (`in_parts`).
-      altered: of captions that are paragraphs, how many mismatched ones are the image's own with a
-        sentence of the other image's, or with one less.
+      swapped, left_out: of captions that are paragraphs, the shares of mismatched ones that are the
+        image's own with one sentence of the other image's in it, and with one less (`Altered`).
     Returns:
       Algorithm(init, update): init(key, speaker_params, params=None); a batch is {"image" [B, ...],
       "caption" int32[B, T], "mismatched" int32[B, T]}, the last a caption of another image; metrics
@@ -58,6 +59,7 @@ def evaluator_training(
 
     def update(state: EvaluatorState, batch: Context, key: jax.Array):
         check_batch(batch, "image", "caption", "mismatched")
+        altered = Altered(swapped, left_out)
         drawn = with_draws(speaker, state.speaker, evaluator, batch, key, noise, altered)
         learner = Learner(evaluator, optimizer, alpha, beta, accumulate)
         params, opt, metrics = learner.update(state.params, state.optimizer, drawn)

@@ -84,3 +84,10 @@ def test_of_a_single_sentence_none_is_left_out():
     one, two = (jnp.array([PARAGRAPHS[i]], jnp.int32) for i in (3, 0))
     found = Altered(left_out=1.0).of(one, two, jax.random.split(jax.random.key(0), 1))
     assert (found == two).all()
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.5), (-0.1, 0.5), (0.5, -0.1)])
+def test_shares_are_of_the_same_captions(shares):
+    one, keys = jnp.array([PARAGRAPHS[0]]), jax.random.split(jax.random.key(0), 1)
+    with pytest.raises(ValueError, match="must be at least 0 and, as shares of the same captions"):
+        Altered(*shares).of(one, one, keys)

@@ -65,7 +65,8 @@ def stage(run: Run, settings: Settings) -> Stage:
         beta=settings.beta,
         noise=noise,
         accumulate=settings.accumulate,
-        altered=settings.altered,
+        swapped=settings.swapped,
+        left_out=settings.left_out,
     )
 
     def update(state, data, rows, key):
